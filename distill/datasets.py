@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from distill.errors import InputError
+from distill.sources.decode import resize_arrays
 from distill.sources.folders import load_folder
 from distill.sources.named import DATASETS, load_named
 from distill.sources.npz import load_npz
@@ -68,29 +69,47 @@ class LabelledImages:
         return LabelledImages(self.images[chosen], self.labels[chosen], self.classes, self.name)
 
 
-def load_images(source: str | Path, *, split: Part = "train", data_dir: str | Path | None = None) -> LabelledImages:
+def load_images(
+    source: str | Path,
+    *,
+    split: Part = "train",
+    data_dir: str | Path | None = None,
+    resolution: int | None = None,
+) -> LabelledImages:
     """The training or test part of a labelled image set, checked, and the same each time.
 
     - `source`: one of `DATASETS`; or the path of an .npz file (`distill.sources.npz.load_npz`) or of a folder of
       class folders (`distill.sources.folders.load_folder`). A name wins over a folder of that name: write `./mnist`.
     - `split`: "train" or "test".
-    - `data_dir`: where the data sets known by name lie or are downloaded to; `None` means the environment variable
-      `FREPO_DATA`, or `data` in the current folder.
+    - `data_dir`: where the data sets known by name lie or are downloaded to, and where images decoded from files are
+      kept (in `cache`, see `distill.sources.cache`); `None` means the environment variable `FREPO_DATA`, or `data` in
+      the current folder.
+    - `resolution`: wanted height and width. The largest square in the middle of an image is resized to it, by means
+      over areas (enlarged: bilinearly), as the released FRePo code does; but images of ImageNet-1K are resized whole,
+      with changed proportions, like those of ImageNet64 (Chrabaszcz et al. 2017), which that code takes. `None`: as
+      the images lie on disk; for tiny-imagenet and imagenet 64, cub200 32, imagenette and imagewoof 128.
 
-    Raises `InputError` when the source is unknown, missing, damaged or not what it should be.
+    Images of published folders (tiny-imagenet, cub200, imagenette, imagewoof, imagenet) and of folders that are
+    resized come as a read-only memory map. Raises `InputError` when the source is unknown, missing, damaged or not
+    what it should be.
     """
     if split not in ("train", "test"):
         raise InputError(f"unknown split {split!r}; wanted 'train' or 'test'")
+    if resolution is not None and resolution < 1:
+        raise InputError(f"resolution is {resolution}; wanted 1 or more pixels")
+    folder = Path(os.path.expanduser(data_dir or os.environ.get("FREPO_DATA") or "data"))
     if isinstance(source, str) and source in DATASETS:
-        folder = Path(os.path.expanduser(data_dir or os.environ.get("FREPO_DATA") or "data"))
-        return LabelledImages(*load_named(source, split, folder), name=source)
+        return LabelledImages(*load_named(source, split, folder, resolution=resolution), name=source)
     path = Path(os.path.expanduser(source))
     if not str(source) or not os.path.exists(path):  # Path("") is the current folder
         raise _not_found(str(source))
     if path.is_dir():
-        return LabelledImages(*load_folder(path, split), name=path.resolve().name)
+        found = load_folder(path, split, resolution=resolution, cache=folder / "cache")
+        return LabelledImages(*found, name=path.resolve().name)
     if path.suffix.lower() == ".npz":
-        return LabelledImages(*load_npz(path, split), name=path.stem)
+        found = load_npz(path, split)
+        images = found.images if resolution is None else resize_arrays(found.images, resolution)
+        return LabelledImages(images, found.labels, found.classes, name=path.stem)
     raise InputError(f"{path} is neither a folder nor an .npz file; wanted one of them, or one of {_known()}")
 
 

@@ -1,5 +1,6 @@
 """Labelled images from a folder of class folders."""
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,19 +8,18 @@ import numpy as np
 from PIL import Image
 
 from distill.errors import InputError
+from distill.sources.cache import cached_images
+from distill.sources.decode import EXTENSIONS, GREY, Mode, decode, unreadable
 from distill.sources.parts import Arrays, Part, chosen_for_test
 
-__all__ = ["load_folder"]
+__all__ = ["Files", "class_files", "find_parts", "flatten", "load_folder"]
 
-EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff"})
-WIDE_GREY = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N"})
-GREY = WIDE_GREY | {"1", "L", "LA"}
 TEST_FRACTION = 0.2
 
 Files = tuple[list[Path], np.ndarray]
 
 
-def load_folder(folder: Path, part: Part) -> Arrays:
+def load_folder(folder: Path, part: Part, *, resolution: int | None = None, cache: Path) -> Arrays:
     """Read one part of a folder of class folders.
 
     Either `folder/train/<class>/*` and `folder/test/<class>/*` (or `val` where there is no `test`), or
@@ -28,30 +28,43 @@ def load_folder(folder: Path, part: Part) -> Arrays:
     are left out, and folders within class folders are not entered.
 
     The set has one channel when every image of both parts is grey (with or without alpha), and is RGB otherwise.
-    Transparent pixels are laid over white, 16 bits are rounded to 8, of an animation the first frame counts, and
-    EXIF orientation is not applied.
+    Other modes and bit depths: see `distill.sources.decode.decode`.
+
+    - `resolution`: wanted height and width: the largest square in the middle of each image is resized to it, and kept
+      in the folder `cache`. `None`: all images have one size already.
 
     Raises `InputError` when there is no class folder, one is empty, the parts differ in classes, image sizes differ
-    or an image cannot be read.
+    and no resolution is given, or an image cannot be read.
     """
-    classes, parts = _find_files(folder)
+    classes, parts = find_parts(folder)
     files, labels = parts[part]
     if not files:
         raise InputError(
             f"{folder} has too few images to hold out a test part; wanted 2 or more in a class, or folders train/ "
             "and test/"
         )
-    mode = _common_mode([file for some, _ in parts.values() for file in some])
-    images = np.stack([_decode(file, mode) for file in files])
-    return Arrays(images if mode == "RGB" else images[..., None], labels, classes)
+    both = [file for some, _ in parts.values() for file in some]
+    if resolution is None:
+        mode = _common_mode(both, one_size=True)
+        images = np.stack([decode(file, mode) for file in files])
+        return Arrays(images if mode == "RGB" else images[..., None], labels, classes)
+    images = cached_images(
+        files,
+        name=f"{_cache_name(folder)}-{part}",
+        folder=cache,
+        resolution=resolution,
+        mode=lambda: _common_mode(both, one_size=False),
+        others=both,
+    )
+    return Arrays(images, labels, classes)
 
 
-def _find_files(folder: Path) -> tuple[tuple[str, ...], dict[Part, Files]]:
-    """Class names, and files and labels of both parts."""
+def find_parts(folder: Path) -> tuple[tuple[str, ...], dict[Part, Files]]:
+    """Class names, and files and labels of both parts, as `load_folder` finds them."""
     tests = [folder / name for name in ("test", "val") if (folder / name).is_dir()]
     if not ((folder / "train").is_dir() and tests):
-        by_class = _class_files(folder)
-        files, labels = _flatten(by_class)
+        by_class = class_files(folder)
+        files, labels = flatten(by_class)
         mask = chosen_for_test(labels, TEST_FRACTION)
         parts: dict[Part, Files] = {
             "train": ([files[i] for i in np.flatnonzero(~mask)], labels[~mask]),
@@ -59,24 +72,25 @@ def _find_files(folder: Path) -> tuple[tuple[str, ...], dict[Part, Files]]:
         }
         return tuple(by_class), parts
 
-    train, test = _class_files(folder / "train"), _class_files(tests[0])
+    train, test = class_files(folder / "train"), class_files(tests[0])
     if list(train) != list(test):
         alone = ", ".join(sorted(set(train) ^ set(test)))
         raise InputError(f"{folder / 'train'} and {tests[0]} have different class folders; only in one: {alone}")
-    return tuple(train), {"train": _flatten(train), "test": _flatten(test)}
+    return tuple(train), {"train": flatten(train), "test": flatten(test)}
 
 
-def _class_files(folder: Path) -> dict[str, list[Path]]:
-    """The image files of each class folder, both in sorted order."""
+def class_files(folder: Path, *, inner: str = "") -> dict[str, list[Path]]:
+    """The image files of each class folder of `folder` (of the folder `inner` within it), both in sorted order."""
     by_class = {}
     for class_folder in _visible(folder):
         if class_folder.is_dir():
-            files = [f for f in _visible(class_folder) if f.suffix.lower() in EXTENSIONS and f.is_file()]
+            place = class_folder / inner
+            files = [f for f in _visible(place) if f.suffix.lower() in EXTENSIONS and f.is_file()]
             if not files:
-                inner = any(entry.is_dir() for entry in _visible(class_folder))
+                nested = any(entry.is_dir() for entry in _visible(place))
                 raise InputError(
-                    f"the class folder {class_folder} holds no images ({_extensions()}); add some or remove it"
-                    + ("; for folders of a split, wanted train/ and test/ (or val/) side by side" if inner else "")
+                    f"the class folder {place} holds no images ({_extensions()}); add some or remove it"
+                    + ("; for folders of a split, wanted train/ and test/ (or val/) side by side" if nested else "")
                 )
             by_class[class_folder.name] = files
     if not by_class:
@@ -96,12 +110,19 @@ def _extensions() -> str:
     return ", ".join(sorted(extension[1:] for extension in EXTENSIONS))
 
 
-def _flatten(by_class: dict[str, list[Path]]) -> Files:
+def flatten(by_class: dict[str, list[Path]]) -> Files:
+    """All files, class after class, and the position of each one's class."""
     files = [file for some in by_class.values() for file in some]
     return files, np.repeat(np.arange(len(by_class)), [len(some) for some in by_class.values()])
 
 
-def _common_mode(files: list[Path]) -> str:
+def _cache_name(folder: Path) -> str:
+    """Readable, and different for folders of one name in different places."""
+    place = folder.resolve()
+    return f"{place.name[:60]}-{hashlib.sha256(str(place).encode(errors='surrogateescape')).hexdigest()[:8]}"
+
+
+def _common_mode(files: list[Path], *, one_size: bool) -> Mode:
     """Mode "L" when all images are grey, "RGB" otherwise; reads their headers alone, and checks that sizes agree."""
     grey, first_size = True, None
     for file in files:
@@ -109,40 +130,12 @@ def _common_mode(files: list[Path]) -> str:
             with Image.open(file) as image:
                 mode, size = image.mode, image.size
         except Exception as error:  # damaged bytes raise whatever they lead to: OSError, SyntaxError, struct.error, ...
-            raise _unreadable(file, error) from error
+            raise unreadable(file, error) from error
         first_size = first_size or size
-        if size != first_size:
+        if one_size and size != first_size:
             raise InputError(
                 f"images differ in size: {files[0]} is {first_size[0]}x{first_size[1]}, {file} is {size[0]}x{size[1]} "
-                "(width x height); resize them to one size"
+                "(width x height); give the size to resize them to (resolution=..., --resolution on the command line)"
             )
         grey = grey and mode in GREY
     return "L" if grey else "RGB"
-
-
-def _decode(file: Path, mode: str) -> np.ndarray:
-    """Pixels as uint8, `(height, width)` for mode "L" or `(height, width, 3)` for "RGB"."""
-    try:
-        with Image.open(file) as image:
-            return np.asarray(_to_8_bits(image).convert(mode))
-    except Exception as error:  # as above
-        raise _unreadable(file, error) from error
-
-
-def _to_8_bits(image: Image.Image) -> Image.Image:
-    """The image with 8 bits a channel and no alpha."""
-    if image.mode == "F":
-        raise ValueError("its pixels are floats of unknown range; wanted 8 or 16 bits")
-    if image.mode in WIDE_GREY:  # Pillow's own conversion clips at 255
-        values = np.asarray(image).astype(np.int64)
-        if values.min() < 0 or values.max() > 65535:
-            raise ValueError(f"its pixels run from {values.min()} to {values.max()}; wanted 8 or 16 bits")
-        return Image.fromarray(((values * 255 + 32767) // 65535).astype(np.uint8))
-    if image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info:
-        white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, image.convert("RGBA"))
-    return image
-
-
-def _unreadable(file: Path, error: Exception) -> InputError:
-    return InputError(f"cannot read the image {file} ({error or type(error).__name__}); mend or remove it")

@@ -15,6 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from distill.errors import InputError
+from distill.sources.decode import resize_arrays
+from distill.sources.layouts import LAYOUTS, load_layout
 from distill.sources.npz import load_npz
 from distill.sources.parts import Arrays, Part, chosen_for_test
 
@@ -25,31 +27,36 @@ __all__ = ["DATASETS", "load_named"]
 # By name: torchvision's class, and the folder under its root that it reads.
 CIFAR = {"cifar100": ("CIFAR100", "cifar-100-python"), "cifar10": ("CIFAR10", "cifar-10-batches-py")}
 MNIST = {"mnist": ("MNIST", "MNIST/raw"), "fmnist": ("FashionMNIST", "FashionMNIST/raw")}
-DATASETS = (*CIFAR, *MNIST, "digits")
+DATASETS = (*CIFAR, *MNIST, "digits", *LAYOUTS)
 
 DEBIAN_FMNIST = Path("/usr/share/datasets/fashion-mnist")  # of the package dataset-fashion-mnist
 DIGITS_TEST_FRACTION = 0.25
 NETWORK_TIMEOUT = 10.0  # seconds without an answer
 
 
-def load_named(name: str, part: Part, data_dir: Path) -> Arrays:
+def load_named(name: str, part: Part, data_dir: Path, *, resolution: int | None = None) -> Arrays:
     """Read one part of the set `name`, one of `DATASETS`, downloading it into `data_dir` when it is not on disk.
 
-    On disk means `<data_dir>/<name>.npz`, torchvision's own files in `data_dir` or, for fmnist, Debian's package.
+    On disk means `<data_dir>/<name>.npz`, torchvision's own files in `data_dir`, a published folder of
+    `distill.sources.layouts` there or, for fmnist, Debian's package. Of the published folders only Imagenette is
+    downloaded.
+
+    - `resolution`: wanted height and width; `None`: as they lie on disk, for published folders the paper's.
 
     Raises `InputError` when files are damaged, or when there are none and the download fails.
     """
     if (data_dir / f"{name}.npz").is_file():
-        return load_npz(data_dir / f"{name}.npz", part)
-    if name == "digits":
-        return _load_digits(part)
-    found = _find(name, part, data_dir)
-    if found is None:
-        _download(name, data_dir)
-        found = _find(name, part, data_dir)
+        found: Arrays | None = load_npz(data_dir / f"{name}.npz", part)
+    elif name == "digits":
+        found = _load_digits(part)
+    else:
+        found = _find(name, part, data_dir, resolution)
+        if found is None:
+            _download(name, data_dir, resolution)
+            found = _find(name, part, data_dir, resolution)
     if found is None:
         raise InputError(f"the download of {name} into {data_dir} is not complete; remove {_places(name, data_dir)[0]}")
-    return found
+    return found if resolution is None else found._replace(images=resize_arrays(found.images, resolution))
 
 
 def _load_digits(part: Part) -> Arrays:
@@ -64,12 +71,16 @@ def _load_digits(part: Part) -> Arrays:
 
 def _places(name: str, data_dir: Path) -> list[Path]:
     """Folders that may hold the original files."""
+    if name in LAYOUTS:
+        return [data_dir / folder for folder in LAYOUTS[name].folders]
     places = [data_dir / (CIFAR | MNIST)[name][1]]
     return [*places, DEBIAN_FMNIST] if name == "fmnist" else places
 
 
-def _find(name: str, part: Part, data_dir: Path) -> Arrays | None:
+def _find(name: str, part: Part, data_dir: Path, resolution: int | None) -> Arrays | None:
     """The part from its original files, or `None` where they are not on disk."""
+    if name in LAYOUTS:
+        return load_layout(LAYOUTS[name], name, part, data_dir, resolution)
     if name in CIFAR:
         return _load_cifar(name, part, data_dir)
     for folder in _places(name, data_dir):
@@ -133,32 +144,47 @@ def _read_idx(file: Path, dimensions: int) -> np.ndarray:
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape).copy()
 
 
-def _download(name: str, data_dir: Path) -> None:
+def _download(name: str, data_dir: Path, resolution: int | None) -> None:
     """Let torchvision download and unpack `name` in a folder of its own, then move the files where it looks for them.
 
     torchvision takes any unpacked MNIST file for a whole one, so an interrupted download must not leave any.
+    Raises `InputError` that says where to get it, for sets that torchvision does not download as well.
     """
-    import torchvision.datasets
-
-    dataset = getattr(torchvision.datasets, (CIFAR | MNIST)[name][0])
+    looked_for = ", ".join(map(str, [data_dir / f"{name}.npz", *_places(name, data_dir)]))
+    if name in LAYOUTS and name != "imagenette":
+        raise InputError(
+            f"no {name} on disk (looked for {looked_for}); it is published at {LAYOUTS[name].published}: unpack it "
+            "there, or set --data-dir or FREPO_DATA to the folder that holds it"
+        )
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".download-", dir=data_dir) as folder, _network_timeout():
-            staging = Path(folder)
-            if name in CIFAR and (data_dir / dataset.filename).is_file():
-                shutil.copy(data_dir / dataset.filename, staging)  # torchvision unpacks it if its checksum is right
-            dataset(staging, download=True)
-            for file in sorted((staging / (CIFAR | MNIST)[name][1]).iterdir()):
-                target = data_dir / file.relative_to(staging)
+            for file in _downloaded(name, data_dir, Path(folder), resolution):
+                target = data_dir / file.relative_to(folder)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 os.replace(file, target)
     except (OSError, RuntimeError, http.client.HTTPException) as error:
-        places = [data_dir / f"{name}.npz", *_places(name, data_dir)]
         raise InputError(
-            f"no {name} on disk (looked for {', '.join(map(str, places))}), and its download failed "
+            f"no {name} on disk (looked for {looked_for}), and its download failed "
             f"({_one_line(error)}); put it there, set --data-dir or FREPO_DATA to the folder that holds it, or use "
             "--dataset digits, which needs no download"
         ) from error
+
+
+def _downloaded(name: str, data_dir: Path, staging: Path, resolution: int | None) -> list[Path]:
+    """The files or folders of `name`, downloaded and unpacked by torchvision in `staging`."""
+    import torchvision.datasets
+
+    if name == "imagenette":
+        size = "160px" if (resolution or 0) <= 160 else "320px" if (resolution or 0) <= 320 else "full"
+        torchvision.datasets.Imagenette(staging, size=size, download=True)
+        return sorted(entry for entry in staging.iterdir() if entry.is_dir())
+    class_name, base = (CIFAR | MNIST)[name]
+    dataset = getattr(torchvision.datasets, class_name)
+    if name in CIFAR and (data_dir / dataset.filename).is_file():
+        shutil.copy(data_dir / dataset.filename, staging)  # torchvision unpacks it if its checksum is right
+    dataset(staging, download=True)
+    return sorted((staging / base).iterdir())
 
 
 @contextmanager

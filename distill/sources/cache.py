@@ -1,0 +1,100 @@
+"""Decoded image files, kept as one .npy file: a large set is decoded once, and never lies in memory as a whole."""
+
+import glob
+import hashlib
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+
+from distill.errors import InputError
+from distill.files import write_atomically
+from distill.progress import progress_bar
+from distill.sources.decode import Fit, Mode, decode, unreadable
+
+__all__ = ["cached_images"]
+
+FORMAT = 1  # part of every signature: raise it when the same files decode to other pixels
+BATCH = 256  # images decoded side by side
+MANY = 2000  # from so many images on a progress bar is shown
+
+
+def cached_images(
+    files: Sequence[Path],
+    *,
+    name: str,
+    folder: Path,
+    resolution: int,
+    fit: Fit = "crop",
+    mode: Callable[[], Mode] = lambda: "RGB",
+    others: Sequence[Path] = (),
+) -> np.ndarray:
+    """The images in `files`, resized: a read-only memory map of uint8 `(n, resolution, resolution, channels)`.
+
+    Decoded at the first call, to `folder/<name>-<resolution>-<signature>.npy`; read from there afterwards. The
+    signature is of names, sizes and times of the files, so a file that changes has all of them decoded again, as has
+    a damaged .npy file. What is out of date is removed.
+
+    - `name`: tells this list of files from others in the same cache `folder`.
+    - `mode`: asked only when there is something to decode. `others`: further files that it depends on.
+
+    Raises `InputError` when an image cannot be read, the cache cannot be written to or the disk is full.
+    """
+    stem = f"{name}-{resolution}"
+    path = folder / f"{stem}-{_signature([*files, *others], resolution, fit)}.npy"
+    images = _open(path, len(files), resolution)
+    if images is None:
+        chosen = mode()
+        write_atomically(path, lambda partial: _decode_all(partial, files, chosen, resolution, fit))
+        for outdated in set(folder.glob(f"{glob.escape(stem)}-{'[0-9a-f]' * 16}.npy")) - {path}:
+            with suppress(OSError):  # some systems keep files that are in use
+                outdated.unlink()
+        images = _open(path, len(files), resolution)
+    if images is None:
+        raise InputError(f"{path} was written, but cannot be read; does another program write there?")
+    return images
+
+
+def _signature(files: Sequence[Path], resolution: int, fit: Fit) -> str:
+    digest = hashlib.sha256(f"{FORMAT} {resolution} {fit}\n".encode())
+    for file in files:
+        try:
+            status = file.stat()
+        except OSError as error:
+            raise unreadable(file, error) from error
+        place = f"{file.parent.name}/{file.name}"  # not all of the path: a folder may be moved
+        digest.update(f"{place} {status.st_size} {status.st_mtime_ns}\n".encode(errors="surrogateescape"))
+    return digest.hexdigest()[:16]
+
+
+def _open(path: Path, count: int, resolution: int) -> np.ndarray | None:
+    """The memory map, or `None` where the file is missing or not what was written there."""
+    try:
+        images = np.load(path, mmap_mode="r", allow_pickle=False)
+        size = path.stat().st_size
+    except Exception:  # damaged bytes raise whatever they lead to
+        return None
+    whole = isinstance(images, np.memmap) and images.dtype == np.uint8 and images.offset + images.nbytes == size
+    shapes = [(count, resolution, resolution, channels) for channels in (1, 3)]
+    return images if whole and images.shape in shapes else None
+
+
+def _decode_all(path: Path, files: Sequence[Path], mode: Mode, resolution: int, fit: Fit) -> None:
+    """Write all images as one array, in order, a batch at a time.
+
+    Written, not mapped: a full disk is an error here, and a crash where it is met in a memory map.
+    """
+    shape = (len(files), resolution, resolution, 1 if mode == "L" else 3)
+
+    def pixels(file: Path) -> bytes:
+        return decode(file, mode, resolution=resolution, fit=fit).tobytes()
+
+    bar = progress_bar(shown=len(files) >= MANY, total=len(files), desc="decode", unit="image")
+    with bar, ThreadPoolExecutor() as pool, path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        for start in range(0, len(files), BATCH):
+            for image in pool.map(pixels, files[start : start + BATCH]):
+                file.write(image)
+                bar.update()
