@@ -426,7 +426,7 @@ def test_flip_is_on_for_rgb_and_can_be_turned_off(make_images) -> None:
         ({"momentum": -0.1}, "momentum is -0.1; wanted 0 or more"),
         ({"noise_std": -1.0}, "noise_std is -1.0; wanted 0 or more"),
         ({"history_points": -1}, "history_points is -1; wanted 0 or more"),
-        ({"network": "vgg"}, "unknown network 'vgg'; known: conv, conv-after, dcconv"),
+        ({"network": "vgg"}, r"unknown network 'vgg'; known: conv, conv-after, dcconv, .*; did you mean 'vgg11'\?"),
     ],
     ids=str,
 )

@@ -1,0 +1,27 @@
+"""Networks that give features and logits, drawn from an explicit generator; `registry` knows them by name."""
+
+from distill.networks.alexnet import AlexNet
+from distill.networks.base import Network, UniformNetwork, lecun_normal_
+from distill.networks.conv import Conv, DCConv, ReLUAvgPool2d, default_depth
+from distill.networks.norms import Norm
+from distill.networks.registry import NETWORKS, build_network, check_network, default_norm
+from distill.networks.resnet import ResNet18
+from distill.networks.vgg import VGG11
+
+__all__ = [
+    "NETWORKS",
+    "VGG11",
+    "AlexNet",
+    "Conv",
+    "DCConv",
+    "Network",
+    "Norm",
+    "ReLUAvgPool2d",
+    "ResNet18",
+    "UniformNetwork",
+    "build_network",
+    "check_network",
+    "default_depth",
+    "default_norm",
+    "lecun_normal_",
+]

@@ -1,0 +1,16 @@
+"""What is said of a name that is not known."""
+
+import difflib
+from collections.abc import Iterable
+
+from distill.errors import InputError
+
+__all__ = ["unknown"]
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> InputError:
+    """The error for a `name` that is none of the `known`, with the nearest of them if one is near."""
+    known = list(known)
+    close = difflib.get_close_matches(str(name).lower(), known, n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    return InputError(f"unknown {what} {name!r}; known: {', '.join(known)}{hint}")
