@@ -10,6 +10,7 @@ import torch
 
 from distill.errors import InputError
 from distill.preprocess import PreprocessedImages
+from distill.streamed import StreamedImages
 from distill.tensor_files import read_tensors, write_tensors
 
 __all__ = ["Checkpoint", "Resumable", "fingerprint", "moments", "set_moments", "with_prefix", "without_prefix"]
@@ -18,8 +19,10 @@ SECONDS_BETWEEN = 30.0
 
 
 def fingerprint(data: PreprocessedImages) -> str:
-    """A checksum of images and labels, to tell one data set from another."""
+    """A checksum of images and labels, to tell one data set from another; of streamed images it takes a sample."""
     checksum = zlib.crc32(data.labels.cpu().numpy().tobytes())
+    if isinstance(data.images, StreamedImages):
+        return f"{data.images.checksum(checksum):08x}"
     return f"{zlib.crc32(data.images.cpu().contiguous().numpy().tobytes(), checksum):08x}"
 
 

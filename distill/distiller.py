@@ -1,6 +1,7 @@
 """The one verb: a Distiller turns labelled images into a SyntheticSet."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -13,8 +14,9 @@ from distill.errors import InputError
 from distill.preprocess import PreprocessedImages, default_preprocessing
 from distill.synthetic import SyntheticSet
 
-__all__ = ["Distiller"]
+__all__ = ["Distiller", "Recorder"]
 
+Recorder = Callable[[int, SyntheticSet], None]  # is called with a step and the set as it is then
 D = TypeVar("D", bound="Distiller")
 
 
@@ -46,6 +48,7 @@ class Distiller(ABC):
         held_out: PreprocessedImages | None = None,
         checkpoint: str | Path | None = None,
         progress: bool = False,
+        on_record: Recorder | None = None,
     ) -> SyntheticSet:
         """Distil `data`, every class of it that has images, to `images_per_class` images a class.
 
@@ -56,6 +59,8 @@ class Distiller(ABC):
           distillation goes on from it and ends in the same set. It stays when all is done, and gives the set again at
           once: remove it when the set is safe.
         - `progress`: show a progress bar with the time left.
+        - `on_record`: called with the step and the set so far whenever a distiller that learns images records
+          something, start and end included; not again for what a checkpoint holds already.
 
         Raises `InputError` when there are no images, a class has fewer than `images_per_class`, or the checkpoint
         belongs to another distillation.
@@ -75,7 +80,9 @@ class Distiller(ABC):
                 f"images_per_class is {self.images_per_class}, but class {data.classes[int(class_ids[fewest])]!r} has "
                 f"only {int(counts[fewest])} images; ask for at most that many"
             )
-        return self._distill(data, held_out=held_out, checkpoint=checkpoint, progress=progress)
+        return self._distill(
+            data, held_out=held_out, checkpoint=checkpoint, progress=progress, on_record=on_record
+        )
 
     @abstractmethod
     def _distill(
@@ -85,6 +92,7 @@ class Distiller(ABC):
         held_out: PreprocessedImages | None,
         checkpoint: str | Path | None,
         progress: bool,
+        on_record: Recorder | None,
     ) -> SyntheticSet: ...
 
     def options(self) -> dict[str, Any]:

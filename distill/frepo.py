@@ -3,64 +3,63 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
-from distill.checkpoint import Checkpoint, moments, set_moments
-from distill.checks import DTYPES, check_dtype, require_choice, require_not_negative, require_positive
-from distill.distiller import Distiller
+from distill.checkpoint import moments, set_moments
+from distill.checks import DTYPES, require_choice, require_not_negative, require_positive
 from distill.errors import InputError
-from distill.initialize import Init, initial_images
+from distill.initialize import initial_images
 from distill.krr import REGULARIZATION, krr_weights
 from distill.lamb import LAMB
-from distill.networks import Network, Norm, build_network, check_network
-from distill.pool import ModelPool
+from distill.pool import ModelPool, PoolModel, squared_error
 from distill.preprocess import PreprocessedImages
-from distill.progress import progress_bar
 from distill.seeds import generator_for
-from distill.synthetic import SyntheticSet, describe, initial_labels
+from distill.stepwise import StepwiseDistiller
+from distill.synthetic import initial_labels
+from distill.tbptt import tbptt_loss
 from distill.watch import Watch
 
 __all__ = ["FRePo", "FRePoState", "label_margin", "meta_loss"]
 
 FINAL_FRACTION = 0.1  # the cosine schedule ends at this part of the learning rate
 Version = Literal["v1", "v2"]
+MetaGradient = Literal["krr", "tbptt"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class FRePo(Distiller):
+class FRePo(StepwiseDistiller):
     """Kernel ridge regression on the features of a pool of networks (Algorithms 1 and 2).
 
     The defaults are those of the released code, but for `steps`: the paper takes 500 000 and more.
 
     - `steps`: updates of the distilled set.
     - `version`: "v2" trains the sampled model after the distilled set is updated, "v1" before.
+    - `meta_gradient`: "krr" goes back through a kernel ridge regression on the model's features, which is FRePo;
+      "tbptt" through one training step of the whole model, the ablation of C.1 (`distill.tbptt`).
     - `learn_labels`: learn the soft labels; otherwise they stay where they start.
+    - `label_scale`: soft labels start at `label_scale * (one-hot - 1/C)`; `None`: `1 / sqrt(C / 10)`.
     - `label_margin`: add minus the mean of `min(top1 - top2, 1/C)` of the soft labels to the loss
       (in the released code, not in the paper).
     - `mirror`: use every image and its mirror image in the meta-gradient. RGB images only, never digits or clothes.
-    - `init`: "real" images, "noise" (normal, `noise_std`) or "real+noise".
     - `batch_size`: real images a step. `learning_rate`: LAMB's, for images and labels, cosine down to a tenth.
     - `pool_size` models; `max_updates` (K) a model gets before it is drawn anew; `pool_learning_rate`: their Adam's;
       `pool_batch_size`: of all distilled images, at most so many a step.
     - `regularization`: lambda as a part of the mean diagonal of K_ss.
-    - `network`, `width`, `depth` (`None`: by resolution), `norm`: the pool's networks.
-    - `dtype`: "float32" or "float64".
-    - `history_points`: how often accuracy on `held_out` images is recorded, start and end included.
     """
 
     method: ClassVar[str] = "frepo"
+    rates: ClassVar[tuple[str, ...]] = ("learning_rate", "pool_learning_rate")
     steps: int = 2000
     version: Version = "v2"
+    meta_gradient: MetaGradient = "krr"
     learn_labels: bool = True
+    label_scale: float | None = None
     label_margin: bool = True
     mirror: bool = False
-    init: Init = "real"
-    noise_std: float = 1.0
     batch_size: int = 1024
     learning_rate: float = 3e-4
     pool_size: int = 10
@@ -68,28 +67,24 @@ class FRePo(Distiller):
     pool_learning_rate: float = 3e-4
     pool_batch_size: int = 1000
     regularization: float = REGULARIZATION
-    network: str = "conv"
-    width: int = 128
-    depth: int | None = None
-    norm: Norm = "batch"
-    dtype: Literal["float32", "float64"] = "float32"
-    history_points: int = 5
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require_choice(self, "version", get_args(Version))
-        require_choice(self, "init", get_args(Init))
-        check_dtype(self)
-        require_positive(self, "batch_size", "pool_size", "pool_batch_size", "width", "regularization")
-        require_positive(self, "learning_rate", "pool_learning_rate")
-        require_not_negative(self, "steps", "max_updates", "noise_std", "history_points")
-        check_network(self.network, norm=self.norm, width=self.width, depth=self.depth)
+        require_choice(self, "meta_gradient", get_args(MetaGradient))
+        require_positive(self, "batch_size", "pool_size", "pool_batch_size", "regularization", "label_scale")
+        require_not_negative(self, "steps", "max_updates")
+
+    @property
+    def updates(self) -> int:
+        """How often the distilled set is updated in all."""
+        return self.steps
 
     def check_images(self, image_shape: tuple[int, int, int], num_classes: int) -> None:
         """Raise `InputError` where mirror images or the network do not go with the images."""
         if self.mirror and image_shape[0] == 1:
             raise InputError("mirror is on, but the images have one channel: mirrored digits or clothes are others")
-        self._build(image_shape, num_classes, torch.Generator())
+        super().check_images(image_shape, num_classes)
 
     def step(self, state: "FRePoState", data: PreprocessedImages) -> None:
         """One turn of Algorithm 1; changes `state`."""
@@ -98,11 +93,8 @@ class FRePo(Distiller):
         if self.version == "v1":
             state.pool.train(model, state.images.detach(), state.labels.detach())
 
-        with torch.no_grad():
-            features_t = model.network.features(images_t)
         images_s, labels_s = with_mirror_images(state.images, state.labels) if self.mirror else state.distilled()
-        features_s = model.network.features(images_s)
-        loss = meta_loss(features_t, labels_t, features_s, labels_s, regularization=self.regularization)
+        loss = self.loss(model, images_t, labels_t, images_s, labels_s)
         if self.learn_labels and self.label_margin:
             loss = loss - label_margin(state.labels)
         state.update(loss)
@@ -110,6 +102,19 @@ class FRePo(Distiller):
         if self.version == "v2":
             state.pool.train(model, state.images.detach(), state.labels.detach())
         state.pool.renew(model)
+
+    def loss(self, model: PoolModel, images_t: Tensor, labels_t: Tensor, images_s: Tensor, labels_s: Tensor) -> Tensor:
+        """How badly the distilled set predicts a real batch, by way of `model`; differentiable in the distilled set."""
+        if self.meta_gradient == "tbptt":
+            return tbptt_loss(model, images_t, labels_t, images_s, labels_s)
+        with torch.no_grad():
+            features_t = model.network.features(images_t)
+        features_s = model.network.features(images_s)
+        return meta_loss(features_t, labels_t, features_s, labels_s, regularization=self.regularization)
+
+    def watch(self, state: "FRePoState", held_out: PreprocessedImages | None) -> Watch:
+        """Loss, and KRR accuracy on held-out images."""
+        return Watch(state, held_out, self)
 
     def start(self, data: PreprocessedImages) -> "FRePoState":
         """The state before the first step."""
@@ -121,8 +126,9 @@ class FRePo(Distiller):
             noise_std=self.noise_std,
             generator=generator_for(self.seed, 0),
         )
+        labels = initial_labels(class_ids, data.num_classes, scale=self.label_scale)
         pool = ModelPool(
-            build=lambda generator: self._build(data.image_shape, data.num_classes, generator),
+            build=lambda generator: self.build(data.image_shape, data.num_classes, generator),
             size=self.pool_size,
             max_updates=self.max_updates,
             learning_rate=self.pool_learning_rate,
@@ -131,61 +137,13 @@ class FRePo(Distiller):
         )
         return FRePoState(
             images=images.to(self.device, dtype).requires_grad_(True),
-            labels=initial_labels(class_ids, data.num_classes).to(self.device, dtype).requires_grad_(self.learn_labels),
+            labels=labels.to(self.device, dtype).requires_grad_(self.learn_labels),
             class_ids=class_ids,
             started_from=started_from,
             pool=pool,
             generator=generator_for(self.seed, 2),
             learning_rate=self.learning_rate,
             steps=self.steps,
-        )
-
-    def _build(self, image_shape: tuple[int, int, int], num_classes: int, generator: torch.Generator) -> Network:
-        network = build_network(
-            self.network,
-            image_shape=image_shape,
-            num_classes=num_classes,
-            width=self.width,
-            depth=self.depth,
-            norm=self.norm,
-            generator=generator,
-        )
-        return network.to(self.device, DTYPES[self.dtype])
-
-    def _distill(
-        self,
-        data: PreprocessedImages,
-        *,
-        held_out: PreprocessedImages | None,
-        checkpoint: str | Path | None,
-        progress: bool,
-    ) -> SyntheticSet:
-        data = data.to(self.device, DTYPES[self.dtype])
-        state = self.start(data)
-        saved = Checkpoint(checkpoint, belongs_to=self.options(), data=data, held_out=held_out)
-        saved.load_into(state)
-        watch = Watch(state, held_out, self)
-        with progress_bar(shown=progress, total=self.steps, initial=state.step, desc="distil", unit="step") as bar:
-            watch.record_if_due()
-            while state.step < self.steps:
-                self.step(state, data)
-                if not state.is_finite():
-                    raise InputError(
-                        f"the distilled set became NaN at step {state.step} of {self.steps}; lower learning_rate (it "
-                        f"is {self.learning_rate:g}) or pool_learning_rate ({self.pool_learning_rate:g})"
-                    )
-                watch.record_if_due()
-                bar.set_postfix(loss=f"{state.mean_loss:.4f}", refresh=False)
-                bar.update()
-                saved.save_if_due(state)
-        saved.save(state)
-        return SyntheticSet(
-            state.images.detach().float().cpu(),
-            state.labels.detach().float().cpu(),
-            state.class_ids.cpu(),
-            data.classes,
-            data.preprocessing,
-            describe(self.method, self.options(), started_from=state.started_from, history=state.history),
         )
 
 
@@ -283,7 +241,7 @@ def meta_loss(
 ) -> Tensor:
     """Eq. 2: `1/2 |Y_t - K_ts (K_ss + lambda I)^-1 Y_s|^2`, sum over classes, mean over the real batch."""
     predictions = features_t @ krr_weights(features_s, labels_s, regularization=regularization)
-    return 0.5 * (labels_t - predictions).square().sum(1).mean()
+    return squared_error(predictions, labels_t)
 
 
 def label_margin(labels: Tensor) -> Tensor:

@@ -8,7 +8,12 @@ from torch import Tensor
 from distill.checkpoint import moments, set_moments, with_prefix, without_prefix
 from distill.networks import Network
 
-__all__ = ["ModelPool", "PoolModel"]
+__all__ = ["ModelPool", "PoolModel", "squared_error"]
+
+
+def squared_error(logits: Tensor, labels: Tensor) -> Tensor:
+    """Half the squared distance of logits and soft labels `(n, C)`, summed over classes, mean over rows."""
+    return 0.5 * (logits - labels).square().sum(1).mean()
 
 
 class PoolModel:
@@ -23,7 +28,7 @@ class PoolModel:
         """One update on a batch: mean squared error on soft labels, BatchNorm in training mode."""
         self.network.train()
         self.network.requires_grad_(True)
-        loss = 0.5 * (self.network(images) - labels).square().sum(1).mean()
+        loss = squared_error(self.network(images), labels)
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()

@@ -179,10 +179,14 @@ class SyntheticSet(Dataset):
         return f"SyntheticSet({len(self)} images of {shape}, {len(torch.unique(self.class_ids))} classes, by {method})"
 
 
-def initial_labels(class_ids: torch.Tensor, num_classes: int) -> torch.Tensor:
-    """Where soft labels start: `(one-hot - 1/C) / sqrt(C / 10)`, float32 of shape `(n, C)` (FRePo, A.1)."""
+def initial_labels(class_ids: torch.Tensor, num_classes: int, *, scale: float | None = None) -> torch.Tensor:
+    """Where soft labels start: `scale * (one-hot - 1/C)`, float32 of shape `(n, C)`.
+
+    `scale=None` takes `1 / sqrt(C / 10)` (FRePo, A.1).
+    """
     one_hot = torch.nn.functional.one_hot(class_ids, num_classes).float()
-    return (one_hot - 1 / num_classes) / math.sqrt(num_classes / 10)
+    divisor = math.sqrt(num_classes / 10) if scale is None else 1 / scale
+    return (one_hot - 1 / num_classes) / divisor
 
 
 def describe(method: str, options: Mapping[str, Any], **more: Any) -> dict[str, Any]:

@@ -32,15 +32,16 @@ class LossWatch:
         self.watched = state
         self.due = {round(steps * i / max(points - 1, 1)) for i in range(points)}
 
-    def record_if_due(self) -> None:
-        """Append to the state's history at the steps that are due and not there yet."""
+    def record_if_due(self) -> bool:
+        """Append to the state's history at the steps that are due and not there yet; whether it did."""
         step = self.watched.step
         if step not in self.due or any(entry["step"] == step for entry in self.watched.history):
-            return
+            return False
         entry: dict[str, float] = {"step": step}
         if self.watched.mean_loss is not None:
             entry["loss"] = self.watched.mean_loss
         self.watched.history.append(entry | self.measure())
+        return True
 
     def measure(self) -> dict[str, float]:
         """What else to record."""

@@ -39,7 +39,7 @@ class First(Distiller):
     strength: float = 1.0
     shown: list = field(default_factory=list)
 
-    def _distill(self, data, *, held_out, checkpoint, progress) -> SyntheticSet:
+    def _distill(self, data, *, held_out, checkpoint, progress, on_record) -> SyntheticSet:
         self.shown.append({"data": data, "held_out": held_out, "checkpoint": checkpoint, "seed": self.seed})
         chosen = [torch.nonzero(data.labels == c).squeeze(1)[: self.images_per_class] for c in data.labels.unique()]
         rows = torch.cat(chosen)

@@ -527,7 +527,8 @@ def test_dsa_lowers_its_loss_in_networks_it_has_not_seen(data) -> None:
 
 @pytest.mark.parametrize("distiller", TINY)
 def test_divergence_is_an_input_error_that_names_the_learning_rate(distiller, data) -> None:
-    with pytest.raises(InputError, match=r"the images became NaN at step .*; lower learning_rate \(it is 1e\+38\)"):
+    lower = r"the distilled set became NaN at step .*; lower learning_rate \(it is 1e\+38\)"
+    with pytest.raises(InputError, match=lower):
         distiller.with_options(learning_rate=1e38).distill(data)
 
 

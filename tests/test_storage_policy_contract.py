@@ -28,7 +28,7 @@ class First(Distiller):
 
     method = "first"
 
-    def _distill(self, data, *, held_out, checkpoint, progress) -> SyntheticSet:
+    def _distill(self, data, *, held_out, checkpoint, progress, on_record) -> SyntheticSet:
         chosen = [torch.nonzero(data.labels == c).squeeze(1)[: self.images_per_class] for c in data.labels.unique()]
         rows = torch.cat(chosen)
         class_ids = data.labels[rows]

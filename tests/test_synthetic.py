@@ -244,7 +244,7 @@ def test_file_of_a_later_format_is_refused(tmp_path):
 
 def test_file_of_an_unknown_preprocessing_is_refused(tmp_path):
     path = rewritten(a_set().save(tmp_path / "s"), preprocessing="sepia")
-    known = "identity, kept-elsewhere, standardize, zca"
+    known = "checkerboard-zca, identity, kept-elsewhere, standardize, zca"
     with pytest.raises(InputError, match=f"unknown preprocessing 'sepia'; known: {known}"):
         SyntheticSet.load(path)
 

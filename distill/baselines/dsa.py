@@ -53,7 +53,7 @@ class DSA(Matching):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_positive(self, "outer_loop", "network_learning_rate", "network_batch_size")
+        require_positive(self, "outer_loop", "network_batch_size")
         require_not_negative(self, "iterations", "inner_loop")
 
     @property

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from distill.baselines.chosen import chosen_images
 from distill.checks import require_not_negative, require_positive
-from distill.distiller import Distiller
+from distill.distiller import Distiller, Recorder
 from distill.errors import InputError
 from distill.networks import Network, Norm, build_network, check_network
 from distill.preprocess import PreprocessedImages
@@ -58,6 +58,7 @@ class Herding(Distiller):
         held_out: PreprocessedImages | None,
         checkpoint: str | Path | None,
         progress: bool,
+        on_record: Recorder | None,
     ) -> SyntheticSet:
         network = self._train(data, progress)
         with torch.no_grad():

@@ -1,26 +1,22 @@
 """What DM and DSA share: images alone are learned, by steps that match them with real ones class by class."""
 
-from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
-from distill.checkpoint import Checkpoint, moments, set_moments, with_prefix, without_prefix
-from distill.checks import DTYPES, check_dtype, require_choice, require_not_negative, require_positive
-from distill.distiller import Distiller
+from distill.checkpoint import moments, set_moments, with_prefix, without_prefix
+from distill.checks import DTYPES, require_choice, require_not_negative, require_positive
 from distill.errors import InputError
-from distill.initialize import Init, initial_images
-from distill.networks import Network, build_network, check_network
+from distill.initialize import initial_images
+from distill.networks import Network
 from distill.preprocess import PreprocessedImages
-from distill.progress import progress_bar
 from distill.seeds import generator_for
 from distill.siamese import draw_augmentation
-from distill.synthetic import SyntheticSet, describe, initial_labels
-from distill.watch import LossWatch
+from distill.stepwise import StepwiseDistiller
+from distill.synthetic import initial_labels
 
 __all__ = ["Matching", "MatchingState"]
 
@@ -29,58 +25,35 @@ MatchingNorm = Literal["none", "instance", "layer", "group"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Matching(Distiller):
+class Matching(StepwiseDistiller):
     """Images moved by SGD so that a network sees in them what it sees in real ones; soft labels stay as they start.
 
     - `augment`: siamese augmentation, the same for a class's real and distilled images (`distill.siamese`).
     - `flip`: mirror images are part of it; `None`: for RGB images only. Turn it off for RGB digits and letters.
-    - `init`: "real" images, "noise" (normal, `noise_std`) or "real+noise".
     - `batch_size`: real images of each class a step, all of a smaller class.
     - `learning_rate`, `momentum`: of the SGD on the images, constant.
-    - `network`, `width`, `depth` (`None`: by resolution), `norm` (not "batch": a batch is of one class): of the
-      networks to match in.
-    - `dtype`: "float32" or "float64".
-    - `history_points`: how often the loss is recorded, start and end included.
+    - `network`, `width`, `depth`, `norm` (not "batch": a batch is of one class): of the networks to match in.
     """
 
-    rates: ClassVar[tuple[str, ...]] = ("learning_rate",)  # what to lower when images become NaN
     augment: bool = True
     flip: bool | None = None
-    init: Init = "real"
-    noise_std: float = 1.0
     batch_size: int = 256
     learning_rate: float
     momentum: float = 0.5
     network: str = "dcconv"
-    width: int = 128
-    depth: int | None = None
     norm: MatchingNorm = "instance"
-    dtype: Literal["float32", "float64"] = "float32"
-    history_points: int = 5
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_choice(self, "init", get_args(Init))
         require_choice(self, "norm", get_args(MatchingNorm))
-        check_dtype(self)
-        require_positive(self, "batch_size", "learning_rate", "width")
-        require_not_negative(self, "momentum", "noise_std", "history_points")
-        check_network(self.network, norm=self.norm, width=self.width, depth=self.depth)
+        require_positive(self, "batch_size")
+        require_not_negative(self, "momentum")
 
     def check_images(self, image_shape: tuple[int, int, int], num_classes: int) -> None:
         """Raise `InputError` where mirror images or the network do not go with the images."""
         if self.flip and image_shape[0] == 1:
             raise InputError("flip is on, but the images have one channel: mirrored digits or clothes are others")
-        self._build(image_shape, num_classes, torch.Generator())
-
-    @property
-    @abstractmethod
-    def updates(self) -> int:
-        """How often the images are updated in all."""
-
-    @abstractmethod
-    def step(self, state: "MatchingState", data: PreprocessedImages) -> None:
-        """One update of the images; changes `state`."""
+        super().check_images(image_shape, num_classes)
 
     def pair(
         self, state: "MatchingState", data: PreprocessedImages, positions: Tensor, images_s: Tensor
@@ -115,56 +88,10 @@ class Matching(Distiller):
             class_ids=class_ids,
             started_from=started_from,
             positions={int(c): torch.nonzero(labels == c).squeeze(1) for c in torch.unique(labels)},
-            network=self._build(data.image_shape, data.num_classes, generator),
+            network=self.build(data.image_shape, data.num_classes, generator).requires_grad_(False),
             generator=generator,
             learning_rate=self.learning_rate,
             momentum=self.momentum,
-        )
-
-    def _build(self, image_shape: tuple[int, int, int], num_classes: int, generator: torch.Generator) -> Network:
-        network = build_network(
-            self.network,
-            image_shape=image_shape,
-            num_classes=num_classes,
-            width=self.width,
-            depth=self.depth,
-            norm=self.norm,
-            generator=generator,
-        )
-        return network.to(self.device, DTYPES[self.dtype]).requires_grad_(False)
-
-    def _distill(
-        self,
-        data: PreprocessedImages,
-        *,
-        held_out: PreprocessedImages | None,
-        checkpoint: str | Path | None,
-        progress: bool,
-    ) -> SyntheticSet:
-        data = data.to(self.device, DTYPES[self.dtype])
-        state = self.start(data)
-        saved = Checkpoint(checkpoint, belongs_to=self.options(), data=data, held_out=held_out)
-        saved.load_into(state)
-        watch = LossWatch(state, steps=self.updates, points=self.history_points)
-        with progress_bar(shown=progress, total=self.updates, initial=state.step, desc="distil", unit="step") as bar:
-            watch.record_if_due()
-            while state.step < self.updates:
-                self.step(state, data)
-                if not state.is_finite():
-                    rates = " or ".join(f"{name} (it is {getattr(self, name):g})" for name in self.rates)
-                    raise InputError(f"the images became NaN at step {state.step} of {self.updates}; lower {rates}")
-                watch.record_if_due()
-                bar.set_postfix(loss=f"{state.mean_loss:.4f}", refresh=False)
-                bar.update()
-                saved.save_if_due(state)
-        saved.save(state)
-        return SyntheticSet(
-            state.images.detach().float().cpu(),
-            state.labels,
-            state.class_ids.cpu(),
-            data.classes,
-            data.preprocessing,
-            describe(self.method, self.options(), started_from=state.started_from, history=state.history),
         )
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from distill.baselines.chosen import chosen_images
-from distill.distiller import Distiller
+from distill.distiller import Distiller, Recorder
 from distill.initialize import choose_per_class
 from distill.preprocess import PreprocessedImages
 from distill.seeds import generator_for
@@ -27,6 +27,7 @@ class Random(Distiller):
         held_out: PreprocessedImages | None,
         checkpoint: str | Path | None,
         progress: bool,
+        on_record: Recorder | None,
     ) -> SyntheticSet:
         chosen = choose_per_class(data.labels, self.images_per_class, generator_for(self.seed, 0))
         return chosen_images(self, data, chosen)
