@@ -19,7 +19,6 @@ from cl_report import print_table, write_report
 from continual import DistilledBuffer, GDumb, accuracy_evaluator, class_incremental, class_order, stream_accuracy
 from distill import InputError, LabelledImages, PreprocessedImages, Preprocessing
 from distill.checks import check_device
-from distill.datasets import DATASETS, load_images
 from distill.files import read_json, write_json
 from distill.memory import keep_freed_memory
 from distill.preprocess import default_preprocessing
@@ -27,8 +26,9 @@ from distill.progress import progress_bar
 from distill.recipe import TrainingRecipe
 from distill.seeds import generator_for
 from distill.tensor_files import read_tensors, write_tensors
+from labelled import check_counts, load_parts
 from methods import METHODS, OPTION_CLASSES
-from options import add_class_options, class_options, fill_preset, run_command
+from options import add_class_options, add_run_options, class_options, fill_preset, run_command
 from results import add_process, open_folder
 
 # What differs from the defaults of the classes, which are the paper's. "quick": see the README.
@@ -69,21 +69,14 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("--method", choices=[*METHODS, "all"], nargs="+", default=["frepo", "random", "herding"],
         help="what fills the buffer, one or several (default: frepo random herding, side by side)")
     add("--images-per-class", type=int, default=20, help="images of each class in the buffer (default: 20)")
-    add("--dataset", default="cifar100", help=f"{', '.join(DATASETS)}, a folder or an .npz (default: cifar100)")
-    add("--data-dir", type=Path, help="where data sets lie or are downloaded to (default: $FREPO_DATA, else ./data)")
-    add("--preset", choices=PRESETS, default="quick",
-        help="quick: for 2 CPU cores; paper: as published, for a GPU (default: quick)")
     add("--seeds", type=int, nargs="+", help="class orders (default: 0 (quick), 0 1 2 3 4 (paper))")
     add("--networks", type=int, help="networks trained after every step (default: 2 (quick), 1 (paper))")
-    add("--width", type=int, help="width of all networks; the options below set it for each use")
     add("--fit-preprocessing", choices=["all", "first"], default="all",
         help="fit it on all classes, as published, which looks at future ones, or on those of the first step alone")
     add("--held-out", type=int, default=0, metavar="N",
         help="measure on the first N training images of each class, kept out of training, instead of the test set: "
         "for choosing options (default: 0)")
-    add("--device", default="cpu", help="cpu, cuda or mps (default: cpu)")
-    add("--output", type=Path, help="folder for results (default: results/cl-DATASET-STEPSsteps)")
-    add("--resume", action="store_true", help="go on with the run in --output; ends in the same figures")
+    add_run_options(parser, presets=PRESETS, dataset="cifar100", output="results/cl-DATASET-STEPSsteps")
     for prefix, cls in OPTION_CLASSES.items():
         presets = {name: preset.get(prefix, {}) for name, preset in PRESETS.items()}
         add_class_options(parser, cls, prefix=prefix, presets=presets, leave_out=LEFT_OUT)
@@ -161,17 +154,6 @@ def check_run_options(arguments: argparse.Namespace) -> None:
     check_device(arguments.device)
 
 
-def load_parts(arguments: argparse.Namespace) -> tuple[LabelledImages, LabelledImages]:
-    """Training images, and those that accuracy is measured on: the test set, or held-out training images."""
-    train = load_images(arguments.dataset, split="train", data_dir=arguments.data_dir)
-    if not arguments.held_out:
-        return train, load_images(arguments.dataset, split="test", data_dir=arguments.data_dir)
-    held_out = set[int]()
-    for class_id in range(train.num_classes):
-        held_out.update((train.labels == class_id).nonzero()[0][: arguments.held_out].tolist())
-    return train.subset([i for i in range(len(train)) if i not in held_out]), train.subset(sorted(held_out))
-
-
 def check_classes(train: LabelledImages, test: LabelledImages, arguments: argparse.Namespace) -> None:
     """Raise `InputError` when steps do not divide the classes, or a class has too few images."""
     total = train.num_classes
@@ -180,13 +162,7 @@ def check_classes(train: LabelledImages, test: LabelledImages, arguments: argpar
         raise InputError(
             f"--steps {arguments.steps} does not divide the {total} classes of {train.name}; possible: {possible}"
         )
-    counts = [int((train.labels == class_id).sum()) for class_id in range(total)]
-    fewest = min(range(total), key=counts.__getitem__)
-    if counts[fewest] < arguments.images_per_class:
-        raise InputError(
-            f"--images-per-class is {arguments.images_per_class}, but class {train.classes[fewest]!r} of {train.name} "
-            f"has {counts[fewest]} training images; ask for at most that many"
-        )
+    check_counts(train, arguments.images_per_class)
     absent = [name for class_id, name in enumerate(test.classes) if not (test.labels == class_id).any()]
     if absent:
         raise InputError(f"{len(absent)} classes of {test.name} have no test image: {', '.join(absent[:5])}; add some")

@@ -8,15 +8,13 @@ from matplotlib.ticker import PercentFormatter
 
 from distill import SyntheticSet
 from distill.files import write_atomically, write_json
+from methods import COLOURS
 from results import mean_and_spread
 
 __all__ = ["print_table", "write_report"]
 
 # Final accuracy over all classes, 20 images a class: Zhou et al. 2022, section 5.1.
 PAPER_FINAL = {("cifar100", 5): {"FRePo": 0.416, "DM": 0.339}, ("cifar100", 10): {"FRePo": 0.380, "DM": 0.340}}
-COLOURS = {
-    "frepo": "tab:red", "herding": "tab:blue", "random": "tab:gray", "dm": "tab:green", "dsa": "tab:purple"
-}
 
 
 def write_report(folder: Path, options: dict[str, Any], records: list[dict[str, Any]], cost: dict[str, Any]) -> None:

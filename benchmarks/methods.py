@@ -2,10 +2,14 @@
 
 from distill import DM, DSA, Distiller, FRePo, Herding, Random, TrainingRecipe
 
-__all__ = ["METHODS", "OPTION_CLASSES"]
+__all__ = ["COLOURS", "METHODS", "OPTION_CLASSES"]
 
 METHODS: dict[str, type[Distiller]] = {"frepo": FRePo, "random": Random, "herding": Herding, "dm": DM, "dsa": DSA}
 
 # Whose options are flags of the command line, by the prefix of the flags; random choice has none of its own.
 OPTION_CLASSES: dict[str, type] = {name: cls for name, cls in METHODS.items() if cls is not Random}
 OPTION_CLASSES["train"] = TrainingRecipe
+
+COLOURS = {
+    "frepo": "tab:red", "herding": "tab:blue", "random": "tab:gray", "dm": "tab:green", "dsa": "tab:purple"
+}

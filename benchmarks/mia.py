@@ -14,14 +14,13 @@ from typing import get_args
 import torch
 from tqdm import tqdm
 
-from distill.datasets import DATASETS
 from distill.memory import keep_freed_memory
 from distill.progress import progress_bar
 from methods import OPTION_CLASSES
 from mia_audits import audits
 from mia_report import print_report, write_report
 from mia_run import ARMS, PRESETS, MemberSet, Run
-from options import add_class_options, fill_preset, run_command
+from options import add_class_options, add_run_options, fill_preset, run_command
 from privacy import ATTACKS, AuditReport
 from privacy.auditing import Engine
 from results import add_process, open_folder
@@ -35,8 +34,6 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         description=__doc__, usage="%(prog)s [options]", formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--dataset", default="fmnist", help=f"{', '.join(DATASETS)}, a folder or an .npz (default: fmnist)")
-    add("--data-dir", type=Path, help="where data sets lie or are downloaded to (default: $FREPO_DATA, else ./data)")
     add("--arms", nargs="+", default=["real", "subset", "frepo"], metavar="ARM",
         help=f"what models are trained on, some of {', '.join(ARMS)}; commas do as well (default: real subset frepo)")
     add("--members", type=int,
@@ -50,12 +47,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("--engine", choices=get_args(Engine), default="fast",
         help="fast: ours; tf-privacy: TensorFlow Privacy's own code, where it is installed (default: fast)")
     add("--jobs", type=int, help="processes that attack side by side (default: one for each core)")
-    add("--preset", choices=PRESETS, default="quick",
-        help="quick: for 2 CPU cores; paper: as published, for a GPU (default: quick)")
-    add("--width", type=int, help="width of all networks; the options below set it for each use")
-    add("--device", default="cpu", help="cpu, cuda or mps (default: cpu)")
-    add("--output", type=Path, help="folder for results (default: results/mia-DATASET)")
-    add("--resume", action="store_true", help="go on with the run in --output; ends in the same figures")
+    add_run_options(parser, presets=PRESETS, dataset="fmnist", output="results/mia-DATASET")
     for prefix, cls in OPTION_CLASSES.items():
         presets = {name: preset.get(prefix, {}) for name, preset in PRESETS.items()}
         add_class_options(parser, cls, prefix=prefix, presets=presets, leave_out=LEFT_OUT)

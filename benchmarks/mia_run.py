@@ -74,8 +74,9 @@ class Run:
             arm: METHODS["random" if arm == "subset" else arm](**options.get(arm, {}), **common)
             for arm in arguments.arms if arm != "real"
         }
-        self.train = load_images(arguments.dataset, split="train", data_dir=arguments.data_dir)
-        self.test = load_images(arguments.dataset, split="test", data_dir=arguments.data_dir)
+        where = {"data_dir": arguments.data_dir, "resolution": arguments.resolution}
+        self.train = load_images(arguments.dataset, split="train", **where)
+        self.test = load_images(arguments.dataset, split="test", **where)
         self.size = arguments.members or min(MEMBERS, len(self.train) // 2)
         self._check_data()
 

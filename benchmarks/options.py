@@ -7,11 +7,32 @@ import sys
 import types
 import typing
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from distill import InputError
+from distill.datasets import DATASETS
 
-__all__ = ["add_class_options", "class_options", "fill_preset", "run_command"]
+__all__ = ["add_class_options", "add_run_options", "class_options", "fill_preset", "option_value", "run_command"]
+
+YES_OR_NO = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+
+
+def add_run_options(
+    parser: argparse.ArgumentParser, *, presets: Mapping[str, Any], dataset: str, output: str
+) -> None:
+    """The options that every program here has; `dataset` and `output` are the defaults to name."""
+    add = parser.add_argument
+    add("--dataset", default=dataset, help=f"{', '.join(DATASETS)}, a folder or an .npz (default: {dataset})")
+    add("--data-dir", type=Path, help="where data sets lie or are downloaded to (default: $FREPO_DATA, else ./data)")
+    add("--resolution", type=int, metavar="SIDE",
+        help="resize the images of a folder to SIDE x SIDE (default: the data set's own)")
+    add("--preset", choices=presets, default="quick",
+        help="quick: for 2 CPU cores; paper: as published, for a GPU (default: quick)")
+    add("--width", type=int, help="width of all networks; the options below set it for each use")
+    add("--device", default="cpu", help="cpu, cuda or mps (default: cpu)")
+    add("--output", type=Path, help=f"folder for results (default: {output})")
+    add("--resume", action="store_true", help="go on with the run in --output; ends in the same figures")
 
 
 def described(cls: type) -> dict[str, str]:
@@ -35,6 +56,28 @@ def parser_for(annotation: Any) -> dict[str, Any]:
     if annotation is bool:
         return {"action": argparse.BooleanOptionalAction}
     return {"type": annotation, "metavar": annotation.__name__.upper()}
+
+
+def option_value(cls: type, name: str, text: str, *, flag: str) -> Any:
+    """`text` as a value of the option `name` of the dataclass `cls`, as its flag on the command line would take it.
+
+    Raises `InputError` that names the `flag` for what the option cannot be.
+    """
+    settings = parser_for(typing.get_type_hints(cls)[name])
+    if "choices" in settings:
+        value = next((choice for choice in settings["choices"] if str(choice) == text), None)
+        wanted = f"one of {', '.join(map(str, settings['choices']))}"
+    elif "action" in settings:
+        value, wanted = YES_OR_NO.get(text.lower()), "yes or no"
+    else:
+        wanted = {int: "a whole number", float: "a number"}.get(settings["type"], "text")
+        try:
+            value = settings["type"](text)
+        except ValueError:
+            value = None
+    if value is None:
+        raise InputError(f"{flag} is {text!r}; wanted {wanted}")
+    return value
 
 
 def flag(prefix: str, name: str) -> str:

@@ -17,7 +17,7 @@ from distill.recipe import TrainingRecipe
 from distill.seeds import generator_for
 from distill.synthetic import SyntheticSet
 
-__all__ = ["Evaluation", "evaluate", "network_features", "train_network"]
+__all__ = ["Evaluation", "evaluate", "evaluate_network", "network_features", "train_network"]
 
 CHUNK = 500
 
@@ -104,11 +104,35 @@ def evaluate(
     recipe = TrainingRecipe() if recipe is None else recipe
     result = Evaluation()
     for i in range(networks):
-        generator = generator_for(seed, i)
-        network = train_network(synthetic, recipe=recipe, generator=generator, device=device, progress=progress)
-        features = network_features(network, test.images)
-        with torch.no_grad():
-            weights = krr_weights(network_features(network, synthetic.images), synthetic.labels.to(features.device))
-            result.network.append(accuracy(network.head(features), test.labels))
-            result.krr.append(accuracy(features @ weights, test.labels))
+        network, krr = evaluate_network(
+            synthetic, test, recipe=recipe, generator=generator_for(seed, i), device=device, progress=progress
+        )
+        result.network.append(network)
+        result.krr.append(krr)
     return result
+
+
+def evaluate_network(
+    synthetic: SyntheticSet,
+    test: PreprocessedImages,
+    *,
+    recipe: TrainingRecipe,
+    generator: torch.Generator,
+    device: str = "cpu",
+    progress: bool = False,
+) -> tuple[float, float]:
+    """Accuracy in [0, 1] of one network trained from scratch on the set, and of KRR on its features.
+
+    Raises `InputError` when the network or its features became NaN.
+    """
+    network = train_network(synthetic, recipe=recipe, generator=generator, device=device, progress=progress)
+    with torch.no_grad():
+        features_s = network_features(network, synthetic.images)
+        if not bool(torch.isfinite(features_s).all()):
+            raise InputError(
+                f"a {recipe.network} became NaN while it was trained on {len(synthetic)} images; lower the recipe's "
+                f"learning_rate (it is {recipe.learning_rate:g})"
+            )
+        features = network_features(network, test.images)
+        weights = krr_weights(features_s, synthetic.labels.to(features.device))
+        return accuracy(network.head(features), test.labels), accuracy(features @ weights, test.labels)

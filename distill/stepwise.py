@@ -94,6 +94,10 @@ class StepwiseDistiller(Distiller):
     def step(self, state: Any, data: PreprocessedImages) -> None:
         """One update of the images; changes `state`."""
 
+    def prepare(self, data: PreprocessedImages) -> PreprocessedImages:
+        """`data` where and in the float type that `start` and `step` want it."""
+        return data.to(self.device, DTYPES[self.dtype])
+
     def watch(self, state: Any, held_out: PreprocessedImages | None) -> LossWatch:
         """What is recorded along the way."""
         return LossWatch(state, steps=self.updates, points=self.history_points)
@@ -124,7 +128,7 @@ class StepwiseDistiller(Distiller):
         progress: bool,
         on_record: Recorder | None,
     ) -> SyntheticSet:
-        data = data.to(self.device, DTYPES[self.dtype])
+        data = self.prepare(data)
         state: StepwiseState = self.start(data)
         saved = Checkpoint(checkpoint, belongs_to=self.options(), data=data, held_out=held_out)
         saved.load_into(state)

@@ -1,0 +1,103 @@
+"""Dataset distillation: what networks make of a few distilled, chosen or imported images, trained on them from scratch.
+
+Each method makes a set of the training images; networks are trained on the set alone, all by one recipe, and tested on
+the test images. With --evaluate-on, networks of other architectures too; with --sweep, one option takes several
+values; with --set, saved sets are evaluated instead, this toolkit's or others'.
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from distill.memory import keep_freed_memory
+from distill.progress import progress_bar
+from distillation_report import describe, print_table, write_report
+from distillation_run import PRESETS, Run
+from distillation_sets import evaluations, pictures
+from methods import METHODS, OPTION_CLASSES
+from options import add_class_options, add_run_options, fill_preset
+from results import add_process, open_folder
+
+__all__ = ["main"]
+
+LEFT_OUT = {"images_per_class", "seed", "device"}  # options of the run as a whole
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    """The command line, presets filled in."""
+    parser = argparse.ArgumentParser(
+        prog="distill.py", description=__doc__, usage="%(prog)s [options]",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--method", choices=[*METHODS, "all"], nargs="+",
+        help="one or several, side by side (default: frepo random herding; with --sweep: the one it is for, random)")
+    add("--images-per-class", type=int, default=10, help="images of each class in a set (default: 10)")
+    add("--seconds", type=float, metavar="S",
+        help="every method that learns images gets as many steps as take it S seconds here, timed at the start; "
+        "overrides --frepo-steps and the like")
+    add("--seeds", type=int, nargs="+", help="a distillation for each (default: 0)")
+    add("--networks", type=int, help="networks trained on each set (default: 3 (quick), 5 (paper))")
+    add("--evaluate-on", nargs="+", default=[], metavar="NETWORK[:NORM[:DEPTH]]",
+        help="networks to train on each set, as conv, conv:none, conv:batch:4, resnet18:instance; without a norm the "
+        "network's published one; all: every network and the norms of the paper's Table 2 "
+        "(default: the one of the --train options)")
+    add("--sweep", nargs="+", metavar=("OPTION", "VALUE"), default=[],
+        help="an option of a method and its values: --sweep frepo-pool-size 1 2 5 10 20")
+    add("--set", type=Path, nargs="+", default=[], metavar="FILE",
+        help="evaluate saved sets instead of distilling: .safetensors of this toolkit, .npz or .pt of others")
+    add("--preprocessing", metavar="TEXT",
+        help="what others' sets went through: identity, 'standardize:mean=...;std=...', a .safetensors set of this "
+        "toolkit that shares it, or fit: this toolkit's own, fitted on the training images")
+    add("--pixels", action="store_true", help="others' images are pixels, to which --preprocessing is to be applied")
+    add("--layout", choices=["auto", "nchw", "nhwc"], default="auto", help="of others' images (default: auto)")
+    add("--labels", type=Path, metavar="FILE", help="others' labels, where a file of their own holds them")
+    add("--held-out", type=int, default=0, metavar="N",
+        help="measure on the first N training images of each class, kept out of training, instead of the test set: "
+        "for choosing options (default: 0)")
+    add_run_options(parser, presets=PRESETS, dataset="mnist", output="results/distill-DATASET-IMAGES")
+    for prefix, cls in OPTION_CLASSES.items():
+        presets = {name: preset.get(prefix, {}) for name, preset in PRESETS.items()}
+        add_class_options(parser, cls, prefix=prefix, presets=presets, leave_out=LEFT_OUT)
+    arguments = parser.parse_args(argv)
+    fill_preset(arguments, PRESETS)
+    arguments.output = arguments.output or default_output(arguments)
+    return arguments
+
+
+def default_output(arguments: argparse.Namespace) -> Path:
+    """A folder named for what the run is about."""
+    name = f"distill-{Path(arguments.dataset).stem}"
+    if arguments.set:
+        return Path("results") / f"{name}-{arguments.set[0].stem}"
+    name = f"{name}-{arguments.images_per_class}"
+    return Path("results") / (f"{name}-{arguments.sweep[0]}" if arguments.sweep else name)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the benchmark and write its folder."""
+    keep_freed_memory()
+    # Convolutions on NVIDIA GPUs give the same bits each time only when asked to.
+    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+    started = time.monotonic()
+    arguments = parse(argv)
+    run = Run(arguments)
+    open_folder(run.folder, run.options(), resume=arguments.resume)
+    run.prepare()
+    records = []
+    pairs = [(row, seed) for row in run.rows for seed in run.seeds_of(row)]
+    for row, seed in progress_bar(pairs, shown=True, desc="sets", unit="set"):
+        own = list(evaluations(run, row, seed))
+        pictures(run, row, seed)
+        records += own
+        tqdm.write(describe(own))
+    cost = add_process(run.folder, time.monotonic() - started)
+    write_report(run, records, cost)
+    print_table(run.folder)
+    print(f"accuracy plot: {run.folder / 'accuracy.png'}")
+    for row in run.rows:
+        print(f"images of {row.name}: {run.folder_of(row, run.seeds_of(row)[0])}")
+    print(f"results in {run.folder}")

@@ -1,0 +1,245 @@
+"""One run of the distillation benchmark: what is to be distilled and evaluated, resolved and checked at the door."""
+
+import argparse
+import dataclasses
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from distill import Distiller, InputError, PreprocessedImages, Preprocessing, TrainingRecipe
+from distill.checks import check_device
+from distill.files import read_json, write_json
+from distill.networks import NETWORKS, default_norm
+from distill.preprocess import default_preprocessing
+from distill.tensor_files import read_tensors, write_tensors
+from equal_time import with_seconds
+from labelled import check_counts, load_parts
+from methods import METHODS, OPTION_CLASSES
+from options import class_options, option_value
+
+__all__ = ["PRESETS", "Column", "Row", "Run"]
+
+# What differs from the defaults of the classes, which are the paper's. "quick": see the README.
+PRESETS: dict[str, dict[str, dict[str, Any]]] = {
+    "quick": {
+        "run": {"seeds": [0], "networks": 3},
+        "frepo": {"steps": 1000, "batch_size": 256, "learning_rate": 8e-3, "width": 32, "history_points": 9},
+        "herding": {"width": 32},
+        "dm": {"steps": 300, "batch_size": 64, "width": 32, "history_points": 9},
+        "dsa": {"iterations": 10, "inner_loop": 10, "batch_size": 64, "width": 32, "history_points": 9},
+        "train": {
+            "width": 32,
+            "learning_rate": 1e-3,
+            "warmup_steps": 100,
+            "batch_size": 128,
+            "train_steps": 300,
+            "steps_per_image": 1.0,
+        },
+    },
+    "paper": {
+        "run": {"seeds": [0], "networks": 5},
+        "frepo": {"steps": 500_000, "history_points": 9},
+        "dm": {"history_points": 9},
+        "dsa": {"history_points": 9},
+        "train": {},
+    },
+}
+# Every network, with the norms of the paper's Table 2 and of its ablations (C.6).
+ALL_COLUMNS = (
+    "conv:none", "conv:batch", "conv:instance", "conv:layer", "conv:group", "dcconv:instance", "alexnet:none",
+    "vgg11:batch", "vgg11:instance", "resnet18:batch", "resnet18:instance",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Row:
+    """What makes one set for each seed: a distiller, or a file. `value`: of the option that is swept, as typed."""
+
+    name: str
+    distiller: Distiller | None = None
+    file: Path | None = None
+    value: str | None = None
+
+    @property
+    def method(self) -> str:
+        """The distiller's, or "file"."""
+        return self.distiller.method if self.distiller is not None else "file"
+
+
+@dataclass(frozen=True)
+class Column:
+    """What is trained on each set."""
+
+    name: str
+    recipe: TrainingRecipe
+
+
+class Run:
+    """One run of the benchmark: its options resolved and checked, its data loaded."""
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self.arguments = arguments
+        self.folder: Path = arguments.output
+        check_run_options(arguments)
+        self.train, self.test = load_parts(arguments)
+        self.recipe = TrainingRecipe(**self._class_options("train"))
+        self.columns = columns_of(arguments.evaluate_on, self.recipe)
+        self.rows = [Row(name_of(file), file=file) for file in arguments.set] or self._distilled_rows()
+        if len({row.name for row in self.rows}) < len(self.rows):
+            raise InputError(f"rows {', '.join(row.name for row in self.rows)}: two have one name; rename a file")
+        self._check_images()
+
+    def _class_options(self, prefix: str) -> dict[str, Any]:
+        preset = PRESETS[self.arguments.preset].get(prefix, {})
+        return class_options(self.arguments, prefix=prefix, preset=preset)
+
+    def _distilled_rows(self) -> list[Row]:
+        """A row for each method; in its place one for each value, where one of its options is swept."""
+        option, *values = self.arguments.sweep or [""]
+        swept = option.partition("-")[0]
+        given = self.arguments.method or ([swept, "random"] if swept else ["frepo", "random", "herding"])
+        methods = list(METHODS) if "all" in given else list(dict.fromkeys(given))
+        common = {"images_per_class": self.arguments.images_per_class, "device": self.arguments.device}
+        rows = []
+        for name in methods:
+            options = {**(self._class_options(name) if name in OPTION_CLASSES else {}), **common}
+            distiller = METHODS[name](**options)
+            if name != swept:
+                rows.append(Row(name, distiller))
+                continue
+            key = option.removeprefix(f"{swept}-").replace("-", "_")
+            for value in values:
+                changed = distiller.with_options(**{key: option_value(METHODS[name], key, value, flag=option)})
+                rows.append(Row(f"{name} {key}={value}", changed, value=value))
+        return rows
+
+    def _check_images(self) -> None:
+        """Raise `InputError` where an option does not go with the images, minutes before it would be needed."""
+        height, width, channels = self.train.images.shape[1:]
+        shape = (channels, height, width)
+        for row in self.rows:
+            if row.distiller is not None:
+                check_counts(self.train, row.distiller.images_per_class)
+                row.distiller.check_images(shape, self.train.num_classes)
+        for column in self.columns:
+            column.recipe.build(image_shape=shape, num_classes=self.train.num_classes, generator=torch.Generator())
+
+    def options(self) -> dict[str, Any]:
+        """Everything that was asked for, as resolved."""
+        given = {k: v for k, v in vars(self.arguments).items() if "." not in k and k != "width"}
+        rows = {row.name: row.distiller.options() for row in self.rows if row.distiller is not None}
+        columns = {column.name: vars(column.recipe) for column in self.columns}
+        return json.loads(json.dumps({**given, "rows": rows, "columns": columns}, default=str))
+
+    def prepare(self) -> None:
+        """Preprocess the images, and find out how many steps `--seconds` are; both are kept in the folder."""
+        fitted = any(row.distiller is not None for row in self.rows) or self.arguments.preprocessing == "fit"
+        self.preprocessing = self._fit_preprocessing() if fitted else None
+        self._tested: PreprocessedImages | None = None
+        self.data = None if self.preprocessing is None else self.preprocessing.apply(self.train)
+        if self.arguments.seconds is not None:
+            self._allot_seconds()
+
+    def _fit_preprocessing(self) -> Preprocessing:
+        path = self.folder / "preprocessing.safetensors"
+        if path.exists():
+            state, metadata = read_tensors(path)
+            return Preprocessing.from_state(metadata["kind"], state)
+        fitted = default_preprocessing(self.train)
+        write_tensors(path, fitted.state(), {"kind": fitted.kind})
+        return fitted
+
+    def _allot_seconds(self) -> None:
+        path = self.folder / "steps.json"
+        known = read_json(path) if path.exists() else {}
+        for index, row in enumerate(self.rows):
+            if row.distiller is None or self.data is None:
+                continue
+            if row.name in known:
+                changed = row.distiller.with_options(**known[row.name]["options"])
+            else:
+                changed, seconds = with_seconds(row.distiller, self.data, self.arguments.seconds)
+                before, after = row.distiller.options(), changed.options()
+                differing = {name: value for name, value in after.items() if value != before[name]}
+                known[row.name] = {"options": differing, "seconds_per_step": seconds}
+                write_json(path, known)
+            self.rows[index] = replace(row, distiller=changed)
+
+    def tested_as(self, preprocessing: Preprocessing) -> PreprocessedImages:
+        """The test images, preprocessed as a set was; the last ones are kept."""
+        if self._tested is None or not self._tested.preprocessing.same_as(preprocessing):
+            self._tested = preprocessing.apply(self.test)
+        return self._tested
+
+    def seeds_of(self, row: Row) -> list[int]:
+        """Seeds of the distillations; a file is one set."""
+        return [0] if row.file is not None else self.arguments.seeds
+
+    def folder_of(self, row: Row, seed: int) -> Path:
+        """Where all of one set lies."""
+        return self.folder / row.name.replace(" ", "-") / f"seed-{seed}"
+
+
+def name_of(file: Path) -> str:
+    """A set's name: its file's, with the folders' above it where all sets have that name."""
+    plain = file.stem if file.stem != "synthetic" else "-".join(file.parts[-3:-1])
+    return plain or "set"
+
+
+def columns_of(names: list[str], recipe: TrainingRecipe) -> list[Column]:
+    """What `--evaluate-on` asks for; the recipe's own network where it asks for none."""
+    if not names:
+        return [Column(f"{recipe.network}:{recipe.norm}", recipe)]
+    names = list(dict.fromkeys(c for name in names for c in (ALL_COLUMNS if name == "all" else [name])))
+    columns = []
+    for name in names:
+        network, *more = name.split(":")
+        if network not in NETWORKS or len(more) > 2 or (len(more) == 2 and not more[1].isdigit()):
+            raise InputError(
+                f"--evaluate-on {name} cannot be had; wanted NETWORK, NETWORK:NORM or NETWORK:NORM:DEPTH, the network "
+                f"one of {', '.join(NETWORKS)}"
+            )
+        norm: Any = more[0] if more else ("none" if network == "conv" else default_norm(network))
+        depth = int(more[1]) if len(more) == 2 else None
+        columns.append(Column(":".join([network, norm, *more[1:]]),
+                              replace(recipe, network=network, norm=norm, depth=depth)))
+    return columns
+
+
+def check_run_options(arguments: argparse.Namespace) -> None:
+    """Raise `InputError` for numbers that make no sense, options that exclude each other, and absent devices."""
+    for name in ("networks", "images_per_class"):
+        if getattr(arguments, name) < 1:
+            raise InputError(f"--{name.replace('_', '-')} is {getattr(arguments, name)}; wanted at least 1")
+    if arguments.held_out < 0:
+        raise InputError(f"--held-out is {arguments.held_out}; wanted 0 or more")
+    if arguments.seconds is not None and not arguments.seconds > 0:
+        raise InputError(f"--seconds is {arguments.seconds}; wanted more than 0")
+    if min(arguments.seeds) < 0 or len(set(arguments.seeds)) < len(arguments.seeds):
+        raise InputError(f"--seeds are {arguments.seeds}; wanted different numbers from 0 on")
+    if arguments.set and (arguments.sweep or arguments.method or arguments.seconds):
+        raise InputError("--set evaluates saved sets and distils nothing; leave out --method, --sweep and --seconds")
+    if not arguments.set and any((arguments.preprocessing, arguments.pixels, arguments.labels)):
+        raise InputError("--preprocessing, --pixels and --labels are about others' sets; name them with --set FILE")
+    if missing := [file for file in arguments.set if not file.is_file()]:
+        raise InputError(f"--set {missing[0]}: there is no such file")
+    if arguments.sweep:
+        check_sweep(arguments.sweep)
+    check_device(arguments.device)
+
+
+def check_sweep(sweep: list[str]) -> None:
+    """Raise `InputError` unless it is an option of a method, with values."""
+    option, *values = sweep
+    prefix, _, name = option.partition("-")
+    if prefix not in METHODS or prefix not in OPTION_CLASSES:
+        methods = ", ".join(f"{method}-..." for method in METHODS if method in OPTION_CLASSES)
+        raise InputError(f"--sweep {option} is no option of a method; wanted {methods}, as in frepo-pool-size")
+    known = [field.name for field in dataclasses.fields(METHODS[prefix])]
+    if name.replace("-", "_") not in set(known) - {"seed", "device"}:
+        raise InputError(f"--sweep {option}: {prefix} has no such option; it has {', '.join(known)}")
+    if not values or len(set(values)) < len(values):
+        raise InputError(f"--sweep {option} has values {', '.join(values) or 'none'}; wanted one or more, different")

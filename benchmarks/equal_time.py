@@ -1,0 +1,48 @@
+"""How many steps a distillation may take for a given time."""
+
+import time
+from dataclasses import replace
+
+from distill import DSA, Distiller, InputError, PreprocessedImages
+from distill.stepwise import StepwiseDistiller
+
+__all__ = ["with_seconds"]
+
+WARM_UP = 2  # steps not counted: memory is allocated, kernels are chosen
+AT_LEAST = 3  # steps counted
+SECONDS = 3.0  # and so long, if more steps than that are to be had
+
+
+def with_seconds(distiller: Distiller, data: PreprocessedImages, seconds: float) -> tuple[Distiller, float | None]:
+    """The distiller with as many steps as take about `seconds`, by timing some of them; and what one took.
+
+    Its state is thrown away. One that does not learn images is returned as it is, with `None`.
+    Raises `InputError` when not a single step can be taken in that time.
+    """
+    if not isinstance(distiller, StepwiseDistiller):
+        return distiller, None
+    per_step = seconds_per_step(distiller, data)
+    steps = int(seconds / per_step)
+    if isinstance(distiller, DSA):  # counts networks, each of which gives some updates
+        outer = min(distiller.loops[0], max(steps, 1))
+        changed: Distiller = replace(distiller, outer_loop=outer, iterations=steps // outer)
+    else:
+        changed = distiller.with_options(steps=steps)
+    if not steps:
+        raise InputError(
+            f"--seconds is {seconds:g}, but a single step of {distiller.method} takes {per_step:.1f}; allow more"
+        )
+    return changed, per_step
+
+
+def seconds_per_step(distiller: StepwiseDistiller, data: PreprocessedImages) -> float:
+    """Mean time of a step, the first ones left out."""
+    data = distiller.prepare(data)
+    state = distiller.start(data)
+    for _ in range(WARM_UP):
+        distiller.step(state, data)
+    count, started = 0, time.perf_counter()
+    while count < AT_LEAST or time.perf_counter() - started < SECONDS:
+        distiller.step(state, data)
+        count += 1
+    return (time.perf_counter() - started) / count

@@ -1,0 +1,31 @@
+"""The images that a benchmark works on: training images, and those that accuracy is measured on."""
+
+import argparse
+
+import numpy as np
+
+from distill import InputError, LabelledImages, load_images
+
+__all__ = ["check_counts", "load_parts"]
+
+
+def load_parts(arguments: argparse.Namespace) -> tuple[LabelledImages, LabelledImages]:
+    """Training images, and those that accuracy is measured on: the test set, or held-out training images."""
+    where = {"data_dir": arguments.data_dir, "resolution": arguments.resolution}
+    train = load_images(arguments.dataset, split="train", **where)
+    if not arguments.held_out:
+        return train, load_images(arguments.dataset, split="test", **where)
+    held_out = np.zeros(len(train), bool)
+    for class_id in range(train.num_classes):
+        held_out[np.flatnonzero(train.labels == class_id)[: arguments.held_out]] = True
+    return train.subset(~held_out), train.subset(held_out)
+
+
+def check_counts(train: LabelledImages, images_per_class: int) -> None:
+    """Raise `InputError` when a class has fewer images than are asked for."""
+    counts = np.bincount(train.labels, minlength=train.num_classes)
+    if counts.min() < images_per_class:
+        raise InputError(
+            f"--images-per-class is {images_per_class}, but class {train.classes[counts.argmin()]!r} of {train.name} "
+            f"has {counts.min()} training images; ask for at most that many"
+        )
