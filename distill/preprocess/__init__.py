@@ -1,0 +1,37 @@
+"""Invertible preprocessing: per-channel standardisation and regularised ZCA whitening.
+
+- `base`: what every preprocessing is, and those that do nothing.
+- `standardize`, `zca`, `checkerboard`: the three that are fitted.
+- `images`: labelled images that went through one.
+"""
+
+import numpy as np
+
+from distill.datasets import LabelledImages
+from distill.preprocess.base import Identity, KeptElsewhere, Preprocessing
+from distill.preprocess.checkerboard import CheckerboardZCA
+from distill.preprocess.images import PreprocessedImages
+from distill.preprocess.standardize import Standardize
+from distill.preprocess.zca import ZCA
+
+__all__ = [
+    "ZCA",
+    "CheckerboardZCA",
+    "Identity",
+    "KeptElsewhere",
+    "PreprocessedImages",
+    "Preprocessing",
+    "Standardize",
+    "default_preprocessing",
+]
+
+
+def default_preprocessing(data: LabelledImages) -> Preprocessing:
+    """The paper's choice, fitted on `data`: standardisation for one channel, ZCA for RGB, checkerboard ZCA for RGB
+    above 64x64.
+
+    Raises `InputError` when there are no images, or a side of large ones cannot be divided as `CheckerboardZCA` wants.
+    """
+    if data.images.shape[-1] == 1:
+        return Standardize.fit(data)
+    return ZCA.fit(data) if int(np.prod(data.images.shape[1:])) <= ZCA.largest else CheckerboardZCA.fit(data)

@@ -1,0 +1,56 @@
+"""ZCA whitening of images too large to whiten as a whole."""
+
+import numpy as np
+import torch
+
+from distill.datasets import LabelledImages
+from distill.errors import InputError
+from distill.preprocess.zca import ZCA, fit_whitening
+
+__all__ = ["CheckerboardZCA"]
+
+
+class CheckerboardZCA(ZCA):
+    """ZCA of interleaved sub-grids: every second pixel of each row and column, for 128x128 images four of 64x64.
+
+    All sub-grids are whitened by one matrix, made as in `ZCA` from the mean of their covariances (FRePo's appendix A.1
+    and released code). Above 128x128 every fourth pixel, and so on, so that no sub-grid is larger than 64x64 RGB.
+    Differs from the released code as `ZCA` does, and in leaving no direction unwhitened where there are fewer images
+    than values of a sub-grid.
+
+    As `ZCA`, with `d` the values of a sub-grid in `triangle`, those of an image in `centre`; `stride`: int64 `()`.
+    """
+
+    kind = "checkerboard-zca"
+
+    def __init__(
+        self,
+        mean: torch.Tensor,
+        std: torch.Tensor,
+        centre: torch.Tensor,
+        triangle: torch.Tensor,
+        stride: torch.Tensor,
+    ) -> None:
+        super().__init__(mean, std, centre, triangle)
+        self.stride = int(stride)
+
+    @classmethod
+    def fit(cls, data: LabelledImages) -> "CheckerboardZCA":
+        """Fit on `data`, on so many of it as `ZCA.fit` takes.
+
+        Raises `InputError` when a side of the images is no multiple of the stride.
+        """
+        height, width = data.images.shape[1:3]
+        stride = 2
+        while int(np.prod(data.images.shape[1:])) > cls.largest * stride**2:
+            stride *= 2
+        if height % stride or width % stride:
+            raise InputError(
+                f"checkerboard whitening of {width}x{height} images takes every {stride}th pixel: wanted sides that "
+                f"{stride} divides; resize the images (resolution=..., --resolution on the command line)"
+            )
+        return cls(*fit_whitening(data, stride=stride), stride=torch.tensor(stride))
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """That of `ZCA`, and the stride."""
+        return {**super().state(), "stride": torch.tensor(self.stride)}

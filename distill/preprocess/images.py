@@ -1,0 +1,93 @@
+"""Labelled images that went through a preprocessing."""
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, cast
+
+import torch
+
+from distill.errors import InputError
+from distill.streamed import StreamedImages, is_large
+
+if TYPE_CHECKING:  # a preprocessing makes them, not the other way round
+    from distill.preprocess.base import Preprocessing
+
+__all__ = ["PreprocessedImages"]
+
+
+@dataclass(frozen=True, eq=False)
+class PreprocessedImages:
+    """Labelled images as a network sees them, with the preprocessing that made them.
+
+    - `images`: float tensor of shape `(n, channels, height, width)`, or `StreamedImages` of a large set: index or
+      split them, and `images[:]` is a tensor in any case.
+    - `labels`: int64 tensor of shape `(n,)`, in `0 .. len(classes) - 1`.
+    - `classes`: names of all classes of the problem.
+    - `preprocessing`: what was applied to pixels in [0, 1].
+
+    Raises `InputError` when shapes do not match, labels are out of range or a pixel is NaN or infinite.
+    """
+
+    images: torch.Tensor  # or StreamedImages, which offer what is used of one
+    labels: torch.Tensor
+    classes: tuple[str, ...]
+    preprocessing: "Preprocessing"
+
+    def __post_init__(self) -> None:
+        images, labels = self.images, self.labels
+        if images.ndim != 4 or not images.is_floating_point():
+            raise InputError(
+                f"images are {images.dtype} of shape {tuple(images.shape)}; wanted floats of shape "
+                "(n, channels, height, width)"
+            )
+        if labels.shape != images.shape[:1]:
+            raise InputError(
+                f"labels have shape {tuple(labels.shape)}; wanted ({len(images)},), one for each image"
+            )
+        if len(labels) and (int(labels.min()) < 0 or int(labels.max()) >= len(self.classes)):
+            raise InputError(
+                f"labels run from {int(labels.min())} to {int(labels.max())}, but there are {len(self.classes)} "
+                f"classes: wanted 0 to {len(self.classes) - 1}"
+            )
+        if labels.is_floating_point() or labels.dtype == torch.bool:
+            raise InputError(f"labels are {labels.dtype}; wanted integers")
+        object.__setattr__(self, "labels", labels.long())
+        _check_finite(images)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes of the whole problem."""
+        return len(self.classes)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, height, width."""
+        channels, height, width = self.images.shape[1:]
+        return channels, height, width
+
+    def subset(self, indices: torch.Tensor) -> "PreprocessedImages":
+        """The images at `indices` (positions or a boolean mask); of streamed ones a tensor where they are few."""
+        if isinstance(self.images, StreamedImages):
+            chosen = self.images.select(indices)
+            images = cast(torch.Tensor, chosen) if is_large(chosen.shape) else chosen[:]
+        else:
+            images = self.images[indices]
+        return PreprocessedImages(images, self.labels[indices], self.classes, self.preprocessing)
+
+    def to(self, device: str, dtype: torch.dtype) -> "PreprocessedImages":
+        """The same images on another device or in another float type; not copied where nothing changes."""
+        images, labels = self.images.to(device, dtype), self.labels.to(device)
+        unchanged = images is self.images and labels is self.labels
+        return self if unchanged else replace(self, images=images, labels=labels)
+
+
+def _check_finite(images: torch.Tensor | StreamedImages) -> None:
+    if isinstance(images, StreamedImages):  # of bytes, so that all rests with the preprocessing
+        broken = [name for name, tensor in images.preprocessing.state().items() if not bool(tensor.isfinite().all())]
+        if broken:
+            raise InputError(f"the preprocessing holds NaN or infinite values ({', '.join(broken)}); fit it again")
+    elif not bool(torch.isfinite(images).all()):
+        bad = int((~torch.isfinite(images.flatten(1)).all(1)).sum())
+        raise InputError(f"{bad} of {len(images)} images hold NaN or infinite pixels; remove or mend them")

@@ -1,0 +1,165 @@
+"""ZCA whitening with a regularised covariance."""
+
+from collections.abc import Iterator
+from functools import cached_property
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+import torch
+
+from distill.datasets import LabelledImages
+from distill.errors import InputError
+from distill.pixels import positions_in_chunks, unit_pixels
+from distill.preprocess.base import Preprocessing
+from distill.preprocess.standardize import Standardize
+
+__all__ = ["ZCA", "Fitted", "fit_whitening"]
+
+REGULARIZATION = 0.1
+FITTED_ON = 100_000  # at most so many images
+
+
+class ZCA(Preprocessing):
+    """Standardisation, then ZCA whitening with a regularised covariance.
+
+    `x -> W (x - centre)` on flattened standardised images, `W = (cov + 0.1 trace(cov) / d I)^(-1/2)`
+    (Nguyen et al. 2021, and FRePo's appendix A.1). `W` is symmetric, so only its upper triangle is kept.
+    Differs from the released FRePo code in subtracting the mean image before whitening, so that the covariance
+    is one; per-channel standardisation has already removed nearly all of it.
+
+    `mean`, `std`: `(channels,)`; `centre`: `(d,)`; `triangle`: `(d (d + 1) / 2,)`.
+    """
+
+    kind = "zca"
+    regularization: ClassVar[float] = REGULARIZATION
+    largest: ClassVar[int] = 3 * 64 * 64
+    stride: int = 1  # what is whitened together: every pixel, or every `stride`th of each row and column
+
+    def __init__(
+        self, mean: torch.Tensor, std: torch.Tensor, centre: torch.Tensor, triangle: torch.Tensor
+    ) -> None:
+        self.standardize = Standardize(mean, std)
+        self.centre, self.triangle = centre, triangle
+        self._elsewhere: dict[tuple[str, torch.device, torch.dtype], torch.Tensor] = {}
+
+    @classmethod
+    def fit(cls, data: LabelledImages) -> "ZCA":
+        """Fit on `data`: channel statistics on all of it, mean image and covariance on 100 000 images at most, of more
+        on an even random sample that is always the same.
+
+        Costs an eigendecomposition of `d x d`, `d` = pixels of an image x channels.
+        """
+        size = int(np.prod(data.images.shape[1:]))
+        if size > cls.largest:
+            raise InputError(
+                f"whitening images of {size} values needs a matrix of {size} x {size}; wanted at most {cls.largest} "
+                "values (64x64 RGB): resize the images (resolution=..., --resolution on the command line) or take "
+                "CheckerboardZCA"
+            )
+        return cls(*fit_whitening(data, stride=1))
+
+    @cached_property
+    def _whiten(self) -> torch.Tensor:
+        d = int((2 * len(self.triangle)) ** 0.5)  # d (d + 1) / 2 values
+        rows, columns = torch.triu_indices(d, d)
+        matrix = torch.empty(d, d)
+        matrix[rows, columns] = self.triangle
+        matrix[columns, rows] = self.triangle
+        return matrix
+
+    @cached_property
+    def _colour(self) -> torch.Tensor:
+        return torch.linalg.inv(self._whiten.double()).float()
+
+    def _matrix(self, name: str, like: torch.Tensor) -> torch.Tensor:
+        """The matrix on the device and in the type of `like`, moved there once: hundreds of MB for 64x64 images."""
+        key = (name, like.device, like.dtype)
+        if key not in self._elsewhere:
+            self._elsewhere[key] = getattr(self, name).to(like)
+        return self._elsewhere[key]
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Pixels to whitened images."""
+        centred = self.standardize.forward(pixels).flatten(1) - self.centre.to(pixels)
+        grids = to_grids(centred.view(pixels.shape), self.stride)
+        return from_grids(grids @ self._matrix("_whiten", pixels), pixels.shape, self.stride)
+
+    def inverse(self, images: torch.Tensor) -> torch.Tensor:
+        """Whitened images back to pixels."""
+        grids = to_grids(images, self.stride) @ self._matrix("_colour", images)
+        flat = from_grids(grids, images.shape, self.stride).flatten(1) + self.centre.to(images)
+        return self.standardize.inverse(flat.view(images.shape))
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """Channel statistics, mean image and the upper triangle of the whitening matrix."""
+        return {**self.standardize.state(), "centre": self.centre, "triangle": self.triangle}
+
+
+class Fitted(NamedTuple):
+    """What `ZCA` is made of."""
+
+    mean: torch.Tensor
+    std: torch.Tensor
+    centre: torch.Tensor
+    triangle: torch.Tensor
+
+
+def fit_whitening(data: LabelledImages, *, stride: int) -> Fitted:
+    """The whitening of the sub-grids of every `stride`th pixel, with the mean of all their covariances.
+
+    Reads the images three times, in chunks: memory is that of some `d x d` matrices, `d` the values of a sub-grid.
+    """
+    standardize = Standardize.fit(data)
+    positions = _sample(len(data))
+
+    def chunks() -> Iterator[torch.Tensor]:
+        for chunk in positions_in_chunks(positions, data.images.shape[1:]):
+            yield standardize.forward(unit_pixels(data.images[chunk]))
+
+    total = torch.zeros(data.images.shape[3], *data.images.shape[1:3], dtype=torch.float64)
+    for images in chunks():
+        total += images.sum(0, dtype=torch.float64)
+    centre = (total / len(positions)).float()
+    size = centre.numel() // stride**2
+    covariance = torch.zeros(size, size, dtype=torch.float64)
+    for images in chunks():
+        grids = to_grids(images - centre, stride)
+        covariance += grids.T @ grids
+    covariance /= len(positions) * stride**2
+    if not bool(covariance.trace() > 0):
+        raise InputError(f"cannot fit a whitening on {len(data)} images that are all the same")
+    return Fitted(standardize.mean, standardize.std, centre.flatten(), _inverse_root(covariance))
+
+
+def _inverse_root(covariance: torch.Tensor) -> torch.Tensor:
+    """Upper triangle of `(cov + 0.1 trace(cov) / d I)^(-1/2)`, row by row, as float32."""
+    ridge = REGULARIZATION * covariance.trace() / len(covariance)
+    values, vectors = torch.linalg.eigh(covariance)
+    whiten = (vectors * (values.clamp_min(0) + ridge).rsqrt()) @ vectors.T
+    rows, columns = torch.triu_indices(*whiten.shape)
+    return whiten[rows, columns].float()
+
+
+def _sample(count: int) -> np.ndarray:
+    """Positions in order: of all, or of a random part of more than `FITTED_ON`."""
+    if count <= FITTED_ON:
+        return np.arange(count)
+    chosen = torch.randperm(count, generator=torch.Generator().manual_seed(0))[:FITTED_ON]
+    return np.sort(chosen.numpy())
+
+
+def to_grids(images: torch.Tensor, stride: int) -> torch.Tensor:
+    """Images `(n, channels, height, width)` to their sub-grids of every `stride`th pixel, flattened.
+
+    `(n stride^2, channels height width / stride^2)`: those of an image follow each other, row offset by row offset.
+    """
+    n, channels, height, width = images.shape
+    cut = images.reshape(n, channels, height // stride, stride, width // stride, stride)
+    return cut.permute(0, 3, 5, 1, 2, 4).reshape(n * stride**2, -1)
+
+
+def from_grids(grids: torch.Tensor, shape: torch.Size, stride: int) -> torch.Tensor:
+    """The inverse of `to_grids`: images of that `shape`."""
+    n, channels, height, width = shape
+    cut = grids.reshape(n, stride, stride, channels, height // stride, width // stride)
+    return cut.permute(0, 3, 4, 1, 5, 2).reshape(shape)
