@@ -141,6 +141,6 @@ def as_number(text: str) -> float | None:
 def accuracy_axis(axes: Axes, which: str, *, name: str = "test accuracy") -> None:
     """Percent, a name and a grid on one axis."""
     axis = axes.xaxis if which == "x" else axes.yaxis
-    axis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    axis.set_major_formatter(PercentFormatter(1.0))
     axis.set_label_text(name)
     axes.grid(alpha=0.3, axis="x" if which == "x" else "both")

@@ -13,6 +13,7 @@ from distill.files import read_json, write_json
 from distill.imported import import_set, parse_preprocessing
 from distill.preprocess import KeptElsewhere
 from distill.seeds import generator_for
+from distill.synthetic import initial_labels
 from distillation_run import Row, Run
 
 __all__ = ["evaluations", "pictures"]
@@ -134,7 +135,8 @@ def pictures(run: Run, row: Row, seed: int) -> None:
     synthetic = SyntheticSet.load(folder / "synthetic.safetensors")
     if not (folder / "images.png").exists():
         synthetic.plot(folder / "images.png")
-    if not (folder / "labels.png").exists():
+    learned = not synthetic.labels.equal(initial_labels(synthetic.class_ids, synthetic.num_classes))
+    if learned and not (folder / "labels.png").exists():
         plot_labels(synthetic, folder / "labels.png")
     paths = sorted(snapshot_folder(run, row, seed).glob("*.safetensors"))
     if len(paths) < 2 or (folder / "evolution.gif").exists():

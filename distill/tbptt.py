@@ -15,8 +15,8 @@ def tbptt_loss(model: PoolModel, images_t: Tensor, labels_t: Tensor, images_s: T
     """Squared error on a real batch of the network as it would be after one more step of Adam on the distilled set.
 
     1-step truncated backpropagation through time: differentiable in `images_s` and `labels_s` through that step,
-    Adam's own moments included as they are. The step is taken in training mode, the prediction in inference mode; the
-    model itself does not change.
+    Adam's own moments included as they are. The step is taken in training mode, the prediction in inference mode, with
+    running statistics as that step leaves them, through which no gradient goes; the model itself does not change.
     """
     network = model.network
     weights = {name: weight.detach().requires_grad_(True) for name, weight in network.named_parameters()}
@@ -29,8 +29,7 @@ def tbptt_loss(model: PoolModel, images_t: Tensor, labels_t: Tensor, images_s: T
         name: adam_step(model.optimizer, parameter, gradient)
         for (name, parameter), gradient in zip(network.named_parameters(), gradients, strict=True)
     }
-    fixed = dict(network.named_buffers())
-    return squared_error(functional_call(network, {**moved, **fixed}, (images_t,)), labels_t)
+    return squared_error(functional_call(network, {**moved, **buffers}, (images_t,)), labels_t)
 
 
 def adam_step(optimizer: torch.optim.Adam, parameter: Tensor, gradient: Tensor) -> Tensor:
