@@ -298,6 +298,7 @@ def test_a_folder_of_images_of_different_sizes_is_resized(tmp_path):
     picture(folder / "test" / "a" / "2.png", 11, mode="L", size=(8, 8))
     picture(folder / "test" / "b" / "3.png", 13, mode="L", size=(9, 8))
     fails(folder, r"differ in size: .* 20x30, .* 50x10 .*give the size .*resolution=.*--resolution", data_dir=tmp_path)
+    fails(folder, "kept in .*pets/cache, within the folder .*pets, .*--data-dir", data_dir=folder, resolution=8)
     train = load_images(folder, data_dir=tmp_path, resolution=8)
     assert train.images.shape == (2, 8, 8, 1)
     assert train.images[:, 0, 0, 0].tolist() == [7, 9]

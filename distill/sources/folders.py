@@ -44,6 +44,11 @@ def load_folder(folder: Path, part: Part, *, resolution: int | None = None, cach
             "and test/"
         )
     both = [file for some, _ in parts.values() for file in some]
+    if resolution is not None and cache.resolve().is_relative_to(folder.resolve()):
+        raise InputError(
+            f"decoded images would be kept in {cache}, within the folder of images {folder}, where they would be taken "
+            "for a class; set --data-dir or FREPO_DATA to another folder"
+        )
     if resolution is None:
         mode = _common_mode(both, one_size=True)
         images = np.stack([decode(file, mode) for file in files])
