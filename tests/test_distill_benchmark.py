@@ -1,0 +1,346 @@
+"""The distillation benchmark as a program: its files, its complaints, equal time, and a run that was killed going on."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from distill import DSA, FRePo, Random, SyntheticSet, load_images
+from distill.files import read_json
+from distill.preprocess import default_preprocessing
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+TINY = [
+    "--dataset", "digits", "--images-per-class", "2", "--networks", "2", "--width", "4",
+    "--frepo-steps", "6", "--frepo-pool-size", "2", "--frepo-batch-size", "64", "--frepo-history-points", "3",
+    "--dm-steps", "3", "--dm-batch-size", "8", "--dsa-iterations", "1", "--dsa-outer-loop", "2",
+    "--dsa-batch-size", "8", "--herding-steps", "3", "--train-steps", "6", "--train-warmup-steps", "2",
+    "--train-steps-per-image", "0",
+]  # fmt: skip
+DEADLINE = 60  # seconds until a subprocess counts as stuck
+
+Command = Callable[..., int]
+
+
+@pytest.fixture(scope="module")
+def command() -> Command:
+    """The program in this process: its arguments after `TINY` to its exit code."""
+    sys.path.append(str(BENCHMARKS))  # behind the package that its distill.py bears the name of
+    try:
+        import distillation
+        from options import run_command
+    finally:
+        sys.path.remove(str(BENCHMARKS))
+    patch = pytest.MonkeyPatch()
+    patch.setattr(distillation, "keep_freed_memory", lambda: None)  # would hold for the other tests of this process too
+    yield lambda *arguments: run_command(lambda: distillation.main([*TINY, *map(str, arguments)]))
+    patch.undo()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(command, tmp_path_factory) -> Path:
+    """The folder of a run of all methods over two seeds."""
+    folder = tmp_path_factory.mktemp("undisturbed") / "run"
+    assert command("--output", folder, "--method", "all", "--seeds", 0, 1) == 0
+    return folder
+
+
+def rows_of(folder: Path) -> dict[str, list[str]]:
+    """The lines of the table by their first word or words (all but the columns of figures)."""
+    lines = (folder / "table.txt").read_text().splitlines()
+    rule = next(i for i, line in enumerate(lines) if line.startswith("----"))
+    table = [re.split(r"\s{2,}", line) for line in lines[rule + 1 : lines.index("", rule)]]
+    return {name: cells for name, *cells in table}
+
+
+# -- a run ---------------------------------------------------------------------------------------------------------
+
+
+def test_run_writes_figures_table_plots_sets_and_pictures(undisturbed):
+    results = read_json(undisturbed / "results.json")
+    assert len(results["networks"]) == 5 * 2 * 2
+    assert results["options"]["rows"]["frepo"]["steps"] == 6
+    assert {"processor", "torch", "frepo-toolkit"} <= results["cost"]["processes"][0]["machine"].keys()
+    for name in ("frepo", "random", "herding", "dm", "dsa"):
+        for seed in (0, 1):
+            synthetic = SyntheticSet.load(undisturbed / name / f"seed-{seed}" / "synthetic.safetensors")
+            assert torch.bincount(synthetic.class_ids).tolist() == [2] * 10
+            assert synthetic.made_by["options"]["seed"] == seed
+    seed_0 = undisturbed / "frepo" / "seed-0"
+    pictures = ("images.png", "labels.png", "before-after.png", "evolution.png", "evolution.gif")
+    for picture in ("accuracy.png", "curves.png", *(seed_0 / name for name in pictures)):
+        with Image.open(undisturbed / picture) as opened:
+            opened.verify()
+    with Image.open(seed_0 / "evolution.gif") as film:
+        assert film.n_frames == 3
+    assert not (undisturbed / "dm" / "seed-0" / "labels.png").exists()  # it learns none
+    assert (undisturbed / "dm" / "seed-0" / "evolution.gif").exists()
+
+
+def test_run_leaves_no_temporary_file_and_no_checkpoint(undisturbed):
+    assert not [p for p in undisturbed.rglob("*") if p.name.startswith(".") or "checkpoint" in p.name]
+
+
+def test_table_shows_mean_and_spread_over_seeds_and_networks(undisturbed):
+    networks = read_json(undisturbed / "results.json")["networks"]
+    for name, (images, updates, _, network, krr) in rows_of(undisturbed).items():
+        own = [record for record in networks if record["row"] == name]
+        for cell, key in ((network, "accuracy"), (krr, "krr_accuracy")):
+            values = [100 * record[key] for record in own]
+            assert cell == f"{np.mean(values):.1f}±{np.std(values, ddof=1):.1f}"
+        assert images == "20"
+        assert updates == {"frepo": "6", "dm": "3", "dsa": "2"}.get(name, "-")
+
+
+def test_lead_is_of_the_same_seed_and_network(undisturbed):
+    results = read_json(undisturbed / "results.json")
+    values = {(r["row"], r["seed"], r["index"]): r["accuracy"] for r in results["networks"]}
+    leads = [values["frepo", s, i] - values["random", s, i] for s in (0, 1) for i in (0, 1)]
+    assert results["leads"]["random"]["mean"] == pytest.approx(np.mean(leads))
+    assert results["leads"]["random"]["std"] == pytest.approx(np.std(leads, ddof=1))
+    assert f"frepo - random: {100 * np.mean(leads):+.1f}±" in (undisturbed / "table.txt").read_text()
+
+
+def test_first_snapshot_is_where_the_set_started_and_the_last_is_the_set(undisturbed):
+    folder = undisturbed / "frepo" / "seed-1"
+    first, last = (SyntheticSet.load(folder / "snapshots" / f"{step:08}.safetensors") for step in (0, 6))
+    final = SyntheticSet.load(folder / "synthetic.safetensors")
+    random = SyntheticSet.load(undisturbed / "random" / "seed-1" / "synthetic.safetensors")
+    assert torch.equal(first.images, random.images)
+    assert torch.equal(last.images, final.images)
+    assert torch.equal(last.labels, final.labels)
+
+
+def test_without_steps_frepo_has_the_figures_of_random_choice(command, tmp_path):
+    assert command("--output", tmp_path, "--method", "frepo", "random", "--frepo-steps", 0) == 0
+    networks = read_json(tmp_path / "results.json")["networks"]
+    by_row = {row: [r["accuracy"] for r in networks if r["row"] == row] for row in ("frepo", "random")}
+    assert by_row["frepo"] == by_row["random"]
+
+
+def test_resuming_a_run_that_is_done_distils_and_trains_nothing(command, undisturbed, monkeypatch, capsys):
+    before = read_json(undisturbed / "results.json")["networks"]
+    monkeypatch.setattr("distill.evaluation.train_network", lambda *_, **__: pytest.fail("trained again"))
+    monkeypatch.setattr("distill.Distiller.distill", lambda *_, **__: pytest.fail("distilled again"))
+    assert command("--output", undisturbed, "--method", "all", "--seeds", 0, 1, "--resume") == 0
+    assert read_json(undisturbed / "results.json")["networks"] == before
+    assert capsys.readouterr().out.endswith(f"results in {undisturbed}\n")
+
+
+def test_held_out_training_images_take_the_place_of_test_images(command, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "labelled.load_images",
+        lambda *_, split, **__: load_images("digits", split=split) if split == "train" else pytest.fail("test images"),
+    )
+    assert command("--output", tmp_path, "--method", "random", "--held-out", 20) == 0
+    assert "20 held-out training images a class" in (tmp_path / "table.txt").read_text()
+
+
+# -- networks, sweeps, equal time ----------------------------------------------------------------------------------
+
+
+def test_every_set_is_evaluated_on_every_network(command, tmp_path):
+    columns = ["conv:none", "conv:instance:2", "dcconv", "alexnet", "resnet18:batch"]
+    options = ["--method", "frepo", "random", "--evaluate-on", *columns, "--networks", 1]
+    assert command("--output", tmp_path, *options) == 0
+    table = rows_of(tmp_path)
+    assert list(table) == ["conv:none", "conv:instance:2", "dcconv:instance", "alexnet:none", "resnet18:batch"]
+    cells = {(c["row"], c["column"]): c["mean"] for c in read_json(tmp_path / "results.json")["summary"]}
+    for column, shown in table.items():
+        assert shown == [f"{100 * cells[row, column]:.1f}" for row in ("frepo", "random")]
+
+
+def test_sweep_has_a_row_for_each_value_and_the_other_methods_once(command, tmp_path):
+    assert command("--output", tmp_path, "--sweep", "frepo-max-updates", 1, 3) == 0
+    results = read_json(tmp_path / "results.json")
+    assert {name: row.get("max_updates") for name, row in results["options"]["rows"].items()} == {
+        "frepo max_updates=1": 1, "frepo max_updates=3": 3, "random": None,
+    }  # fmt: skip
+    made_by = SyntheticSet.load(tmp_path / "frepo-max_updates=3" / "seed-0" / "synthetic.safetensors").made_by
+    assert made_by["options"]["max_updates"] == 3
+    assert (tmp_path / "accuracy.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "values", "expected"),
+    [
+        ("frepo-learn-labels", ["yes", "no"], [True, False]),
+        ("frepo-version", ["v1", "v2"], ["v1", "v2"]),
+        ("frepo-label-scale", ["0.3", "1"], [0.3, 1.0]),
+        ("frepo-meta-gradient", ["krr", "tbptt"], ["krr", "tbptt"]),
+        ("dm-norm", ["instance", "none"], ["instance", "none"]),
+    ],
+)
+def test_options_of_every_kind_can_be_swept(command, tmp_path, option, values, expected):
+    method = option.split("-")[0]
+    assert command("--output", tmp_path, "--method", method, "--networks", 1, "--sweep", option, *values) == 0
+    rows = read_json(tmp_path / "results.json")["options"]["rows"].values()
+    assert [row[option.removeprefix(f"{method}-").replace("-", "_")] for row in rows] == expected
+
+
+def test_seconds_become_steps_and_stay_the_same_on_resume(command, tmp_path, monkeypatch):
+    timed = []
+
+    def half_a_second_a_step(distiller, data):
+        timed.append(distiller.method)
+        return 0.5
+
+    monkeypatch.setattr("equal_time.seconds_per_step", half_a_second_a_step)
+    options = ["--output", tmp_path, "--method", "all", "--networks", 1, "--seconds", 2]
+    assert command(*options) == 0
+    assert timed == ["frepo", "dm", "dsa"]
+    assert {name: cells[1] for name, cells in rows_of(tmp_path).items()} == {
+        "frepo": "4", "random": "-", "herding": "-", "dm": "4", "dsa": "4",
+    }  # fmt: skip
+    assert command(*options, "--resume") == 0
+    assert len(timed) == 3
+
+
+def test_timing_a_step_leaves_a_distillation_as_it_was(monkeypatch):
+    from equal_time import seconds_per_step
+
+    monkeypatch.setattr("equal_time.SECONDS", 0)
+    images = load_images("digits")
+    data = default_preprocessing(images).apply(images)
+    for distiller in (FRePo(steps=3, batch_size=32, pool_size=2, width=4), DSA(iterations=1, batch_size=4, width=4)):
+        small = distiller.with_options(images_per_class=1)
+        before = small.distill(data)
+        assert seconds_per_step(small, data) > 0
+        assert torch.equal(small.distill(data).images, before.images)
+
+
+# -- saved sets ----------------------------------------------------------------------------------------------------
+
+
+def test_saved_sets_have_the_figures_they_had_when_they_were_distilled(command, undisturbed, tmp_path):
+    files = [undisturbed / name / "seed-0" / "synthetic.safetensors" for name in ("frepo", "random")]
+    assert command("--output", tmp_path, "--set", *files) == 0
+    before = [r["accuracy"] for r in read_json(undisturbed / "results.json")["networks"] if r["seed"] == 0]
+    after = [r["accuracy"] for r in read_json(tmp_path / "results.json")["networks"]]
+    assert after == before[:4]
+    assert list(rows_of(tmp_path)) == ["frepo-seed-0", "random-seed-0"]
+
+
+def test_others_sets_are_read_with_the_preprocessing_that_is_stated(command, undisturbed, tmp_path):
+    ours = SyntheticSet.load(undisturbed / "frepo" / "seed-0" / "synthetic.safetensors")
+    np.savez(tmp_path / "theirs.npz", images=ours.images.numpy(), labels=ours.labels.numpy())
+    file = undisturbed / "frepo" / "seed-0" / "synthetic.safetensors"
+    for number, stated in enumerate((file, "fit")):
+        output = tmp_path / str(number)
+        assert command("--output", output, "--set", tmp_path / "theirs.npz", "--preprocessing", stated) == 0
+        theirs = [r["accuracy"] for r in read_json(output / "results.json")["networks"]]
+        assert theirs == [r["accuracy"] for r in read_json(undisturbed / "results.json")["networks"]][:2]
+
+
+def test_sets_of_another_data_set_are_refused(command, undisturbed, tmp_path, capsys, make_images):
+    images = make_images()
+    file = Random(images_per_class=2).distill(images).save(tmp_path / "three.safetensors")
+    code = command("--output", tmp_path / "run", "--set", file)
+    assert_refused(capsys, code, r"three\.safetensors has 3 classes .* digits 10 .*name the --dataset", late=True)
+
+
+# -- bad input -----------------------------------------------------------------------------------------------------
+
+
+def assert_refused(capsys, code: int, message: str, *, late: bool = False) -> None:
+    """Exit code 2 and one line on stderr that says why (the last line, where a progress bar stood before it)."""
+    captured = capsys.readouterr()
+    line = captured.err.splitlines()[-1]
+    assert code == 2
+    assert late or captured.err.count("\n") == 1, captured.err
+    assert line.startswith("error: "), captured.err
+    assert "Traceback" not in captured.err
+    assert re.search(message, line), line
+
+
+BAD = {
+    "unknown data set": (["--dataset", "minst"], "'minst'; .*did you mean 'mnist'"),
+    "no images": (["--images-per-class", "0"], "--images-per-class is 0; wanted at least 1"),
+    "too many images": (["--images-per-class", "1000"], r"but class '\d' of digits has 1\d\d training images"),
+    "no networks": (["--networks", "0"], "--networks is 0; wanted at least 1"),
+    "no time": (["--seconds", "0"], "--seconds is 0.0; wanted more than 0"),
+    "a seed twice": (["--seeds", "1", "1"], r"--seeds are \[1, 1\]; wanted different numbers"),
+    "unknown network": (["--evaluate-on", "resnet50"], "--evaluate-on resnet50 cannot be had; wanted NETWORK"),
+    "unknown norm": (["--evaluate-on", "conv:weight"], "unknown norm 'weight'"),
+    "depth of a resnet": (["--evaluate-on", "resnet18:batch:3"], "depth"),
+    "network too deep": (["--evaluate-on", "conv:none:5"], "cannot be pooled 5 times"),
+    "sweep of nothing": (["--sweep", "frepo-pool-size"], "has values none; wanted one or more"),
+    "sweep of no method": (["--sweep", "pool-size", "1"], "--sweep pool-size is no option of a method; wanted frepo"),
+    "sweep of an unknown option": (["--sweep", "frepo-pole-size", "1"], "frepo has no such option; it has .*pool_size"),
+    "sweep of a value that is none": (["--sweep", "frepo-pool-size", "big"], "is 'big'; wanted a whole number"),
+    "sweep of a choice that is none": (["--sweep", "frepo-version", "v3"], "is 'v3'; wanted one of v1, v2"),
+    "sweep of a switch": (["--sweep", "frepo-learn-labels", "2"], "is '2'; wanted yes or no"),
+    "sweep of a value out of range": (["--sweep", "frepo-pool-size", "0"], "pool_size is 0; wanted more than 0"),
+    "a set that is missing": (["--set", "nowhere.npz"], "--set nowhere.npz: there is no such file"),
+    "a set and a method": (["--set", "nowhere.npz", "--method", "dm"], "leave out --method"),
+    "pixels of nothing": (["--pixels"], "about others' sets; name them with --set"),
+    "mirror for one channel": (["--frepo-mirror"], "mirror is on"),
+    "unknown device": (["--device", "abacus"], "device 'abacus' cannot be used here"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_ends_in_one_line_and_nothing_is_written(command, tmp_path, capsys, case):
+    options, message = BAD[case]
+    output = tmp_path / "results" / "run"
+    assert_refused(capsys, command("--output", output, *options), message)
+    assert not output.parent.exists()
+
+
+def test_a_set_without_its_preprocessing_is_refused(command, tmp_path, capsys):
+    np.savez(tmp_path / "theirs.npz", images=np.zeros((4, 1, 8, 8), np.float32), labels=np.arange(4))
+    code = command("--output", tmp_path / "run", "--set", tmp_path / "theirs.npz")
+    assert_refused(capsys, code, "does not say how its images were preprocessed; say it with --preprocessing", late=True)
+
+
+def test_resuming_with_other_options_is_refused(command, undisturbed, capsys):
+    code = command("--output", undisturbed, "--method", "all", "--seeds", 0, 1, "--resume", "--frepo-steps", 7)
+    assert_refused(capsys, code, r"rows\.frepo\.steps was 6, now 7.*resume with those")
+
+
+# -- killed and resumed; the program's name --------------------------------------------------------------------------
+
+
+def started(*arguments: object, program: str = "distill.py", cwd: Path | None = None) -> subprocess.Popen:
+    """A program in a process of its own."""
+    command = [sys.executable, str(BENCHMARKS / program), *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=cwd,
+                            env=os.environ | {"COLUMNS": "80"})
+
+
+def test_killed_run_ends_in_the_figures_and_sets_of_an_undisturbed_one(command, undisturbed, tmp_path):
+    options = ["--output", tmp_path / "run", "--method", "all", "--seeds", "0", "1"]
+    process = started(*TINY, *options)
+    try:
+        deadline = time.monotonic() + DEADLINE
+        while not (tmp_path / "run" / "frepo" / "seed-1" / "snapshots" / "00000003.safetensors").exists():
+            assert process.poll() is None, process.stderr.read()
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    assert command(*options, "--resume") == 0
+    one, other = (read_json(folder / "results.json")["networks"] for folder in (tmp_path / "run", undisturbed))
+    for records in (one, other):
+        for record in records:
+            del record["seconds"], record["distil"]["seconds"]
+    assert one == other
+
+
+@pytest.mark.parametrize("program", ["cl_cifar100.py", "mia.py", "cl_stock_gdumb.py", "distill.py"])
+def test_every_program_finds_the_package_beside_the_program_of_its_name(program, tmp_path):
+    process = started("--help", program=program, cwd=tmp_path)
+    out, err = process.communicate(timeout=DEADLINE)
+    assert (process.returncode, err) == (0, "")
+    assert "--dataset" in out
