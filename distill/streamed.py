@@ -118,7 +118,7 @@ class StreamedImages:
                 if len(chosen) != len(self):
                     raise IndexError(f"the mask has {len(chosen)} entries for {len(self)} images")
                 chosen = np.flatnonzero(chosen)
-        return np.arange(len(self))[chosen] if self.positions is None else self.positions[chosen]
+        return chosen if self.positions is None else self.positions[chosen]
 
     def __repr__(self) -> str:
         return f"StreamedImages(shape={tuple(self.shape)}, dtype={self.dtype}, device={self.device})"
