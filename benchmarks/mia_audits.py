@@ -74,7 +74,7 @@ def training_set(run: Run, arm: str, images: MemberSet) -> SyntheticSet:
     members = images.members
     if arm == "real":
         labels = initial_labels(members.labels, members.num_classes)
-        return SyntheticSet(members.images, labels, members.labels, members.classes, members.preprocessing)
+        return SyntheticSet(members.images[:], labels, members.labels, members.classes, members.preprocessing)
     folder = run.folder / arm / f"members-{images.seed}"
     path, checkpoint = folder / "synthetic.safetensors", folder / "checkpoint.safetensors"
     if not path.exists():

@@ -234,7 +234,7 @@ def within_quota(class_ids: list[int], quota: dict[int, int]) -> list[bool]:
 
 def describe_source(index: int, distiller: Distiller, data: PreprocessedImages) -> dict[str, Any]:
     """What a cached set must have been made from to be used again: options and data, but not the device."""
-    pixels = data.images.flatten()
+    pixels = data.images[:].flatten()
     sampled = pixels[torch.linspace(0, len(pixels) - 1, SAMPLED_PIXELS, dtype=torch.float64).long()]
     source = {
         "experience": index,

@@ -53,7 +53,7 @@ def class_incremental(
             raise InputError(
                 f"{len(absent)} of {num_classes} classes have no image in {name}: {names}; wanted at least one of each"
             )
-    streams = {name: labelled_dataset(data.images, data.labels) for name, data in (("train", train), ("test", test))}
+    streams = {name: labelled_dataset(data.images[:], data.labels) for name, data in (("train", train), ("test", test))}
     order = class_order(num_classes, seed)
     return with_task_labels(class_incremental_benchmark(streams, class_order=order, num_experiences=steps))
 

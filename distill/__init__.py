@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from distill.evaluation import Evaluation as Evaluation
     from distill.evaluation import evaluate as evaluate
     from distill.frepo import FRePo as FRePo
+    from distill.imported import import_set as import_set
     from distill.preprocess import ZCA as ZCA
+    from distill.preprocess import CheckerboardZCA as CheckerboardZCA
     from distill.preprocess import Identity as Identity
     from distill.preprocess import PreprocessedImages as PreprocessedImages
     from distill.preprocess import Preprocessing as Preprocessing
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 _FILES = {
     "DM": "baselines",
     "DSA": "baselines",
+    "CheckerboardZCA": "preprocess",
     "ZCA": "preprocess",
     "Distiller": "distiller",
     "Evaluation": "evaluation",
@@ -45,6 +48,7 @@ _FILES = {
     "SyntheticSet": "synthetic",
     "TrainingRecipe": "recipe",
     "evaluate": "evaluation",
+    "import_set": "imported",
     "load_images": "datasets",
 }
 __all__ = list(_FILES)

@@ -15,6 +15,7 @@ from distill.preprocess import PreprocessedImages
 from distill.progress import progress_bar
 from distill.recipe import TrainingRecipe
 from distill.seeds import generator_for
+from distill.streamed import StreamedImages
 from distill.synthetic import SyntheticSet
 
 __all__ = ["Evaluation", "evaluate", "evaluate_network", "network_features", "train_network"]
@@ -69,7 +70,7 @@ def train_network(
 
 
 @torch.no_grad()
-def network_features(network: Network, images: Tensor) -> Tensor:
+def network_features(network: Network, images: Tensor | StreamedImages) -> Tensor:
     """Features `(n, d)` of images `(n, channels, height, width)`, in chunks, on the network's device."""
     return torch.cat([network.features(chunk.to(network.head.weight)) for chunk in images.split(CHUNK)])
 

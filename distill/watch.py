@@ -66,7 +66,7 @@ class Watch(LossWatch):
     @torch.no_grad()
     def _krr_accuracy(self, held_out: PreprocessedImages) -> float:
         images, labels = self.state.distilled()
-        real = held_out.images.to(images)
+        real = held_out.images[:].to(images)
         accuracies = []
         for model in self.state.pool:
             weights = krr_weights(model.network.features(images), labels, regularization=self.options.regularization)

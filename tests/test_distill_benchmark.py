@@ -1,4 +1,4 @@
-"""The distillation benchmark as a program: its files, its complaints, equal time, and a run that was killed going on."""
+"""The distillation benchmark as a program: its files, its complaints, equal time, and a killed run that goes on."""
 
 import os
 import re
@@ -299,7 +299,8 @@ def test_bad_input_ends_in_one_line_and_nothing_is_written(command, tmp_path, ca
 def test_a_set_without_its_preprocessing_is_refused(command, tmp_path, capsys):
     np.savez(tmp_path / "theirs.npz", images=np.zeros((4, 1, 8, 8), np.float32), labels=np.arange(4))
     code = command("--output", tmp_path / "run", "--set", tmp_path / "theirs.npz")
-    assert_refused(capsys, code, "does not say how its images were preprocessed; say it with --preprocessing", late=True)
+    wanted = "does not say how its images were preprocessed; say it with --preprocessing"
+    assert_refused(capsys, code, wanted, late=True)
 
 
 def test_resuming_with_other_options_is_refused(command, undisturbed, capsys):

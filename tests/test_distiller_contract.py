@@ -216,6 +216,19 @@ def test_checkpoint_changes_nothing_even_when_all_is_done(distiller, data, tmp_p
         assert_same_set(distiller.distill(data, checkpoint=tmp_path / "checkpoint"), distiller.distill(data))
 
 
+def test_on_record_shows_the_set_from_start_to_end_and_changes_nothing(distiller, data):
+    shown: dict[int, SyntheticSet] = {}
+    synthetic = distiller.distill(data, on_record=shown.__setitem__)
+    assert_same_set(synthetic, distiller.distill(data))
+    if isinstance(distiller, Random | Herding):  # nothing on the way
+        assert not shown
+        return
+    assert list(shown) == [entry["step"] for entry in synthetic.made_by["history"]]
+    assert_same_set(shown[max(shown)], synthetic)
+    assert torch.equal(shown[0].images, data.images[synthetic.made_by["started_from"]])
+    assert len({float(one.images.sum()) for one in shown.values()}) == len(shown)  # later steps leave them alone
+
+
 def test_progress_changes_nothing_and_leaves_stdout_alone(distiller, data, capsys):
     quiet = distiller.distill(data)
     assert capsys.readouterr() == ("", "")

@@ -43,6 +43,8 @@ def assert_same_set(one: SyntheticSet, other: SyntheticSet) -> None:
     ("options", "message"),
     [
         ({"version": "v3"}, "version is 'v3'; wanted one of v1, v2"),
+        ({"meta_gradient": "ntk"}, "meta_gradient is 'ntk'; wanted one of krr, tbptt"),
+        ({"label_scale": 0.0}, "label_scale is 0.0; wanted more than 0"),
         ({"init": "zero"}, r"init is 'zero'; wanted one of real, noise, real\+noise"),
         ({"dtype": "float16"}, "dtype is 'float16'; wanted one of float32, float64"),
         ({"batch_size": 0}, "batch_size is 0; wanted more than 0"),
@@ -103,7 +105,8 @@ def test_mirror_takes_part_in_the_gradient_of_rgb_images(make_images):
 @pytest.mark.parametrize(
     "change",
     [{"version": "v1"}, {"dtype": "float64"}, {"max_updates": 0}, {"pool_batch_size": 1000},
-     {"regularization": 1e-2}, {"norm": "instance"}, {"network": "conv-after"}, {"batch_size": 5}],
+     {"regularization": 1e-2}, {"norm": "instance"}, {"network": "conv-after"}, {"batch_size": 5},
+     {"meta_gradient": "tbptt"}, {"label_scale": 0.3}],
     ids=lambda change: next(iter(change)),
 )
 def test_option_has_an_effect(data, change):

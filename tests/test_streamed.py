@@ -210,11 +210,12 @@ def test_a_checkpoint_of_another_streamed_set_is_refused(images, make_images, tm
         method.distill(other, checkpoint=tmp_path / "c")
 
 
-def test_accuracy_on_streamed_held_out_images_is_recorded(images, make_images):
+@pytest.mark.parametrize("count", [5, 200])  # of 600 images only a part is watched
+def test_accuracy_on_streamed_held_out_images_is_recorded(count, images, make_images):
     preprocessing = Standardize.fit(images)
-    data, large = preprocessing.apply(images), make_images((200, 200, 200), channels=3, seed=4)
+    data, test = preprocessing.apply(images), make_images((count,) * 3, channels=3, seed=4)
     expected, found = (
-        METHODS["frepo"].distill(data, held_out=preprocessing.apply(large, stream=stream)) for stream in (False, True)
+        METHODS["frepo"].distill(data, held_out=preprocessing.apply(test, stream=stream)) for stream in (False, True)
     )
     assert found.made_by["history"] == expected.made_by["history"]
     assert "krr_accuracy" in found.made_by["history"][0]

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar, cast
+from typing import ClassVar
 
 import torch
 
@@ -63,7 +63,7 @@ class Preprocessing(ABC):
         """
         streamed = StreamedImages(data.images, self)
         streams = is_large(data.images.shape) if stream is None else stream
-        images = cast(torch.Tensor, streamed) if streams else streamed[:]
+        images = streamed if streams else streamed[:]
         return PreprocessedImages(images, torch.from_numpy(data.labels), data.classes, self)
 
 

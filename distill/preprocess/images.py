@@ -1,7 +1,7 @@
 """Labelled images that went through a preprocessing."""
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -27,7 +27,7 @@ class PreprocessedImages:
     Raises `InputError` when shapes do not match, labels are out of range or a pixel is NaN or infinite.
     """
 
-    images: torch.Tensor  # or StreamedImages, which offer what is used of one
+    images: torch.Tensor | StreamedImages
     labels: torch.Tensor
     classes: tuple[str, ...]
     preprocessing: "Preprocessing"
@@ -70,11 +70,11 @@ class PreprocessedImages:
     def subset(self, indices: torch.Tensor) -> "PreprocessedImages":
         """The images at `indices` (positions or a boolean mask); of streamed ones a tensor where they are few."""
         if isinstance(self.images, StreamedImages):
-            chosen = self.images.select(indices)
-            images = cast(torch.Tensor, chosen) if is_large(chosen.shape) else chosen[:]
+            chosen: torch.Tensor | StreamedImages = self.images.select(indices)
+            chosen = chosen if is_large(chosen.shape) else chosen[:]
         else:
-            images = self.images[indices]
-        return PreprocessedImages(images, self.labels[indices], self.classes, self.preprocessing)
+            chosen = self.images[indices]
+        return PreprocessedImages(chosen, self.labels[indices], self.classes, self.preprocessing)
 
     def to(self, device: str, dtype: torch.dtype) -> "PreprocessedImages":
         """The same images on another device or in another float type; not copied where nothing changes."""
