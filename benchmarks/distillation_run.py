@@ -32,10 +32,10 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "dsa": {"iterations": 10, "inner_loop": 10, "batch_size": 64, "width": 32, "history_points": 9},
         "train": {
             "width": 32,
-            "learning_rate": 1e-3,
+            "learning_rate": 2e-3,
             "warmup_steps": 100,
             "batch_size": 128,
-            "train_steps": 300,
+            "train_steps": 400,
             "steps_per_image": 1.0,
         },
     },
