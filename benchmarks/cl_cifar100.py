@@ -21,12 +21,10 @@ from distill import InputError, LabelledImages, PreprocessedImages, Preprocessin
 from distill.checks import check_device
 from distill.files import read_json, write_json
 from distill.memory import keep_freed_memory
-from distill.preprocess import default_preprocessing
 from distill.progress import progress_bar
 from distill.recipe import TrainingRecipe
 from distill.seeds import generator_for
-from distill.tensor_files import read_tensors, write_tensors
-from labelled import check_counts, load_parts
+from labelled import check_counts, for_channels, kept_preprocessing, load_parts
 from methods import METHODS, OPTION_CLASSES
 from options import add_class_options, add_run_options, class_options, fill_preset, run_command
 from results import add_process, open_folder
@@ -106,9 +104,7 @@ class Run:
 
     def _class_options(self, prefix: str) -> dict[str, Any]:
         preset = PRESETS[self.arguments.preset].get(prefix, {})
-        if self.train.images.shape[-1] == 1 and preset.get("mirror"):
-            preset = {**preset, "mirror": False}  # the published setting mirrors RGB images only
-        return class_options(self.arguments, prefix=prefix, preset=preset)
+        return class_options(self.arguments, prefix=prefix, preset=for_channels(preset, self.train))
 
     def _check_images(self) -> None:
         """Raise `InputError` where an option does not go with the images, hours before it would be needed."""
@@ -128,16 +124,11 @@ class Run:
         """Fitted on all training images, or on those of the first step; kept in the folder, since ZCA takes a while."""
         first = self.arguments.fit_preprocessing == "first"
         path = self.folder / (f"preprocessing-order-{seed}.safetensors" if first else "preprocessing.safetensors")
-        if path.exists():
-            state, metadata = read_tensors(path)
-            return Preprocessing.from_state(metadata["kind"], state)
         data = self.train
         if first:
             classes = class_order(data.num_classes, seed)[: data.num_classes // self.arguments.steps]
             data = data.subset([label in classes for label in data.labels.tolist()])
-        fitted = default_preprocessing(data)
-        write_tensors(path, fitted.state(), {"kind": fitted.kind})
-        return fitted
+        return kept_preprocessing(path, data)
 
 
 def check_run_options(arguments: argparse.Namespace) -> None:

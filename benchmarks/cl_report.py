@@ -9,7 +9,7 @@ from matplotlib.ticker import PercentFormatter
 from distill import SyntheticSet
 from distill.files import write_atomically, write_json
 from methods import COLOURS
-from results import mean_and_spread
+from results import mean_and_spread, paired_leads
 
 __all__ = ["print_table", "write_report"]
 
@@ -57,17 +57,7 @@ def final_leads(records: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """FRePo's lead over each other method at the last step: differences of the same order and network."""
     last = max(record["step"] for record in records)
     final = {(r["method"], r["order"], i): a for r in records if r["step"] == last for i, a in enumerate(r["accuracy"])}
-    leads = {}
-    for other in dict.fromkeys(method for method, _, _ in final if method != "frepo"):
-        differences = [
-            final["frepo", order, i] - value
-            for (method, order, i), value in final.items()
-            if method == other and ("frepo", order, i) in final
-        ]
-        if differences:
-            mean, spread = mean_and_spread(differences)
-            leads[other] = {"mean": mean, "std": spread, "n": len(differences)}
-    return leads
+    return paired_leads(final, of="frepo")
 
 
 def protocol(options: dict[str, Any]) -> str:

@@ -8,7 +8,7 @@ from distill.files import write_atomically, write_json
 from distillation_plots import plot_columns, plot_curves, plot_rows, plot_sweep
 from distillation_run import Run
 from paper_tables import TABLE_1, TABLE_2, TABLE_7
-from results import mean_and_spread
+from results import mean_and_spread, paired_leads
 
 __all__ = ["describe", "print_table", "write_report"]
 
@@ -75,17 +75,7 @@ def lead_over_others(records: Sequence[dict[str, Any]]) -> dict[str, dict[str, A
     """FRePo's lead over each other row, on the first column: differences of the same seed and network."""
     first = records[0]["column"]
     values = {(r["row"], r["seed"], r["index"]): r["accuracy"] for r in records if r["column"] == first}
-    leads = {}
-    for other in dict.fromkeys(row for row, _, _ in values if row != "frepo"):
-        differences = [
-            values["frepo", seed, index] - value
-            for (row, seed, index), value in values.items()
-            if row == other and ("frepo", seed, index) in values
-        ]
-        if differences:
-            mean, spread = mean_and_spread(differences)
-            leads[other] = {"mean": mean, "std": spread, "n": len(differences)}
-    return leads
+    return paired_leads(values, of="frepo")
 
 
 def protocol(run: Run) -> str:

@@ -13,10 +13,8 @@ from distill import Distiller, InputError, PreprocessedImages, Preprocessing, Tr
 from distill.checks import check_device
 from distill.files import read_json, write_json
 from distill.networks import NETWORKS, default_norm
-from distill.preprocess import default_preprocessing
-from distill.tensor_files import read_tensors, write_tensors
 from equal_time import with_seconds
-from labelled import check_counts, load_parts
+from labelled import check_counts, for_channels, kept_preprocessing, load_parts
 from methods import METHODS, OPTION_CLASSES
 from options import class_options, option_value
 
@@ -41,7 +39,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     },
     "paper": {
         "run": {"seeds": [0], "networks": 5},
-        "frepo": {"steps": 500_000, "history_points": 9},
+        "frepo": {"steps": 500_000, "mirror": True, "history_points": 9},
         "dm": {"history_points": 9},
         "dsa": {"history_points": 9},
         "train": {},
@@ -94,7 +92,7 @@ class Run:
 
     def _class_options(self, prefix: str) -> dict[str, Any]:
         preset = PRESETS[self.arguments.preset].get(prefix, {})
-        return class_options(self.arguments, prefix=prefix, preset=preset)
+        return class_options(self.arguments, prefix=prefix, preset=for_channels(preset, self.train))
 
     def _distilled_rows(self) -> list[Row]:
         """A row for each method; in its place one for each value, where one of its options is swept."""
@@ -137,20 +135,12 @@ class Run:
     def prepare(self) -> None:
         """Preprocess the images, and find out how many steps `--seconds` are; both are kept in the folder."""
         fitted = any(row.distiller is not None for row in self.rows) or self.arguments.preprocessing == "fit"
-        self.preprocessing = self._fit_preprocessing() if fitted else None
+        kept = self.folder / "preprocessing.safetensors"
+        self.preprocessing = kept_preprocessing(kept, self.train) if fitted else None
         self._tested: PreprocessedImages | None = None
         self.data = None if self.preprocessing is None else self.preprocessing.apply(self.train)
         if self.arguments.seconds is not None:
             self._allot_seconds()
-
-    def _fit_preprocessing(self) -> Preprocessing:
-        path = self.folder / "preprocessing.safetensors"
-        if path.exists():
-            state, metadata = read_tensors(path)
-            return Preprocessing.from_state(metadata["kind"], state)
-        fitted = default_preprocessing(self.train)
-        write_tensors(path, fitted.state(), {"kind": fitted.kind})
-        return fitted
 
     def _allot_seconds(self) -> None:
         path = self.folder / "steps.json"

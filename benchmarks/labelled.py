@@ -1,12 +1,17 @@
 """The images that a benchmark works on: training images, and those that accuracy is measured on."""
 
 import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from distill import InputError, LabelledImages, load_images
+from distill import InputError, LabelledImages, Preprocessing, load_images
+from distill.preprocess import default_preprocessing
+from distill.tensor_files import read_tensors, write_tensors
 
-__all__ = ["check_counts", "load_parts"]
+__all__ = ["check_counts", "for_channels", "kept_preprocessing", "load_parts"]
 
 
 def load_parts(arguments: argparse.Namespace) -> tuple[LabelledImages, LabelledImages]:
@@ -29,3 +34,18 @@ def check_counts(train: LabelledImages, images_per_class: int) -> None:
             f"--images-per-class is {images_per_class}, but class {train.classes[counts.argmin()]!r} of {train.name} "
             f"has {counts.min()} training images; ask for at most that many"
         )
+
+
+def for_channels(preset: Mapping[str, Any], data: LabelledImages) -> dict[str, Any]:
+    """A method's preset as it goes with `data`: the published setting mirrors RGB images only."""
+    return {**preset, "mirror": preset["mirror"] and data.images.shape[-1] == 3} if "mirror" in preset else {**preset}
+
+
+def kept_preprocessing(path: Path, data: LabelledImages) -> Preprocessing:
+    """The paper's preprocessing fitted on `data`; kept at `path` and found there again, for whitening takes a while."""
+    if path.exists():
+        state, metadata = read_tensors(path)
+        return Preprocessing.from_state(metadata["kind"], state)
+    fitted = default_preprocessing(data)
+    write_tensors(path, fitted.state(), {"kind": fitted.kind})
+    return fitted

@@ -6,7 +6,7 @@ import resource
 import shutil
 import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import torch
 from distill import InputError
 from distill.files import PARTIAL, read_json, write_json
 
-__all__ = ["add_process", "machine", "mean_and_spread", "open_folder"]
+__all__ = ["add_process", "machine", "mean_and_spread", "open_folder", "paired_leads"]
 
 SPACE_NEEDED = 2 << 30  # whitening, distilled sets and two checkpoints of a pool of width 128, with room to spare
 PACKAGES = ("frepo-toolkit", "torch", "avalanche-lib", "numpy")
@@ -68,6 +68,24 @@ def add_process(folder: Path, seconds: float) -> dict[str, Any]:
 def mean_and_spread(values: Sequence[float]) -> tuple[float, float]:
     """Mean and sample standard deviation (NaN for one value)."""
     return statistics.mean(values), statistics.stdev(values) if len(values) > 1 else float("nan")
+
+
+def paired_leads(values: Mapping[tuple[Any, ...], float], *, of: str) -> dict[str, dict[str, Any]]:
+    """The lead of one method over each other: mean and spread of the differences where all but the method is equal.
+
+    `values`: accuracies by method and whatever else tells two measurements apart (seed, network, ...).
+    """
+    leads = {}
+    for other in dict.fromkeys(method for method, *_ in values if method != of):
+        differences = [
+            values[(of, *rest)] - value
+            for (method, *rest), value in values.items()
+            if method == other and (of, *rest) in values
+        ]
+        if differences:
+            mean, spread = mean_and_spread(differences)
+            leads[other] = {"mean": mean, "std": spread, "n": len(differences)}
+    return leads
 
 
 def check_space(folder: Path) -> None:

@@ -218,6 +218,51 @@ def test_timing_a_step_leaves_a_distillation_as_it_was(monkeypatch):
         assert torch.equal(small.distill(data).images, before.images)
 
 
+# -- data sets -----------------------------------------------------------------------------------------------------
+
+
+def image_folder(path: Path) -> Path:
+    """Two classes of images of five modes and several sizes."""
+    generator = np.random.default_rng(0)
+    for name in ("cats", "dogs"):
+        (path / name).mkdir(parents=True)
+        for i, mode in enumerate(("RGB", "L", "P", "RGBA", "LA", "RGB", "L", "P")):
+            pixels = generator.integers(0, 256, (12 + i, 16, 3), dtype=np.uint8)
+            Image.fromarray(pixels).convert(mode).save(path / name / f"{i}.png")
+    return path
+
+
+def test_folder_of_images_of_all_modes_and_sizes_is_distilled(command, tmp_path, monkeypatch):
+    options = ["--dataset", image_folder(tmp_path / "pets"), "--resolution", 8, "--data-dir", tmp_path / "data"]
+    assert command("--output", tmp_path / "run", *options, "--method", "frepo", "--images-per-class", 2) == 0
+    synthetic = SyntheticSet.load(tmp_path / "run" / "frepo" / "seed-0" / "synthetic.safetensors")
+    assert synthetic.classes == ("cats", "dogs")
+    assert synthetic.images.shape == (4, 3, 8, 8)
+    assert list((tmp_path / "data" / "cache").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda path: (path / "dogs" / "3.png").write_bytes(b"no image"), r"cannot read the image .*dogs/3\.png"),
+        (lambda path: [file.unlink() for file in (path / "dogs").iterdir()], "class folder .*dogs holds no images"),
+    ],
+    ids=["unreadable image", "empty class"],
+)
+def test_damaged_folder_ends_in_one_line_that_names_the_place(command, tmp_path, capsys, damage, message):
+    damage(image_folder(tmp_path / "pets"))
+    options = ["--dataset", tmp_path / "pets", "--resolution", 8, "--data-dir", tmp_path / "data"]
+    assert_refused(capsys, command("--output", tmp_path / "run", *options), message, late=True)
+    assert not (tmp_path / "run").exists()
+
+
+def test_images_that_do_not_fit_in_memory_give_the_same_figures(command, undisturbed, tmp_path, monkeypatch):
+    monkeypatch.setattr("distill.streamed.STREAM_ABOVE", 0)
+    assert command("--output", tmp_path, "--method", "all") == 0
+    before = [r["accuracy"] for r in read_json(undisturbed / "results.json")["networks"] if r["seed"] == 0]
+    assert [r["accuracy"] for r in read_json(tmp_path / "results.json")["networks"]] == before
+
+
 # -- saved sets ----------------------------------------------------------------------------------------------------
 
 
