@@ -244,8 +244,9 @@ def main(argv: list[str] | None = None) -> None:
             title = f"{method}, order {seed}"
             for record in progress_bar(stream, shown=True, total=arguments.steps, desc=title, unit="step"):
                 records.append(record)
+                add_process(run.folder, started)
                 tqdm.write(describe_step(record))
-    cost = add_process(run.folder, time.monotonic() - started)
+    cost = add_process(run.folder, started)
     write_report(run.folder, run.options(), records, cost)
     print_table(run.folder)
     print(f"accuracy plot: {run.folder / 'accuracy.png'}")

@@ -9,7 +9,7 @@ from matplotlib.ticker import PercentFormatter
 from distill import SyntheticSet
 from distill.files import write_atomically, write_json
 from methods import COLOURS
-from results import mean_and_spread, paired_leads
+from results import mean_and_spread, paired_leads, percent
 
 __all__ = ["print_table", "write_report"]
 
@@ -96,12 +96,6 @@ def format_table(
         figures = ", ".join(f"{name} {100 * value:.1f}" for name, value in paper.items())
         lines.append(f"published, all classes (500 000 distillation steps, width 128): {figures}")
     return protocol(options) + "\n" + "\n".join(lines) + "\n"
-
-
-def percent(point: dict[str, Any], *, sign: str = "") -> str:
-    """Mean and standard deviation of one point of a curve, in %."""
-    spread = f"±{100 * point['std']:.1f}" if point["n"] > 1 else ""
-    return f"{100 * point['mean']:{sign}.1f}{spread}"
 
 
 def paper_final(options: dict[str, Any]) -> dict[str, float]:

@@ -15,16 +15,13 @@ from tqdm import tqdm
 from distill.memory import keep_freed_memory
 from distill.progress import progress_bar
 from distillation_report import describe, print_table, write_report
-from distillation_run import PRESETS, Run
+from distillation_run import OF_THE_RUN, PRESETS, Run
 from distillation_sets import evaluations, pictures
 from methods import METHODS, OPTION_CLASSES
 from options import add_class_options, add_run_options, fill_preset
 from results import add_process, open_folder
 
 __all__ = ["main"]
-
-LEFT_OUT = {"images_per_class", "seed", "device"}  # options of the run as a whole
-
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """The command line, presets filled in."""
@@ -38,12 +35,12 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("--images-per-class", type=int, default=10, help="images of each class in a set (default: 10)")
     add("--seconds", type=float, metavar="S",
         help="every method that learns images gets as many steps as take it S seconds here, timed at the start; "
-        "overrides --frepo-steps and the like")
+        "overrides --frepo-steps, --dm-steps and --dsa-iterations")
     add("--seeds", type=int, nargs="+", help="a distillation for each (default: 0)")
     add("--networks", type=int, help="networks trained on each set (default: 3 (quick), 5 (paper))")
     add("--evaluate-on", nargs="+", default=[], metavar="NETWORK[:NORM[:DEPTH]]",
         help="networks to train on each set, as conv, conv:none, conv:batch:4, resnet18:instance; without a norm the "
-        "network's published one; all: every network and the norms of the paper's Table 2 "
+        "network's published one; all: those of the paper's Table 2 and the norms of its appendix C.6 "
         "(default: the one of the --train options)")
     add("--sweep", nargs="+", metavar=("OPTION", "VALUE"), default=[],
         help="an option of a method and its values: --sweep frepo-pool-size 1 2 5 10 20")
@@ -61,7 +58,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add_run_options(parser, presets=PRESETS, dataset="mnist", output="results/distill-DATASET-IMAGES")
     for prefix, cls in OPTION_CLASSES.items():
         presets = {name: preset.get(prefix, {}) for name, preset in PRESETS.items()}
-        add_class_options(parser, cls, prefix=prefix, presets=presets, leave_out=LEFT_OUT)
+        add_class_options(parser, cls, prefix=prefix, presets=presets, leave_out=OF_THE_RUN)
     arguments = parser.parse_args(argv)
     fill_preset(arguments, PRESETS)
     arguments.output = arguments.output or default_output(arguments)
@@ -94,10 +91,11 @@ def main(argv: list[str] | None = None) -> None:
         pictures(run, row, seed)
         records += own
         tqdm.write(describe(own))
-    cost = add_process(run.folder, time.monotonic() - started)
+        add_process(run.folder, started)
+    cost = add_process(run.folder, started)
     write_report(run, records, cost)
     print_table(run.folder)
-    print(f"accuracy plot: {run.folder / 'accuracy.png'}")
+    print(f"accuracy plot: {run.folder / ('sweep.png' if arguments.sweep else 'accuracy.png')}")
     for row in run.rows:
         print(f"images of {row.name}: {run.folder_of(row, run.seeds_of(row)[0])}")
     print(f"results in {run.folder}")

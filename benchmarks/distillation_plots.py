@@ -28,7 +28,9 @@ def spread(cell: Mapping[str, Any]) -> float:
     return cell["std"] if cell["n"] > 1 else 0.0
 
 
-def plot_rows(path: Path, cells: Sequence[dict[str, Any]], title: str, paper: Mapping[str, float]) -> None:
+def plot_rows(
+    path: Path, cells: Sequence[dict[str, Any]], title: str, measured: str, paper: Mapping[str, float]
+) -> None:
     """A point for each row, network and KRR; the paper's figures as stars."""
     published = {name.lower(): value / 100 for name, value in paper.items()}
 
@@ -46,13 +48,13 @@ def plot_rows(path: Path, cells: Sequence[dict[str, Any]], title: str, paper: Ma
                          label="network, paper (its own budget)")
         axes.set_yticks(range(len(cells)), [cell["row"] for cell in cells])
         axes.set_ylim(len(cells) - 0.5, -0.5)
-        accuracy_axis(axes, "x")
+        accuracy_axis(axes, "x", name=measured)
         axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.18 - 0.1 / len(cells)), ncols=3)
 
     draw(path, title, (7.5, 1.8 + 0.45 * len(cells)), fill)
 
 
-def plot_columns(path: Path, cells: Sequence[dict[str, Any]], title: str) -> None:
+def plot_columns(path: Path, cells: Sequence[dict[str, Any]], title: str, measured: str) -> None:
     """A line for each network trained, a point for each row's set."""
     columns = list(dict.fromkeys(cell["column"] for cell in cells))
     rows = list(dict.fromkeys(cell["row"] for cell in cells))
@@ -66,7 +68,7 @@ def plot_columns(path: Path, cells: Sequence[dict[str, Any]], title: str) -> Non
                           capsize=2, color=colour, label=row)
         axes.set_yticks(range(len(columns)), columns)
         axes.set_ylim(len(columns) - 0.5, -0.5)
-        accuracy_axis(axes, "x")
+        accuracy_axis(axes, "x", name=measured)
         axes.legend(frameon=False)
 
     draw(path, f"{title}: networks trained on each set", (7.5, 1.4 + 0.4 * len(columns)), fill)
@@ -79,6 +81,7 @@ def plot_sweep(
     value_of: Mapping[str, str | None],
     values: Sequence[str],
     title: str,
+    measured: str,
 ) -> None:
     """Accuracy against the values of an option; rows that do not have it as level lines."""
     numbers = [as_number(value) for value in values]
@@ -106,14 +109,14 @@ def plot_sweep(
         axes.set_xticks([places[value] for value in values], list(values), minor=False)
         axes.minorticks_off()
         axes.set_xlabel(option)
-        accuracy_axis(axes, "y")
+        accuracy_axis(axes, "y", name=measured)
         axes.legend(frameon=False)
 
     draw(path, title, (6.5, 4.2), fill)
 
 
 def plot_curves(path: Path, histories: Mapping[str, list[list[dict[str, float]]]], title: str) -> None:
-    """KRR accuracy along the distillations that recorded it, mean over seeds: of the pool's models on test images."""
+    """KRR accuracy of the pool's models along the distillations that recorded it, mean over seeds."""
     recorded = {name: own for name, own in histories.items() if all("krr_accuracy" in h[0] for h in own)}
     if not recorded:
         return
@@ -138,7 +141,7 @@ def as_number(text: str) -> float | None:
         return None
 
 
-def accuracy_axis(axes: Axes, which: str, *, name: str = "test accuracy") -> None:
+def accuracy_axis(axes: Axes, which: str, *, name: str) -> None:
     """Percent, a name and a grid on one axis."""
     axis = axes.xaxis if which == "x" else axes.yaxis
     axis.set_major_formatter(PercentFormatter(1.0))

@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from distill import SyntheticSet
+from distill.datasets import DATASETS
 from distill.files import write_atomically, write_json
 from distillation_plots import plot_columns, plot_curves, plot_rows, plot_sweep
 from distillation_run import Run
 from paper_tables import TABLE_1, TABLE_2, TABLE_7
-from results import mean_and_spread, paired_leads
+from privacy.report import text_table
+from results import mean_and_spread, paired_leads, percent
 
 __all__ = ["describe", "print_table", "write_report"]
 
@@ -27,17 +29,19 @@ def write_report(run: Run, records: list[dict[str, Any]], cost: dict[str, Any]) 
     leads = lead_over_others(records)
     write_json(folder / "results.json",
                {"options": options, "cost": cost, "summary": cells, "leads": leads, "networks": records})
-    text = f"{protocol(run)}\n\n{format_table(run, cells)}\n{notes(run, leads, cost)}"
+    text = f"{protocol(run)}\n\n{format_table(run, cells)}\n\n{notes(run, cells, leads, cost)}"
     write_atomically(folder / "table.txt", lambda file: file.write_text(text))
-    paper = {} if run.arguments.held_out else TABLE_1.get((run.train.name, run.arguments.images_per_class), {})
-    if len(run.columns) > 1:
-        plot_columns(folder / "accuracy.png", cells, title(run))
-    elif run.arguments.sweep:
+    paper = TABLE_1.get(published_key(run), {})
+    measured = "accuracy on held-out images" if run.arguments.held_out else "test accuracy"
+    first = [cell for cell in cells if cell["column"] == run.columns[0].name]
+    if run.arguments.sweep:
         option, *values = run.arguments.sweep
         value_of = {row.name: row.value for row in run.rows}
-        plot_sweep(folder / "accuracy.png", cells, option, value_of, values, title(run))
+        plot_sweep(folder / "sweep.png", first, option, value_of, values, title(run), measured)
+    if len(run.columns) > 1:
+        plot_columns(folder / "accuracy.png", cells, title(run), measured)
     else:
-        plot_rows(folder / "accuracy.png", cells, title(run), paper)
+        plot_rows(folder / "accuracy.png", cells, title(run), measured, paper)
     plot_curves(folder / "curves.png", histories(run), title(run))
 
 
@@ -64,6 +68,7 @@ def summarize(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         cells.append({
             "row": row, "method": own[0]["method"], "column": column, "n": len(own), "images": own[0]["images"],
             "mean": mean, "std": spread, "krr_mean": krr_mean, "krr_std": krr_spread,
+            "failed": sum("failed" in record for record in own),
             "updates": own[0]["distil"]["updates"],
             "distil_seconds": sum(part["seconds"] for part in distilled) / len(distilled),
             "train_seconds": sum(record["seconds"] for record in own) / len(own),
@@ -82,12 +87,18 @@ def protocol(run: Run) -> str:
     """One paragraph that says how the figures came about."""
     arguments, recipe = run.arguments, run.columns[0].recipe
     where = f"{arguments.held_out} held-out training images a class" if arguments.held_out else "the test images"
-    seeds = "" if arguments.set else f" over seeds {', '.join(map(str, arguments.seeds))} and"
-    budget = f" Every distillation that takes steps: {arguments.seconds:g} s." if arguments.seconds else ""
+    seeds, networks = ", ".join(map(str, arguments.seeds)), f"{arguments.networks} networks"
+    spread = f"over seeds {seeds} and {networks} each"
+    if arguments.set or len(arguments.seeds) == 1:
+        made = "" if arguments.set else f" (distillation seed {seeds})"
+        spread = f"over {networks} trained on each one set{made}"
+    budget = ""
+    if arguments.seconds:
+        budget = f"\nEvery method that learns images was allotted the steps of {arguments.seconds:g} s."
     return (
-        f"{title(run)}, preset {arguments.preset}.\nAccuracy in % on {where}; mean ± standard deviation{seeds} "
-        f"{arguments.networks} networks each,\nall trained from scratch by one recipe on the set alone (width "
-        f"{recipe.width}, {recipe.loss}, Adam {recipe.learning_rate:g}).{budget}"
+        f"{title(run)}, preset {arguments.preset}.\nAccuracy in % on {where}; mean ± standard deviation {spread},\n"
+        f"all trained from scratch by one recipe on the set alone (width {recipe.width}, {recipe.loss}, Adam "
+        f"{recipe.learning_rate:g}).{budget}"
     )
 
 
@@ -101,7 +112,7 @@ def format_table(run: Run, cells: list[dict[str, Any]]) -> str:
         krr = percent({"mean": cell["krr_mean"], "std": cell["krr_std"], "n": cell["n"]})
         seconds = f"{cell['distil_seconds']:.0f}"
         rows.append([cell["row"], str(cell["images"]), updates, seconds, percent(cell), krr])
-    return aligned(rows)
+    return text_table(rows)
 
 
 def columns_table(run: Run, cells: list[dict[str, Any]]) -> str:
@@ -110,45 +121,44 @@ def columns_table(run: Run, cells: list[dict[str, Any]]) -> str:
     found = {(cell["row"], cell["column"]): percent(cell) for cell in cells}
     lines = [["trained", *names]]
     lines += [[column.name, *(found.get((name, column.name), "") for name in names)] for column in run.columns]
-    return aligned(lines)
+    return text_table(lines)
 
 
-def aligned(rows: list[list[str]]) -> str:
-    """Text columns, the first to the left, the others to the right, a rule under the head."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = [
-        "  ".join([row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))])
-        for row in rows
-    ]
-    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]]) + "\n"
-
-
-def percent(point: dict[str, Any], *, sign: str = "") -> str:
-    """Mean and standard deviation in %."""
-    spread = f"±{100 * point['std']:.1f}" if point["n"] > 1 else ""
-    return f"{100 * point['mean']:{sign}.1f}{spread}"
-
-
-def notes(run: Run, leads: dict[str, dict[str, Any]], cost: dict[str, Any]) -> str:
+def notes(
+    run: Run, cells: list[dict[str, Any]], leads: dict[str, dict[str, Any]], cost: dict[str, Any]
+) -> str:
     """What stands under the table: FRePo's lead, the paper's figures, what it took."""
     lines = [
         f"frepo - {other}: {percent(lead, sign='+')} points (same seed and network, n = {lead['n']})"
         for other, lead in leads.items()
     ]
     lines += published(run)
+    failed = [cell["row"] for cell in cells if cell["failed"]]
+    if failed:
+        lines.append(f"networks became NaN on {', '.join(failed)}: lower --train-learning-rate")
     if run.arguments.resume:
         lines.append("resumed: the seconds leave out what a stopped process spent on the set it was stopped in")
     lines.append(f"{cost['seconds'] / 60:.1f} minutes, {cost['peak_memory_mib'] / 1024:.1f} GiB of memory")
     return "\n".join(lines) + "\n"
 
 
+def published_key(run: Run) -> tuple[str, int]:
+    """Where the paper's tables may have figures of the same images, as many a class, tested alike."""
+    arguments = run.arguments
+    same = arguments.dataset in DATASETS and not (arguments.held_out or arguments.set or arguments.resolution)
+    return (arguments.dataset if same else "", arguments.images_per_class)
+
+
 def published(run: Run) -> list[str]:
-    """The paper's figures for this data set and size, if it has them; its budget was another one."""
-    key = (run.train.name, run.arguments.images_per_class)
-    if run.arguments.held_out or run.arguments.set or key not in TABLE_1:
+    """The paper's figures for this data set and size, if it has them; their budgets were other ones."""
+    key = published_key(run)
+    if key not in TABLE_1:
         return []
     figures = ", ".join(f"{name} {value}" for name, value in TABLE_1[key].items())
-    lines = [f"published (500 000 steps and more, width 128): {figures}"]
+    lines = [
+        f"published: {figures}\n(FRePo: 500 000 steps and more, width 128; the others by their own budgets, on their "
+        "own networks)"
+    ]
     if any("learn_labels" in row.name for row in run.rows) and key in TABLE_7:
         pairs = (f"{kind} labels {network} (KRR {krr})" for kind, (network, krr) in TABLE_7[key].items())
         lines.append(f"published: {', '.join(pairs)}")

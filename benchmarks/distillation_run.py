@@ -3,13 +3,14 @@
 import argparse
 import dataclasses
 import json
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from distill import Distiller, InputError, PreprocessedImages, Preprocessing, TrainingRecipe
+from distill import Distiller, Identity, InputError, PreprocessedImages, Preprocessing, TrainingRecipe
 from distill.checks import check_device
 from distill.files import read_json, write_json
 from distill.networks import NETWORKS, default_norm
@@ -17,8 +18,11 @@ from equal_time import with_seconds
 from labelled import check_counts, for_channels, kept_preprocessing, load_parts
 from methods import METHODS, OPTION_CLASSES
 from options import class_options, option_value
+from saved_sets import check_set_options, names_of, read_set
 
-__all__ = ["PRESETS", "Column", "Row", "Run"]
+__all__ = ["OF_THE_RUN", "PRESETS", "Column", "Row", "Run"]
+
+OF_THE_RUN = {"images_per_class", "seed", "device"}  # options of all methods alike
 
 # What differs from the defaults of the classes, which are the paper's. "quick": see the README.
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
@@ -85,9 +89,8 @@ class Run:
         self.train, self.test = load_parts(arguments)
         self.recipe = TrainingRecipe(**self._class_options("train"))
         self.columns = columns_of(arguments.evaluate_on, self.recipe)
-        self.rows = [Row(name_of(file), file=file) for file in arguments.set] or self._distilled_rows()
-        if len({row.name for row in self.rows}) < len(self.rows):
-            raise InputError(f"rows {', '.join(row.name for row in self.rows)}: two have one name; rename a file")
+        named = zip(names_of(arguments.set), arguments.set, strict=True)
+        self.rows = [Row(name, file=file) for name, file in named] or self._distilled_rows()
         self._check_images()
 
     def _class_options(self, prefix: str) -> dict[str, Any]:
@@ -122,6 +125,8 @@ class Run:
             if row.distiller is not None:
                 check_counts(self.train, row.distiller.images_per_class)
                 row.distiller.check_images(shape, self.train.num_classes)
+            if row.file is not None:  # read again when "fit" is known; whatever else is wrong with it shows now
+                read_set(row.file, self.arguments, self.test, Identity())
         for column in self.columns:
             column.recipe.build(image_shape=shape, num_classes=self.train.num_classes, generator=torch.Generator())
 
@@ -173,30 +178,23 @@ class Run:
         return self.folder / row.name.replace(" ", "-") / f"seed-{seed}"
 
 
-def name_of(file: Path) -> str:
-    """A set's name: its file's, with the folders' above it where all sets have that name."""
-    plain = file.stem if file.stem != "synthetic" else "-".join(file.parts[-3:-1])
-    return plain or "set"
-
-
 def columns_of(names: list[str], recipe: TrainingRecipe) -> list[Column]:
     """What `--evaluate-on` asks for; the recipe's own network where it asks for none."""
     if not names:
         return [Column(f"{recipe.network}:{recipe.norm}", recipe)]
-    names = list(dict.fromkeys(c for name in names for c in (ALL_COLUMNS if name == "all" else [name])))
-    columns = []
-    for name in names:
+    columns: dict[str, Column] = {}
+    for name in (each for given in names for each in (ALL_COLUMNS if given == "all" else [given])):
         network, *more = name.split(":")
-        if network not in NETWORKS or len(more) > 2 or (len(more) == 2 and not more[1].isdigit()):
+        if network not in NETWORKS or len(more) > 2 or (len(more) == 2 and not more[1].isdecimal()):
             raise InputError(
                 f"--evaluate-on {name} cannot be had; wanted NETWORK, NETWORK:NORM or NETWORK:NORM:DEPTH, the network "
                 f"one of {', '.join(NETWORKS)}"
             )
         norm: Any = more[0] if more else ("none" if network == "conv" else default_norm(network))
         depth = int(more[1]) if len(more) == 2 else None
-        columns.append(Column(":".join([network, norm, *more[1:]]),
-                              replace(recipe, network=network, norm=norm, depth=depth)))
-    return columns
+        full = ":".join([network, norm, *more[1:]])
+        columns[full] = Column(full, replace(recipe, network=network, norm=norm, depth=depth))
+    return list(columns.values())
 
 
 def check_run_options(arguments: argparse.Namespace) -> None:
@@ -206,30 +204,34 @@ def check_run_options(arguments: argparse.Namespace) -> None:
             raise InputError(f"--{name.replace('_', '-')} is {getattr(arguments, name)}; wanted at least 1")
     if arguments.held_out < 0:
         raise InputError(f"--held-out is {arguments.held_out}; wanted 0 or more")
-    if arguments.seconds is not None and not arguments.seconds > 0:
+    if arguments.seconds is not None and not 0 < arguments.seconds < math.inf:
         raise InputError(f"--seconds is {arguments.seconds}; wanted more than 0")
     if min(arguments.seeds) < 0 or len(set(arguments.seeds)) < len(arguments.seeds):
         raise InputError(f"--seeds are {arguments.seeds}; wanted different numbers from 0 on")
-    if arguments.set and (arguments.sweep or arguments.method or arguments.seconds):
-        raise InputError("--set evaluates saved sets and distils nothing; leave out --method, --sweep and --seconds")
-    if not arguments.set and any((arguments.preprocessing, arguments.pixels, arguments.labels)):
-        raise InputError("--preprocessing, --pixels and --labels are about others' sets; name them with --set FILE")
-    if missing := [file for file in arguments.set if not file.is_file()]:
-        raise InputError(f"--set {missing[0]}: there is no such file")
+    check_set_options(arguments)
+    dropped = [f"--train-{name}" for name in ("network", "norm", "depth") if f"train.{name}" in vars(arguments)]
+    if dropped and arguments.evaluate_on:
+        raise InputError(f"{dropped[0]} and --evaluate-on both name networks; leave one out")
     if arguments.sweep:
-        check_sweep(arguments.sweep)
+        check_sweep(arguments)
     check_device(arguments.device)
 
 
-def check_sweep(sweep: list[str]) -> None:
-    """Raise `InputError` unless it is an option of a method, with values."""
-    option, *values = sweep
+def check_sweep(arguments: argparse.Namespace) -> None:
+    """Raise `InputError` unless it is an option of a method that is run, with values that make a difference."""
+    option, *values = arguments.sweep
     prefix, _, name = option.partition("-")
     if prefix not in METHODS or prefix not in OPTION_CLASSES:
         methods = ", ".join(f"{method}-..." for method in METHODS if method in OPTION_CLASSES)
         raise InputError(f"--sweep {option} is no option of a method; wanted {methods}, as in frepo-pool-size")
-    known = [field.name for field in dataclasses.fields(METHODS[prefix])]
-    if name.replace("-", "_") not in set(known) - {"seed", "device"}:
-        raise InputError(f"--sweep {option}: {prefix} has no such option; it has {', '.join(known)}")
+    known = [f.name for f in dataclasses.fields(METHODS[prefix]) if f.name not in OF_THE_RUN]
+    if name.replace("-", "_") not in known:
+        raise InputError(f"--sweep {option}: {prefix} has no such option to sweep; it has {', '.join(known)}")
+    if arguments.method and prefix not in arguments.method and "all" not in arguments.method:
+        raise InputError(f"--sweep {option}, but --method {' '.join(arguments.method)}; add {prefix} to the methods")
+    if arguments.seconds and name in ("steps", "iterations", "outer-loop"):
+        raise InputError(f"--sweep {option} and --seconds both say how many steps; leave one out")
+    if name == "noise-std" and "noise" not in str(vars(arguments).get(f"{prefix}.init")):
+        raise InputError(f"--sweep {option} makes no difference to real images; add --{prefix}-init real+noise")
     if not values or len(set(values)) < len(values):
         raise InputError(f"--sweep {option} has values {', '.join(values) or 'none'}; wanted one or more, different")

@@ -6,17 +6,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from distill import InputError, Preprocessing, SyntheticSet
+import torch
+
+from distill import InputError, SyntheticSet
 from distill.drawing import plot_before_after, plot_evolution, plot_labels, save_gif
 from distill.evaluation import evaluate_network
 from distill.files import read_json, write_json
-from distill.imported import import_set, parse_preprocessing
 from distill.preprocess import KeptElsewhere
 from distill.seeds import generator_for
+from distill.stepwise import StepwiseDistiller
 from distill.synthetic import initial_labels
-from distillation_run import Row, Run
+from distillation_run import Column, Row, Run
+from saved_sets import read_set
 
 __all__ = ["evaluations", "pictures"]
+
+FRAMES = 12  # of a film strip; more would be too small to see
 
 
 def evaluations(run: Run, row: Row, seed: int) -> Iterator[dict[str, Any]]:
@@ -28,21 +33,29 @@ def evaluations(run: Run, row: Row, seed: int) -> Iterator[dict[str, Any]]:
         for index in range(run.arguments.networks):
             path = folder / "networks" / f"{column.name.replace(':', '-')}-{index}.json"
             if not path.exists():
-                started = time.monotonic()
-                network, krr = evaluate_network(
-                    synthetic,
-                    run.tested_as(synthetic.preprocessing),
-                    recipe=column.recipe,
-                    generator=generator_for(seed, 5, index),
-                    device=run.arguments.device,
-                    progress=True,
-                )
-                seconds = time.monotonic() - started
-                write_json(path, {"index": index, "accuracy": network, "krr_accuracy": krr, "seconds": seconds})
+                write_json(path, {"index": index, **evaluated(run, synthetic, column, seed, index)})
             yield {
                 "row": row.name, "method": row.method, "seed": seed, "column": column.name, "images": len(synthetic),
                 "distil": cost, **read_json(path),
             }  # fmt: skip
+
+
+def evaluated(run: Run, synthetic: SyntheticSet, column: Column, seed: int, index: int) -> dict[str, Any]:
+    """One network trained and tested; one that became NaN has accuracies of NaN, and the rest of the run goes on."""
+    started = time.monotonic()
+    failed: dict[str, Any] = {}
+    try:
+        network, krr = evaluate_network(
+            synthetic,
+            run.tested_as(synthetic.preprocessing),
+            recipe=column.recipe,
+            generator=generator_for(seed, 5, index),
+            device=run.arguments.device,
+            progress=True,
+        )
+    except InputError as error:
+        network, krr, failed = float("nan"), float("nan"), {"failed": str(error)}
+    return {"accuracy": network, "krr_accuracy": krr, "seconds": time.monotonic() - started, **failed}
 
 
 def set_of(run: Run, row: Row, seed: int) -> SyntheticSet:
@@ -51,9 +64,12 @@ def set_of(run: Run, row: Row, seed: int) -> SyntheticSet:
     path, checkpoint = folder / "synthetic.safetensors", folder / "checkpoint.safetensors"
     if not path.exists():
         started = time.monotonic()
-        synthetic = set_from_file(run, row) if row.distiller is None else distilled(run, row, seed, checkpoint)
-        seconds = time.monotonic() - started
-        write_json(folder / "distilled.json", {"seconds": seconds, "updates": updates_of(synthetic)})
+        if row.file is not None:
+            synthetic = read_set(row.file, run.arguments, run.test, run.preprocessing)
+        else:
+            synthetic = distilled(run, row, seed, checkpoint)
+        updates = row.distiller.updates if isinstance(row.distiller, StepwiseDistiller) else None
+        write_json(folder / "distilled.json", {"seconds": time.monotonic() - started, "updates": updates})
         synthetic.save(path)
     checkpoint.unlink(missing_ok=True)
     return SyntheticSet.load(path)
@@ -76,51 +92,6 @@ def distilled(run: Run, row: Row, seed: int, checkpoint: Path) -> SyntheticSet:
     )
 
 
-def updates_of(synthetic: SyntheticSet) -> int | None:
-    """How often the images were updated, where the set tells."""
-    history = synthetic.made_by.get("history") or []
-    return int(history[-1]["step"]) if history else None
-
-
-def set_from_file(run: Run, row: Row) -> SyntheticSet:
-    """A saved set, this toolkit's or others'; raises `InputError` when it does not go with the data set."""
-    assert row.file is not None
-    arguments, classes = run.arguments, run.test.classes
-    if row.file.suffix == ".safetensors":
-        synthetic = SyntheticSet.load(row.file)
-    else:
-        synthetic = import_set(
-            row.file,
-            preprocessing=stated_preprocessing(run, row.file),
-            classes=classes,
-            layout=arguments.layout,
-            pixels=arguments.pixels,
-            labels=arguments.labels,
-        )
-    height, width, channels = run.test.images.shape[1:]
-    if synthetic.classes != classes or synthetic.images.shape[1:] != (channels, height, width):
-        raise InputError(
-            f"{row.file} has {synthetic.num_classes} classes ({', '.join(synthetic.classes[:3])}, ...) and images of "
-            f"{tuple(synthetic.images.shape[1:])}, {run.test.name} {len(classes)} ({', '.join(classes[:3])}, ...) and "
-            f"{(channels, height, width)}; name the --dataset it was distilled from"
-        )
-    return synthetic
-
-
-def stated_preprocessing(run: Run, file: Path) -> Preprocessing:
-    """What `--preprocessing` says of others' sets."""
-    text = run.arguments.preprocessing
-    if text is None:
-        raise InputError(
-            f"{file} does not say how its images were preprocessed; say it with --preprocessing "
-            "(identity, 'standardize:mean=...;std=...', a set of this toolkit, or fit)"
-        )
-    if text == "fit":
-        assert run.preprocessing is not None
-        return run.preprocessing
-    return parse_preprocessing(text, channels=run.test.images.shape[-1])
-
-
 # -- pictures ----------------------------------------------------------------------------------------------------------
 
 
@@ -135,10 +106,9 @@ def pictures(run: Run, row: Row, seed: int) -> None:
     synthetic = SyntheticSet.load(folder / "synthetic.safetensors")
     if not (folder / "images.png").exists():
         synthetic.plot(folder / "images.png")
-    learned = not synthetic.labels.equal(initial_labels(synthetic.class_ids, synthetic.num_classes))
-    if learned and not (folder / "labels.png").exists():
+    if labels_learned(synthetic) and not (folder / "labels.png").exists():
         plot_labels(synthetic, folder / "labels.png")
-    paths = sorted(snapshot_folder(run, row, seed).glob("*.safetensors"))
+    paths = spread_over(sorted(snapshot_folder(run, row, seed).glob("*.safetensors")))
     if len(paths) < 2 or (folder / "evolution.gif").exists():
         return
     sets = [replace(SyntheticSet.load(path), preprocessing=synthetic.preprocessing) for path in paths]
@@ -146,3 +116,15 @@ def pictures(run: Run, row: Row, seed: int) -> None:
     plot_before_after(sets[0], sets[-1], folder / "before-after.png")
     plot_evolution(sets, steps, folder / "evolution.png")
     save_gif(sets, steps, folder / "evolution.gif")
+
+
+def labels_learned(synthetic: SyntheticSet) -> bool:
+    """Whether the soft labels are others than those that distillations start from, whatever their scale."""
+    start = initial_labels(synthetic.class_ids, synthetic.num_classes)
+    return not torch.allclose(synthetic.labels * (start.max() / synthetic.labels.max()), start, atol=1e-5)
+
+
+def spread_over(paths: list[Path]) -> list[Path]:
+    """At most `FRAMES` of them, evenly spread, first and last included."""
+    count = min(len(paths), FRAMES)
+    return [paths[round(i * (len(paths) - 1) / max(count - 1, 1))] for i in range(count)]

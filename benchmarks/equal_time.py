@@ -1,9 +1,8 @@
 """How many steps a distillation may take for a given time."""
 
 import time
-from dataclasses import replace
 
-from distill import DSA, Distiller, InputError, PreprocessedImages
+from distill import Distiller, InputError, PreprocessedImages
 from distill.stepwise import StepwiseDistiller
 
 __all__ = ["with_seconds"]
@@ -16,23 +15,18 @@ SECONDS = 3.0  # and so long, if more steps than that are to be had
 def with_seconds(distiller: Distiller, data: PreprocessedImages, seconds: float) -> tuple[Distiller, float | None]:
     """The distiller with as many steps as take about `seconds`, by timing some of them; and what one took.
 
-    Its state is thrown away. One that does not learn images is returned as it is, with `None`.
-    Raises `InputError` when not a single step can be taken in that time.
+    Its state is thrown away. One that does not learn images is returned as it is, with `None`. What is recorded along
+    the way is not timed, so a distillation takes somewhat longer. Raises `InputError` when not a single step can be
+    taken in that time.
     """
     if not isinstance(distiller, StepwiseDistiller):
         return distiller, None
     per_step = seconds_per_step(distiller, data)
-    steps = int(seconds / per_step)
-    if isinstance(distiller, DSA):  # counts networks, each of which gives some updates
-        outer = min(distiller.loops[0], max(steps, 1))
-        changed: Distiller = replace(distiller, outer_loop=outer, iterations=steps // outer)
-    else:
-        changed = distiller.with_options(steps=steps)
-    if not steps:
+    if seconds < per_step:
         raise InputError(
             f"--seconds is {seconds:g}, but a single step of {distiller.method} takes {per_step:.1f}; allow more"
         )
-    return changed, per_step
+    return distiller.with_updates(int(seconds / per_step)), per_step
 
 
 def seconds_per_step(distiller: StepwiseDistiller, data: PreprocessedImages) -> float:

@@ -85,8 +85,9 @@ def main(argv: list[str] | None = None) -> None:
             images = run.member_set(seed)
         for name, report in audits(run, arm, images):
             reports.setdefault(name, []).append(report)
+            add_process(run.folder, started)
             tqdm.write(describe(name, report))
-    cost = add_process(run.folder, time.monotonic() - started)
+    cost = add_process(run.folder, started)
     write_report(run.folder, run.options(), reports, cost)
     print_report(run.folder)
     print(f"page: {run.folder / 'report.html'}\npicture: {run.folder / 'auc.png'}")

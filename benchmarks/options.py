@@ -36,14 +36,20 @@ def add_run_options(
 
 
 def described(cls: type) -> dict[str, str]:
-    """The sentences on each option in the bullet list of a class docstring, base classes included."""
+    """The sentences on each option in the bullet lists of a class docstring and its bases'.
+
+    A class speaks of an option that its base has described only where one of its bullets begins with it.
+    """
     texts: dict[str, str] = {}
     for base in reversed(cls.__mro__):
-        bullets = re.split(r"\n\s*- (?=`)", base.__dict__.get("__doc__") or "")[1:]
-        for bullet in bullets:
+        own: dict[str, str] = {}
+        headed: set[str] = set()
+        for bullet in re.split(r"\n\s*- (?=`)", base.__dict__.get("__doc__") or "")[1:]:
             text = " ".join(bullet.split("\n\n")[0].split())
             for name in re.findall(r"`(\w+)`", text):
-                texts.setdefault(name, text)
+                own.setdefault(name, text)
+            headed.update(re.findall(r"`(\w+)`", re.split(r"[^`\w, ]", text)[0]))
+        texts |= {name: text for name, text in own.items() if name in headed or name not in texts}
     return texts
 
 

@@ -6,6 +6,7 @@ import resource
 import shutil
 import statistics
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -16,7 +17,7 @@ import torch
 from distill import InputError
 from distill.files import PARTIAL, read_json, write_json
 
-__all__ = ["add_process", "machine", "mean_and_spread", "open_folder", "paired_leads"]
+__all__ = ["add_process", "machine", "mean_and_spread", "open_folder", "paired_leads", "percent"]
 
 SPACE_NEEDED = 2 << 30  # whitening, distilled sets and two checkpoints of a pool of width 128, with room to spare
 PACKAGES = ("frepo-toolkit", "torch", "avalanche-lib", "numpy")
@@ -52,11 +53,18 @@ def peak_memory_mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
-def add_process(folder: Path, seconds: float) -> dict[str, Any]:
-    """Add this process to those that have worked on the run, and return what all of them took together."""
+def add_process(folder: Path, started: float) -> dict[str, Any]:
+    """Write down what this process, which began the run at `time.monotonic()` `started`, has taken so far.
+
+    Called now and then, so that a process that is killed has left its time. Returns what all processes that have worked
+    on the run took together.
+    """
     record = folder / "processes.json"
     processes = read_json(record) if record.exists() else []
-    processes.append({"seconds": seconds, "peak_memory_mib": peak_memory_mib(), "machine": machine()})
+    own = f"{os.getpid()}-{started:.3f}"
+    processes = [process for process in processes if process.get("id") != own]
+    seconds = time.monotonic() - started
+    processes.append({"id": own, "seconds": seconds, "peak_memory_mib": peak_memory_mib(), "machine": machine()})
     write_json(record, processes)
     return {
         "seconds": sum(process["seconds"] for process in processes),
@@ -68,6 +76,12 @@ def add_process(folder: Path, seconds: float) -> dict[str, Any]:
 def mean_and_spread(values: Sequence[float]) -> tuple[float, float]:
     """Mean and sample standard deviation (NaN for one value)."""
     return statistics.mean(values), statistics.stdev(values) if len(values) > 1 else float("nan")
+
+
+def percent(point: Mapping[str, Any], *, sign: str = "") -> str:
+    """Mean and standard deviation, of `n` values, in %."""
+    spread = f"±{100 * point['std']:.1f}" if point["n"] > 1 else ""
+    return f"{100 * point['mean']:{sign}.1f}{spread}"
 
 
 def paired_leads(values: Mapping[tuple[Any, ...], float], *, of: str) -> dict[str, dict[str, Any]]:

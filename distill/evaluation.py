@@ -124,7 +124,8 @@ def evaluate_network(
 ) -> tuple[float, float]:
     """Accuracy in [0, 1] of one network trained from scratch on the set, and of KRR on its features.
 
-    Raises `InputError` when the network or its features became NaN.
+    KRR's is NaN where its kernel cannot be solved, as when no ReLU lets anything through any more. Raises `InputError`
+    when the network became NaN.
     """
     network = train_network(synthetic, recipe=recipe, generator=generator, device=device, progress=progress)
     with torch.no_grad():
@@ -135,5 +136,9 @@ def evaluate_network(
                 f"learning_rate (it is {recipe.learning_rate:g})"
             )
         features = network_features(network, test.images)
-        weights = krr_weights(features_s, synthetic.labels.to(features.device))
-        return accuracy(network.head(features), test.labels), accuracy(features @ weights, test.labels)
+        own = accuracy(network.head(features), test.labels)
+        try:
+            weights = krr_weights(features_s, synthetic.labels.to(features.device))
+        except InputError:
+            return own, float("nan")
+        return own, accuracy(features @ weights, test.labels)

@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -182,5 +182,4 @@ def _numbers_passed_over() -> AbstractContextManager[Any]:
 
     DC, DSA and DM save their accuracies, NumPy numbers, beside the images; `weights_only` refuses the whole file.
     """
-    safe_globals = getattr(torch.serialization, "safe_globals", None)  # torch 2.5
-    return safe_globals(list(_stand_ins())) if safe_globals is not None else nullcontext()
+    return torch.serialization.safe_globals(list(_stand_ins()))

@@ -80,6 +80,10 @@ class FRePo(StepwiseDistiller):
         """How often the distilled set is updated in all."""
         return self.steps
 
+    def with_updates(self, count: int) -> "FRePo":
+        """The same distiller with so many steps."""
+        return self.with_options(steps=count)
+
     def check_images(self, image_shape: tuple[int, int, int], num_classes: int) -> None:
         """Raise `InputError` where mirror images or the network do not go with the images."""
         if self.mirror and image_shape[0] == 1:

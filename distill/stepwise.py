@@ -4,7 +4,7 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol, get_args
+from typing import Any, ClassVar, Literal, Protocol, TypeVar, get_args
 
 import torch
 from torch import Tensor
@@ -21,6 +21,8 @@ from distill.synthetic import SyntheticSet, describe
 from distill.watch import LossWatch
 
 __all__ = ["StepwiseDistiller", "StepwiseState"]
+
+S = TypeVar("S", bound="StepwiseDistiller")
 
 
 class StepwiseState(Protocol):
@@ -85,6 +87,10 @@ class StepwiseDistiller(Distiller):
     @abstractmethod
     def updates(self) -> int:
         """How often the images are updated in all."""
+
+    @abstractmethod
+    def with_updates(self: S, count: int) -> S:
+        """The same distiller with `updates` as near to `count` as its options allow."""
 
     @abstractmethod
     def start(self, data: PreprocessedImages) -> Any:

@@ -30,7 +30,7 @@ class LossWatch:
 
     def __init__(self, state: Watched, *, steps: int, points: int) -> None:
         self.watched = state
-        self.due = {round(steps * i / max(points - 1, 1)) for i in range(points)}
+        self.due = {round(steps * i / max(points - 1, 1)) for i in range(points)} | ({steps} if points else set())
 
     def record_if_due(self) -> bool:
         """Append to the state's history at the steps that are due and not there yet; whether it did."""

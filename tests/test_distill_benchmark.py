@@ -1,5 +1,6 @@
 """The distillation benchmark as a program: its files, its complaints, equal time, and a killed run that goes on."""
 
+import importlib
 import os
 import re
 import signal
@@ -16,6 +17,7 @@ from PIL import Image
 
 from distill import DSA, FRePo, Random, SyntheticSet, load_images
 from distill.files import read_json
+from distill.networks import Conv
 from distill.preprocess import default_preprocessing
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
@@ -159,6 +161,32 @@ def test_every_set_is_evaluated_on_every_network(command, tmp_path):
         assert shown == [f"{100 * cells[row, column]:.1f}" for row in ("frepo", "random")]
 
 
+def test_a_network_asked_for_twice_counts_once(command, tmp_path):
+    options = ["--method", "random", "--evaluate-on", "conv", "conv:none", "alexnet:none", "alexnet"]
+    assert command("--output", tmp_path, *options) == 0
+    assert list(rows_of(tmp_path)) == ["conv:none", "alexnet:none"]
+    assert {cell["n"] for cell in read_json(tmp_path / "results.json")["summary"]} == {2}
+
+
+def test_a_network_that_becomes_nan_is_reported_and_the_rest_goes_on(command, tmp_path, monkeypatch):
+    train = importlib.import_module("distill.evaluation").train_network
+
+    def train_or_fail(synthetic, **options):
+        network = train(synthetic, **options)
+        if isinstance(network, Conv) and synthetic.made_by["method"] == "random":
+            network.head.weight.data.fill_(torch.nan)
+            network.blocks[0].weight.data.fill_(torch.nan)
+        return network
+
+    monkeypatch.setattr("distill.evaluation.train_network", train_or_fail)
+    options = ["--method", "frepo", "random", "--evaluate-on", "conv", "alexnet"]
+    assert command("--output", tmp_path, *options) == 0
+    table = rows_of(tmp_path)
+    assert table["conv:none"][1].startswith("nan")
+    assert "nan" not in "".join([table["conv:none"][0], *table["alexnet:none"]])
+    assert "networks became NaN on random: lower --train-learning-rate" in (tmp_path / "table.txt").read_text()
+
+
 def test_sweep_has_a_row_for_each_value_and_the_other_methods_once(command, tmp_path):
     assert command("--output", tmp_path, "--sweep", "frepo-max-updates", 1, 3) == 0
     results = read_json(tmp_path / "results.json")
@@ -167,7 +195,7 @@ def test_sweep_has_a_row_for_each_value_and_the_other_methods_once(command, tmp_
     }  # fmt: skip
     made_by = SyntheticSet.load(tmp_path / "frepo-max_updates=3" / "seed-0" / "synthetic.safetensors").made_by
     assert made_by["options"]["max_updates"] == 3
-    assert (tmp_path / "accuracy.png").exists()
+    assert (tmp_path / "sweep.png").exists()
 
 
 @pytest.mark.parametrize(
@@ -286,11 +314,30 @@ def test_others_sets_are_read_with_the_preprocessing_that_is_stated(command, und
         assert theirs == [r["accuracy"] for r in read_json(undisturbed / "results.json")["networks"]][:2]
 
 
+def test_saved_sets_are_told_apart_by_as_many_folders_as_it_takes(command, tmp_path):
+    from saved_sets import names_of
+
+    paths = [Path(f"/a/run-{i}/frepo/seed-0/synthetic.safetensors") for i in (1, 2)]
+    assert names_of(paths) == ["run-1-frepo-seed-0", "run-2-frepo-seed-0"]
+    assert names_of([Path("/a/b c.npz"), Path("/b-c.npz")]) == ["a-b-c", "b-c"]
+    assert names_of([Path("/synthetic.npz")]) == ["set"]
+    assert names_of([]) == []
+
+
+def test_classes_that_a_file_names_in_another_order_are_refused(command, tmp_path, capsys):
+    classes = np.array([str(digit) for digit in reversed(range(10))])
+    images, labels = np.zeros((10, 1, 8, 8), np.float32), np.arange(10)
+    np.savez(tmp_path / "theirs.npz", images=images, labels=labels, classes=classes)
+    options = ["--set", tmp_path / "theirs.npz", "--preprocessing", "identity"]
+    assert_refused(capsys, command("--output", tmp_path / "run", *options), r"10 classes \(9, 8, 7, ...\)")
+
+
 def test_sets_of_another_data_set_are_refused(command, undisturbed, tmp_path, capsys, make_images):
     images = make_images()
     file = Random(images_per_class=2).distill(images).save(tmp_path / "three.safetensors")
     code = command("--output", tmp_path / "run", "--set", file)
-    assert_refused(capsys, code, r"three\.safetensors has 3 classes .* digits 10 .*name the --dataset", late=True)
+    assert_refused(capsys, code, r"three\.safetensors has 3 classes .* digits 10 .*name the --dataset")
+    assert not (tmp_path / "run").exists()
 
 
 # -- bad input -----------------------------------------------------------------------------------------------------
@@ -320,14 +367,26 @@ BAD = {
     "network too deep": (["--evaluate-on", "conv:none:5"], "cannot be pooled 5 times"),
     "sweep of nothing": (["--sweep", "frepo-pool-size"], "has values none; wanted one or more"),
     "sweep of no method": (["--sweep", "pool-size", "1"], "--sweep pool-size is no option of a method; wanted frepo"),
-    "sweep of an unknown option": (["--sweep", "frepo-pole-size", "1"], "frepo has no such option; it has .*pool_size"),
+    "sweep of an unknown option": (["--sweep", "frepo-pole-size", "1"], "no such option to sweep; it has .*pool_size"),
+    "sweep of an option of the run": (["--sweep", "frepo-seed", "1", "2"], "no such option to sweep; it has init"),
+    "sweep of a method that is left out": (
+        ["--sweep", "frepo-pool-size", "1", "--method", "random"], "but --method random; add frepo to the methods"),
+    "sweep of steps and time": (["--sweep", "dm-steps", "1", "2", "--seconds", "9"], "both say how many steps"),
+    "sweep of noise that is not added": (["--sweep", "frepo-noise-std", "1", "2"], "add --frepo-init real.noise"),
+    "time without end": (["--seconds", "inf"], "--seconds is inf"),
+    "a depth that is no number": (["--evaluate-on", "conv:none:²"], "--evaluate-on conv:none:² cannot be had"),
+    "networks named twice": (
+        ["--evaluate-on", "conv", "--train-norm", "batch"], "--train-norm and --evaluate-on both name networks"),
+    "a set and held-out images": (["--set", __file__, "--held-out", "5"], "leave out --held-out"),
+    "labels of two sets": (["--set", __file__, "x.npz", "--labels", "y.npz"], "there is no such file"),
+    "a layout of nothing": (["--layout", "nhwc"], "--layout: about others' sets alone"),
     "sweep of a value that is none": (["--sweep", "frepo-pool-size", "big"], "is 'big'; wanted a whole number"),
     "sweep of a choice that is none": (["--sweep", "frepo-version", "v3"], "is 'v3'; wanted one of v1, v2"),
     "sweep of a switch": (["--sweep", "frepo-learn-labels", "2"], "is '2'; wanted yes or no"),
     "sweep of a value out of range": (["--sweep", "frepo-pool-size", "0"], "pool_size is 0; wanted more than 0"),
     "a set that is missing": (["--set", "nowhere.npz"], "--set nowhere.npz: there is no such file"),
     "a set and a method": (["--set", "nowhere.npz", "--method", "dm"], "leave out --method"),
-    "pixels of nothing": (["--pixels"], "about others' sets; name them with --set"),
+    "pixels of nothing": (["--pixels"], "--pixels: about others' sets alone; name them with --set"),
     "mirror for one channel": (["--frepo-mirror"], "mirror is on"),
     "unknown device": (["--device", "abacus"], "device 'abacus' cannot be used here"),
 }
@@ -344,8 +403,8 @@ def test_bad_input_ends_in_one_line_and_nothing_is_written(command, tmp_path, ca
 def test_a_set_without_its_preprocessing_is_refused(command, tmp_path, capsys):
     np.savez(tmp_path / "theirs.npz", images=np.zeros((4, 1, 8, 8), np.float32), labels=np.arange(4))
     code = command("--output", tmp_path / "run", "--set", tmp_path / "theirs.npz")
-    wanted = "does not say how its images were preprocessed; say it with --preprocessing"
-    assert_refused(capsys, code, wanted, late=True)
+    assert_refused(capsys, code, "does not say how its images were preprocessed; say it with --preprocessing")
+    assert not (tmp_path / "run").exists()
 
 
 def test_resuming_with_other_options_is_refused(command, undisturbed, capsys):
@@ -377,6 +436,8 @@ def test_killed_run_ends_in_the_figures_and_sets_of_an_undisturbed_one(command, 
         process.communicate()
     assert process.returncode == -signal.SIGKILL
     assert command(*options, "--resume") == 0
+    processes = read_json(tmp_path / "run" / "results.json")["cost"]["processes"]
+    assert len(processes) == 2  # the killed one has left its time
     one, other = (read_json(folder / "results.json")["networks"] for folder in (tmp_path / "run", undisturbed))
     for records in (one, other):
         for record in records:

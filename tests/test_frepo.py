@@ -171,6 +171,12 @@ def test_history_records_loss_and_held_out_accuracy_from_start_to_end(data, held
     assert history[-1]["krr_accuracy"] > 0.6  # an easy problem; chance is 1/3
 
 
+@pytest.mark.parametrize(("points", "steps"), [(0, []), (1, [0, 8]), (2, [0, 8])])
+def test_history_has_the_end_whenever_it_has_anything(data, points, steps):
+    history = TINY.with_options(history_points=points).distill(data).made_by["history"]
+    assert [entry["step"] for entry in history] == steps
+
+
 def test_history_without_held_out_images_has_losses_alone(data):
     history = TINY.distill(data).made_by["history"]
     assert [sorted(entry) for entry in history] == [["step"], ["loss", "step"], ["loss", "step"]]

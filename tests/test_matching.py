@@ -525,6 +525,16 @@ def test_dsa_lowers_its_loss_in_networks_it_has_not_seen(data) -> None:
     assert losses[-1] < 0.8 * losses[0]
 
 
+@pytest.mark.parametrize("images_per_class", [1, 10, 50])
+@pytest.mark.parametrize("count", [1, 7, 19, 60, 115, 244])
+def test_dsa_takes_about_as_many_updates_as_asked_for_from_networks_used_about_as_published(images_per_class, count):
+    dsa = DSA(images_per_class=images_per_class).with_updates(count)
+    outer, inner = dsa.loops
+    assert abs(dsa.updates - count) <= dsa.iterations / 2
+    assert outer <= published_loops(images_per_class)[0]
+    assert inner == published_loops(images_per_class)[1]
+
+
 @pytest.mark.parametrize("distiller", TINY)
 def test_divergence_is_an_input_error_that_names_the_learning_rate(distiller, data) -> None:
     lower = r"the distilled set became NaN at step .*; lower learning_rate \(it is 1e\+38\)"

@@ -37,6 +37,10 @@ class DM(Matching):
         """How often the images are updated in all."""
         return self.steps
 
+    def with_updates(self, count: int) -> "DM":
+        """The same distiller with so many steps."""
+        return self.with_options(steps=count)
+
     def step(self, state: MatchingState, data: PreprocessedImages) -> None:
         """Match in a network drawn anew; changes `state`."""
         state.network.reset_parameters(state.generator)

@@ -1,5 +1,6 @@
 """DSA: gradient matching with differentiable siamese augmentation (Zhao & Bilen 2021)."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -66,6 +67,11 @@ class DSA(Matching):
     def updates(self) -> int:
         """How often the images are updated in all."""
         return self.iterations * self.loops[0]
+
+    def with_updates(self, count: int) -> "DSA":
+        """The same distiller with as many networks as `count` needs, each of which gives about as many updates."""
+        iterations = math.ceil(count / self.loops[0])
+        return self.with_options(iterations=iterations, outer_loop=round(count / iterations) if iterations else None)
 
     def step(self, state: MatchingState, data: PreprocessedImages) -> None:
         """Match class after class, in a new network or in one trained further; changes `state`."""

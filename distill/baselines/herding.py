@@ -12,6 +12,7 @@ from distill.baselines.chosen import chosen_images
 from distill.checks import require_not_negative, require_positive
 from distill.distiller import Distiller, Recorder
 from distill.errors import InputError
+from distill.evaluation import network_features
 from distill.networks import Network, Norm, build_network, check_network
 from distill.preprocess import PreprocessedImages
 from distill.progress import progress_bar
@@ -20,8 +21,6 @@ from distill.seeds import generator_for
 from distill.synthetic import SyntheticSet
 
 __all__ = ["Herding", "herd"]
-
-CHUNK = 512
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,14 +60,13 @@ class Herding(Distiller):
         on_record: Recorder | None,
     ) -> SyntheticSet:
         network = self._train(data, progress)
-        with torch.no_grad():
-            features = torch.cat([network.features(chunk.to(self.device)).cpu() for chunk in data.images.split(CHUNK)])
-        if not bool(torch.isfinite(features).all()):
-            raise InputError(f"herding's network became NaN; lower learning_rate (it is {self.learning_rate:g})")
         chosen = []
-        for class_id in torch.unique(data.labels):
+        for class_id in torch.unique(data.labels):  # features of all classes at once may not fit in memory
             positions = torch.nonzero(data.labels == class_id).squeeze(1)
-            chosen.append(positions[herd(features[positions], self.images_per_class)])
+            features = network_features(network, data.images[positions]).cpu()
+            if not bool(torch.isfinite(features).all()):
+                raise InputError(f"herding's network became NaN; lower learning_rate (it is {self.learning_rate:g})")
+            chosen.append(positions[herd(features, self.images_per_class)])
         return chosen_images(self, data, torch.cat(chosen))
 
     def _build(self, image_shape: tuple[int, int, int], num_classes: int, generator: torch.Generator) -> Network:

@@ -49,10 +49,10 @@ def check_network(name: str = "conv", *, norm: str = "none", width: int = 1, dep
 
 
 def default_norm(name: str) -> Norm:
-    """The normalisation a network is published with ("DN" in cross-architecture tables).
+    """The normalisation a network is published with.
 
     That of "conv" is for distilling; the paper evaluates it without. Dataset condensation has "vgg11" and "resnet18"
-    with "instance" too.
+    with "instance" as well, and so, by the look of it, the "ResNet-DN" of the paper's Table 2.
     """
     check_network(name)
     return NETWORKS[name].norm

@@ -1,0 +1,82 @@
+"""Saved sets that a run evaluates instead of distilling: this toolkit's, and others'."""
+
+import argparse
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from distill import InputError, LabelledImages, Preprocessing, SyntheticSet, import_set
+from distill.imported import parse_preprocessing
+
+__all__ = ["check_set_options", "names_of", "read_set"]
+
+OURS = ".safetensors"
+SAID_OF_OTHERS = ("preprocessing", "pixels", "labels")
+
+
+def check_set_options(arguments: argparse.Namespace) -> None:
+    """Raise `InputError` for options that do not go with evaluating saved sets, or with not doing so."""
+    stated = [f"--{name}" for name in SAID_OF_OTHERS if getattr(arguments, name)]
+    stated += ["--layout"] if arguments.layout != "auto" else []
+    others = [file for file in arguments.set if file.suffix != OURS]
+    if stated and not others:
+        raise InputError(f"{', '.join(stated)}: about others' sets alone; name them with --set FILE")
+    if not arguments.set:
+        return
+    clash = [f"--{name.replace('_', '-')}" for name in ("sweep", "method", "seconds", "held_out")
+             if getattr(arguments, name)]
+    if clash:
+        raise InputError(f"--set evaluates saved sets on the test images and distils nothing; leave out {clash[0]}")
+    if missing := [file for file in arguments.set if not file.is_file()]:
+        raise InputError(f"--set {missing[0]}: there is no such file")
+    if arguments.labels and len(arguments.set) > 1:
+        raise InputError(f"--labels goes with one set, but --set names {len(arguments.set)}; evaluate them one by one")
+    if others and not arguments.preprocessing:
+        raise InputError(
+            f"{others[0]} does not say how its images were preprocessed; say it with --preprocessing "
+            "(identity, 'standardize:mean=...;std=...', a set of this toolkit, or fit)"
+        )
+
+
+def names_of(files: Sequence[Path]) -> list[str]:
+    """A name for each file, that can be a folder's: its own, with as many folders above it as tell all apart."""
+    parts = [file.resolve().with_suffix("").parts for file in files]
+    for count in range(1, max(map(len, parts), default=1) + 1):
+        # In a results folder all sets are called so, and the folders above say which it is.
+        tails = [part[-2 - count : -1] if part[-1] == "synthetic" else part[-count:] for part in parts]
+        names = [re.sub(r"[^\w.+=-]+", "-", "-".join(tail)).strip("-.") or "set" for tail in tails]
+        if len(set(names)) == len(names):
+            return names
+    raise InputError(f"--set names a file twice: {', '.join(map(str, files))}")
+
+
+def read_set(
+    file: Path, arguments: argparse.Namespace, test: LabelledImages, fitted: Preprocessing | None
+) -> SyntheticSet:
+    """The set in `file`; `fitted`: what "--preprocessing fit" stands for.
+
+    Raises `InputError` when it cannot be read, or does not go with the data set.
+    """
+    if file.suffix == OURS:
+        synthetic = SyntheticSet.load(file)
+    else:
+        channels = test.images.shape[-1]
+        stated = fitted if arguments.preprocessing == "fit" else None
+        synthetic = import_set(
+            file,
+            preprocessing=stated or parse_preprocessing(arguments.preprocessing, channels=channels),
+            layout=arguments.layout,
+            pixels=arguments.pixels,
+            labels=arguments.labels,
+        )
+        if synthetic.classes == tuple(map(str, range(test.num_classes))):  # the file names none
+            synthetic = replace(synthetic, classes=test.classes)
+    height, width, channels = test.images.shape[1:]
+    if synthetic.classes != test.classes or synthetic.images.shape[1:] != (channels, height, width):
+        raise InputError(
+            f"{file} has {synthetic.num_classes} classes ({', '.join(synthetic.classes[:3])}, ...) and images of "
+            f"{tuple(synthetic.images.shape[1:])}, {test.name} {test.num_classes} ({', '.join(test.classes[:3])}, ...) "
+            f"and {(channels, height, width)}; name the --dataset it was distilled from"
+        )
+    return synthetic
