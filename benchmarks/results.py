@@ -1,5 +1,6 @@
 """The folder a benchmark writes: options, figures, versions, machine, cost."""
 
+import math
 import os
 import platform
 import resource
@@ -74,7 +75,9 @@ def add_process(folder: Path, started: float) -> dict[str, Any]:
 
 
 def mean_and_spread(values: Sequence[float]) -> tuple[float, float]:
-    """Mean and sample standard deviation (NaN for one value)."""
+    """Mean and sample standard deviation (NaN for one value); NaN where a value is."""
+    if any(map(math.isnan, values)):
+        return float("nan"), float("nan")
     return statistics.mean(values), statistics.stdev(values) if len(values) > 1 else float("nan")
 
 
