@@ -17,6 +17,7 @@ from distill.tensor_files import read_tensors, write_tensors
 __all__ = ["SyntheticSet", "describe", "initial_labels"]
 
 FORMAT = 1
+GALLERY = 100  # images drawn of a set of one image a class
 PICTURES = (".png", ".pdf", ".svg", ".jpg")
 
 
@@ -146,7 +147,10 @@ class SyntheticSet(Dataset):
         return unit.clamp(0, 1).mul(255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
 
     def plot(self, path: str | Path, *, images_per_class: int = 10, max_classes: int = 20) -> Path:
-        """Draw a grid, one row a class with its name, at most `max_classes` rows, `images_per_class` columns."""
+        """Draw a grid, one row a class with its name, at most `max_classes` rows, `images_per_class` columns.
+
+        A set of one image a class is drawn as a gallery instead, the names above the images, `GALLERY` at most.
+        """
         from matplotlib.figure import Figure  # no pyplot: no global state, no display needed
 
         if Path(path).suffix.lower() not in PICTURES:
@@ -154,6 +158,8 @@ class SyntheticSet(Dataset):
         if images_per_class < 1 or max_classes < 1:
             raise InputError(f"cannot draw {images_per_class} images of {max_classes} classes; wanted 1 or more")
         present = torch.unique(self.class_ids).tolist()
+        if len(present) == len(self) > 1:
+            return self._plot_gallery(path)
         shown = [present[i * len(present) // max_classes] for i in range(max_classes)] \
             if len(present) > max_classes else present
         pixels = self.pixels()
@@ -171,6 +177,23 @@ class SyntheticSet(Dataset):
             name = self.classes[class_id].replace("_", " ")
             place = {"transform": axes[row, 0].transAxes, "ha": "right", "va": "center"}
             axes[row, 0].text(-0.15, 0.5, name, fontsize=9, parse_math=False, **place)
+        return write_atomically(path, lambda file: figure.savefig(file, dpi=120))
+
+    def _plot_gallery(self, path: str | Path) -> Path:
+        """Draw images side by side, ten in a row, each under the name of its class."""
+        from matplotlib.figure import Figure
+
+        count = min(len(self), GALLERY)
+        pixels, columns = self.pixels(), min(count, 10)
+        figure = Figure(figsize=(0.95 * columns, 1.05 * -(-count // columns)), layout="constrained")
+        axes = figure.subplots(-(-count // columns), columns, squeeze=False).ravel()
+        for axis in axes:
+            axis.set_axis_off()
+        for i, axis in zip(range(count), axes, strict=False):
+            image = pixels[i * len(self) // count].squeeze(-1).numpy()
+            name = self.classes[int(self.class_ids[i * len(self) // count])].replace("_", " ")
+            axis.imshow(image, cmap="gray" if image.ndim == 2 else None, vmin=0, vmax=255)
+            axis.set_title(name if len(name) <= 14 else f"{name[:13]}…", fontsize=7, pad=2, parse_math=False)
         return write_atomically(path, lambda file: figure.savefig(file, dpi=120))
 
     def __repr__(self) -> str:

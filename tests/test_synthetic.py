@@ -331,10 +331,18 @@ def test_plot_has_a_row_for_each_class_and_a_column_for_each_image(tmp_path):
         with Image.open(synthetic.plot(tmp_path / "p.png", **options)) as picture:
             return picture.size
 
-    few, many = a_set((0, 1)), a_set((0, 0, 0, 1, 2, 2))
+    few, many = a_set((0, 0, 1)), a_set((0, 0, 0, 1, 2, 2))
     assert size(few) < size(many)
-    assert size(many, images_per_class=1)[0] == size(few)[0]
+    assert size(many, images_per_class=2)[0] == size(few)[0]
     assert size(many, max_classes=2)[1] == size(few)[1]
+
+
+@pytest.mark.parametrize(("classes", "rows", "columns"), [(2, 1, 2), (10, 1, 10), (23, 3, 10), (130, 10, 10)])
+def test_plot_of_one_image_a_class_is_a_gallery(tmp_path, classes, rows, columns):
+    names = tuple(f"a class with a long name, {i}" for i in range(classes))
+    made = a_set(range(classes), classes=names)
+    with Image.open(made.plot(tmp_path / "p.png")) as picture:
+        assert picture.size == (round(0.95 * columns * 120), round(1.05 * rows * 120))
 
 
 def test_plot_draws_classes_of_different_counts_and_an_empty_set(tmp_path):
