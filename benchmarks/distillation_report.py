@@ -54,7 +54,8 @@ def title(run: Run) -> str:
     """What all plots are of."""
     if run.arguments.set:
         return f"{run.train.name}, saved sets"
-    return f"{run.train.name}, {run.arguments.images_per_class} images a class"
+    count = run.arguments.images_per_class
+    return f"{run.train.name}, {count} image{'s' * (count > 1)} a class"
 
 
 def summarize(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
