@@ -25,7 +25,7 @@ from distill.progress import progress_bar
 from distill.recipe import TrainingRecipe
 from distill.seeds import generator_for
 from labelled import check_counts, for_channels, kept_preprocessing, load_parts
-from methods import METHODS, OPTION_CLASSES
+from methods import METHODS, OPTION_CLASSES, chosen_methods
 from options import add_class_options, add_run_options, class_options, fill_preset, run_command
 from results import add_process, open_folder
 
@@ -80,7 +80,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         add_class_options(parser, cls, prefix=prefix, presets=presets, leave_out=LEFT_OUT)
     arguments = parser.parse_args(argv)
     fill_preset(arguments, PRESETS)
-    arguments.method = list(METHODS) if "all" in arguments.method else list(dict.fromkeys(arguments.method))
+    arguments.method = chosen_methods(arguments.method)
     name = Path(arguments.dataset).stem
     arguments.output = arguments.output or Path("results") / f"cl-{name}-{arguments.steps}steps"
     return arguments

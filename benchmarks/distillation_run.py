@@ -16,7 +16,7 @@ from distill.files import read_json, write_json
 from distill.networks import NETWORKS, default_norm
 from equal_time import with_seconds
 from labelled import check_counts, for_channels, kept_preprocessing, load_parts
-from methods import METHODS, OPTION_CLASSES
+from methods import METHODS, OPTION_CLASSES, chosen_methods
 from options import class_options, option_value
 from saved_sets import check_set_options, names_of, read_set
 
@@ -49,7 +49,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "train": {},
     },
 }
-# Every network, with the norms of the paper's Table 2 and of its ablations (C.6).
+# The networks of the paper's Table 2, and the norms of its ablations (C.6).
 ALL_COLUMNS = (
     "conv:none", "conv:batch", "conv:instance", "conv:layer", "conv:group", "dcconv:instance", "alexnet:none",
     "vgg11:batch", "vgg11:instance", "resnet18:batch", "resnet18:instance",
@@ -87,8 +87,7 @@ class Run:
         self.folder: Path = arguments.output
         check_run_options(arguments)
         self.train, self.test = load_parts(arguments)
-        self.recipe = TrainingRecipe(**self._class_options("train"))
-        self.columns = columns_of(arguments.evaluate_on, self.recipe)
+        self.columns = columns_of(arguments.evaluate_on, TrainingRecipe(**self._class_options("train")))
         named = zip(names_of(arguments.set), arguments.set, strict=True)
         self.rows = [Row(name, file=file) for name, file in named] or self._distilled_rows()
         self._check_images()
@@ -102,10 +101,9 @@ class Run:
         option, *values = self.arguments.sweep or [""]
         swept = option.partition("-")[0]
         given = self.arguments.method or ([swept, "random"] if swept else ["frepo", "random", "herding"])
-        methods = list(METHODS) if "all" in given else list(dict.fromkeys(given))
         common = {"images_per_class": self.arguments.images_per_class, "device": self.arguments.device}
         rows = []
-        for name in methods:
+        for name in chosen_methods(given):
             options = {**(self._class_options(name) if name in OPTION_CLASSES else {}), **common}
             distiller = METHODS[name](**options)
             if name != swept:
@@ -139,11 +137,11 @@ class Run:
 
     def prepare(self) -> None:
         """Preprocess the images, and find out how many steps `--seconds` are; both are kept in the folder."""
-        fitted = any(row.distiller is not None for row in self.rows) or self.arguments.preprocessing == "fit"
-        kept = self.folder / "preprocessing.safetensors"
+        kept, distils = self.folder / "preprocessing.safetensors", not self.arguments.set
+        fitted = distils or self.arguments.preprocessing == "fit"
         self.preprocessing = kept_preprocessing(kept, self.train) if fitted else None
         self._tested: PreprocessedImages | None = None
-        self.data = None if self.preprocessing is None else self.preprocessing.apply(self.train)
+        self.data = self.preprocessing.apply(self.train) if distils and self.preprocessing is not None else None
         if self.arguments.seconds is not None:
             self._allot_seconds()
 
