@@ -11,38 +11,58 @@ from distill.errors import InputError
 __all__ = ["REGULARIZATION", "krr_weights"]
 
 REGULARIZATION = 1e-6  # of the mean diagonal of K_ss, as in KIP and FRePo (A.1)
+ROWS = 256  # of the kernel at a time: enough for a matrix product at full speed
 GUARD_TRIES = 7  # the ridge grows tenfold each time: from 1e-6 to 1 of the mean diagonal
 
 
-class SymmetricSolve(torch.autograd.Function):
-    """`A^-1 B` for symmetric positive definite `A` from one Cholesky factor, used forward and backward.
-
-    Backward through a factorisation costs several more of them; the solution's own gradient needs none:
-    `dB = A^-1 G`, `dA = -dB X^T`.
-    """
+class _KernelRidge(torch.autograd.Function):
+    # With X = A^-1 Y, A = K + lambda I, the gradient G of W = F^T X gives those of Y and A, R = A^-1 F G and -R X^T, and
+    # so that of F: X G^T - (R X^T + X R^T) F - 2 lambda / |F|^2 <R, X> F. Nothing as large as K takes part in it.
 
     @staticmethod
-    def forward(ctx: Any, matrix: Tensor, right: Tensor, factor: Tensor) -> Tensor:
-        """Solve with the factor; `matrix` is there for its gradient alone."""
-        solution = torch.cholesky_solve(right, factor)
-        ctx.save_for_backward(factor, solution)
-        return solution
+    def forward(ctx: Any, features: Tensor, labels: Tensor, regularization: float) -> Tensor:
+        exact = features.double()
+        kernel = lower_kernel(exact)
+        ridge = regularization * kernel.diagonal().mean()
+        factor, scale = guarded_cholesky(kernel, ridge)
+        dual = torch.cholesky_solve(labels.to(kernel), factor)
+        weights = exact.T @ dual
+        ctx.save_for_backward(features, factor, dual, weights)
+        ctx.ridge_per_square = scale * regularization / len(features)
+        return weights
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
-        """Gradients of matrix and right-hand side."""
-        factor, solution = ctx.saved_tensors
-        right = torch.cholesky_solve(gradients[0], factor)
-        return -right @ solution.T, right, None
+        features, factor, dual, weights = ctx.saved_tensors
+        exact = features.double()
+        right = torch.cholesky_solve(exact @ gradients[0], factor)
+        to_features = dual @ (gradients[0] - exact.T @ right).T
+        to_features.addmm_(right, weights.T, alpha=-1)
+        to_features.add_(exact, alpha=-2 * ctx.ridge_per_square * float((right * dual).sum()))
+        return to_features.to(features), right, None
+
+
+def lower_kernel(features: Tensor) -> Tensor:
+    """`F F^T` of features `(n, d)`, its lower triangle alone: what a Cholesky factor is made of, for half of the work."""
+    n = len(features)
+    kernel = features.new_zeros(n, n)
+    for start in range(0, n, ROWS):
+        end = min(start + ROWS, n)
+        torch.mm(features[start:end], features[:end].T, out=kernel[start:end, :end])
+    return kernel
 
 
 def guarded_cholesky(kernel: Tensor, ridge: Tensor) -> tuple[Tensor, float]:
-    """Cholesky factor of `kernel + scale * ridge * I`, and `scale`: the least power of ten that makes it possible."""
-    identity = torch.eye(len(kernel), dtype=kernel.dtype, device=kernel.device)
+    """Cholesky factor of `kernel + scale * ridge * I`, and `scale`: the least power of ten that makes it possible.
+
+    Reads the lower triangle of `kernel` alone, and leaves the ridge on its diagonal.
+    """
+    diagonal = kernel.diagonal().clone()
     for power in range(GUARD_TRIES):
         scale = 10.0**power
-        factor, info = torch.linalg.cholesky_ex(kernel + scale * ridge * identity)
+        kernel.diagonal().copy_(diagonal + scale * ridge)
+        factor, info = torch.linalg.cholesky_ex(kernel)
         if not int(info) and bool(torch.isfinite(factor.diagonal()).all()):
             return factor, scale
     raise InputError(
@@ -63,11 +83,5 @@ def krr_weights(features: Tensor, labels: Tensor, *, regularization: float = REG
     Raises `InputError` when no ridge makes the kernel positive definite.
     """
     # The rounding of a float32 kernel is as large as lambda. Apple's GPUs have no float64: there the CPU solves.
-    exact = (features.cpu() if features.device.type == "mps" else features).double()
-    kernel = exact @ exact.T
-    ridge = regularization * kernel.diagonal().mean()
-    with torch.no_grad():
-        factor, scale = guarded_cholesky(kernel, ridge)
-    identity = torch.eye(len(kernel), dtype=kernel.dtype, device=kernel.device)
-    dual = SymmetricSolve.apply(kernel + scale * ridge * identity, labels.to(kernel), factor)
-    return (exact.T @ dual).to(features)
+    given = features.cpu() if features.device.type == "mps" else features
+    return _KernelRidge.apply(given, labels.to(given.device, torch.float64), regularization).to(features)

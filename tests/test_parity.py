@@ -156,7 +156,7 @@ def test_without_a_ridge_the_gradient_is_finite_and_the_references() -> None:
 
 def test_the_guard_raises_the_ridge_tenfold_until_the_kernel_is_positive_definite_and_no_further() -> None:
     kernel = torch.diag(torch.tensor([1.0, 1.0, -5e-5], dtype=torch.float64))
-    factor, scale = guarded_cholesky(kernel, torch.tensor(1e-6, dtype=torch.float64))
+    factor, scale = guarded_cholesky(kernel.clone(), torch.tensor(1e-6, dtype=torch.float64))
     assert scale == 100
     close(factor @ factor.T, kernel + 1e-4 * torch.eye(3, dtype=torch.float64), 1e-12)
     _, untouched = guarded_cholesky(kernel.abs(), torch.tensor(1e-6, dtype=torch.float64))

@@ -2,7 +2,8 @@
 
 from distill.networks.alexnet import AlexNet
 from distill.networks.base import Network, UniformNetwork, lecun_normal_
-from distill.networks.conv import Conv, DCConv, ReLUAvgPool2d, default_depth
+from distill.networks.conv import Conv, DCConv, default_depth
+from distill.networks.conv_relu_pool import ConvReLUAvgPool2d, ReLUAvgPool2d
 from distill.networks.norms import Norm
 from distill.networks.registry import NETWORKS, build_network, check_network, default_norm
 from distill.networks.resnet import ResNet18
@@ -13,6 +14,7 @@ __all__ = [
     "VGG11",
     "AlexNet",
     "Conv",
+    "ConvReLUAvgPool2d",
     "DCConv",
     "Network",
     "Norm",

@@ -1,50 +1,22 @@
 """The paper's network, and that of dataset condensation: convolutions, each with average pooling."""
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.nn.utils import skip_init
 
 from distill.errors import InputError
 from distill.networks.base import Network, UniformNetwork
+from distill.networks.conv_relu_pool import ConvReLUAvgPool2d, ReLUAvgPool2d
 from distill.networks.norms import Norm, check_norm, check_size, make_norm
 
-__all__ = ["Conv", "DCConv", "ReLUAvgPool2d", "default_depth"]
+__all__ = ["Conv", "DCConv", "default_depth"]
 
 
 def default_depth(side: int) -> int:
     """Blocks for images of that side: 3 for 28 and 32, 4 for 64, 5 for 128, fewer for smaller ones."""
     return max(1, min(5, round(math.log2(max(side, 2))) - 2))
-
-
-class ReLUAvgPool2d(nn.Module):
-    """ReLU, then average pooling 2x2: `(n, c, h, w)` to `(n, c, h // 2, w // 2)`."""
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Both at once where gradients are needed and sides are even."""
-        if images.requires_grad and torch.is_grad_enabled() and images.shape[2] % 2 == images.shape[3] % 2 == 0:
-            return _ReLUAvgPool2d.apply(images)
-        return F.avg_pool2d(F.relu(images), 2)
-
-
-class _ReLUAvgPool2d(torch.autograd.Function):
-    # Keeps a byte a pixel instead of four, and goes back in one pass: apart, the two take a third of a FRePo step.
-
-    @staticmethod
-    def forward(ctx: Any, images: Tensor) -> Tensor:
-        ctx.save_for_backward(images > 0)
-        return F.avg_pool2d(F.relu(images), 2)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        (positive,) = ctx.saved_tensors
-        n, c, h, w = positive.shape
-        mask = positive.permute(0, 2, 3, 1).reshape(n, h // 2, 2, w // 2, 2, c)
-        pooled = (gradients[0] * 0.25).permute(0, 2, 3, 1).reshape(n, h // 2, 1, w // 2, 1, c)
-        return (mask * pooled).view(n, h, w, c).permute(0, 3, 1, 2)
 
 
 class Conv(Network):
@@ -82,11 +54,13 @@ class Conv(Network):
             out = width * growth**block
             if block and not norm_after:
                 blocks.append(make_norm(norm, channels))
+            padding = 3 if wide and block == 0 else 1
             # skip_init: PyTorch's own initialisation would draw from the global generator.
-            blocks.append(skip_init(nn.Conv2d, channels, out, 3, padding=3 if wide and block == 0 else 1))
             if norm_after:
-                blocks.append(make_norm(norm, out))
-            blocks.append(ReLUAvgPool2d())
+                blocks.append(skip_init(nn.Conv2d, channels, out, 3, padding=padding))
+                blocks += [make_norm(norm, out), ReLUAvgPool2d()]
+            else:
+                blocks.append(skip_init(ConvReLUAvgPool2d, channels, out, 3, padding=padding))
             channels, height, side = out, height // 2, side // 2
         self.blocks = nn.Sequential(*blocks)
         self.head = skip_init(nn.Linear, channels * height * side, num_classes)

@@ -1,0 +1,143 @@
+"""Convolution, ReLU and average pooling at once: what most of FRePo's time on a CPU goes into."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+__all__ = ["ConvReLUAvgPool2d", "ReLUAvgPool2d"]
+
+CACHE = 2 << 20  # bytes a core that the output of a convolution may fill before it is pooled: it stays in the cache
+FEW_CHANNELS = 4  # up to so many, the gradient of a convolution's input is faster as a matrix product
+
+
+class ReLUAvgPool2d(nn.Module):
+    """ReLU, then average pooling 2x2: `(n, c, h, w)` to `(n, c, h // 2, w // 2)`."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Both at once where gradients are needed and sides are even."""
+        if images.requires_grad and torch.is_grad_enabled() and images.shape[2] % 2 == images.shape[3] % 2 == 0:
+            return _ReLUAvgPool2d.apply(images)
+        return F.avg_pool2d(F.relu(images), 2)
+
+
+class _ReLUAvgPool2d(torch.autograd.Function):
+    # Keeps a byte a pixel instead of four, and goes back in one pass.
+
+    @staticmethod
+    def forward(ctx: Any, images: Tensor) -> Tensor:
+        lit = F.relu(images)
+        ctx.save_for_backward(lit.bool())  # several times as fast as `images > 0`
+        return F.avg_pool2d(lit, 2)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        (positive,) = ctx.saved_tensors
+        return before_pool(gradients[0] * 0.25, positive)
+
+
+class ConvReLUAvgPool2d(nn.Conv2d):
+    """Convolution 3x3 of stride 1, ReLU, average pooling 2x2: `(n, c, h, w)` to `(n, out, h' // 2, w' // 2)`.
+
+    On a CPU a few images go through all three at a time, so that what is largest, the output of the convolution, is
+    never written to memory; for the way back a byte a pixel is kept of it, and of the input nothing unless the
+    weights need a gradient. The results are those of the three modules one after the other, up to rounding.
+    """
+
+    def forward(self, images: Tensor) -> Tensor:
+        """All at once on a CPU where sides are even."""
+        sides = [side + 2 * self.padding[0] - 2 for side in images.shape[2:]]
+        if images.device.type == "cpu" and sides[0] % 2 == sides[1] % 2 == 0 and len(images):
+            return _ConvReLUAvgPool2d.apply(images, self.weight, self.bias, self.padding[0])
+        return ReLUAvgPool2d()(super().forward(images))
+
+
+class _ConvReLUAvgPool2d(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, images: Tensor, weight: Tensor, bias: Tensor, padding: int) -> Tensor:
+        n, _, *sides = images.shape
+        shape = (n, len(weight), *(side + 2 * padding - 2 for side in sides))
+        pooled = empty(images, (n, len(weight), shape[2] // 2, shape[3] // 2))
+        goes_back = any(ctx.needs_input_grad)
+        positive = empty(images, shape if goes_back else (0, *shape[1:]), torch.bool)
+        for part in parts(shape, images.element_size()):
+            maps = F.conv2d(images[part], weight, bias, padding=padding).relu_()
+            if goes_back:
+                positive[part].copy_(maps)  # several times as fast as `maps > 0`
+            torch.ops.aten.avg_pool2d.out(maps, [2, 2], out=pooled[part])
+        if goes_back:
+            ctx.save_for_backward(images if ctx.needs_input_grad[1] else None, weight, positive)
+            ctx.shape, ctx.padding = images.shape, padding
+        return pooled
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
+        images, weight, positive = ctx.saved_tensors
+        needs, padding = ctx.needs_input_grad[:3], ctx.padding
+        gradient = (gradients[0] * 0.25).contiguous(memory_format=torch.channels_last)
+        if images is None:  # only its shape matters
+            images = gradient.new_empty(1).expand(ctx.shape)
+        if torch.is_grad_enabled():  # somebody goes back through this way back
+            return *convolution_gradients(before_pool(gradient, positive), images, weight, padding, needs), None
+        to_images = empty(gradient, ctx.shape) if needs[0] else None
+        to_weight = torch.zeros_like(weight) if needs[1] else None
+        to_bias = weight.new_zeros(len(weight)) if needs[2] else None
+        few = needs[0] and ctx.shape[1] <= FEW_CHANNELS
+        for part in parts(positive.shape, gradient.element_size()):
+            maps = before_pool(gradient[part], positive[part])
+            if few and to_images is not None:
+                to_images[part] = input_gradient(maps, weight, padding)
+            wanted = (needs[0] and not few, *needs[1:])
+            results = convolution_gradients(maps, images[part], weight, padding, wanted) if any(wanted) else ()
+            for total, result in zip((to_images, to_weight, to_bias), results, strict=False):
+                if total is to_images and result is not None:
+                    total[part] = result
+                elif result is not None:
+                    total += result
+        return to_images, to_weight, to_bias, None
+
+
+def parts(shape: tuple[int, ...], size: int) -> list[slice]:
+    """Images of `(n, c, h, w)` maps, of `size` bytes a number, that fit in the cache, as slices; all of them."""
+    n, c, h, w = shape
+    count = max(1, CACHE * torch.get_num_threads() // (c * h * w * size))
+    return [slice(start, min(start + count, n)) for start in range(0, n, count)]
+
+
+def empty(like: Tensor, shape: tuple[int, ...], dtype: torch.dtype | None = None) -> Tensor:
+    """Room for maps `(n, c, h, w)`, channels last."""
+    return torch.empty(shape, dtype=dtype or like.dtype, device=like.device, memory_format=torch.channels_last)
+
+
+def before_pool(gradient: Tensor, positive: Tensor) -> Tensor:
+    """Gradient of ReLU's input: a quarter of that of the pooled maps, `gradient`, where the input was positive."""
+    n, c, h, w = positive.shape
+    mask = positive.permute(0, 2, 3, 1).reshape(n, h // 2, 2, w // 2, 2, c)
+    spread = gradient.permute(0, 2, 3, 1).reshape(n, h // 2, 1, w // 2, 1, c)
+    if torch.is_grad_enabled():
+        return (mask * spread).view(n, h, w, c).permute(0, 3, 1, 2)
+    # A byte becomes a float several times as fast as a truth value does.
+    return mask.view(torch.uint8).to(gradient.dtype).mul_(spread).view(n, h, w, c).permute(0, 3, 1, 2)
+
+
+def convolution_gradients(
+    maps: Tensor, images: Tensor, weight: Tensor, padding: int, wanted: tuple[bool, ...]
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """Gradients of images, weight and bias, those that are `wanted`, from that of the convolution's output."""
+    return torch.ops.aten.convolution_backward(
+        maps, images, weight, [len(weight)], [1, 1], [padding, padding], [1, 1], False, [0, 0], 1, list(wanted)
+    )
+
+
+def input_gradient(maps: Tensor, weight: Tensor, padding: int) -> Tensor:
+    """Gradient of the input of a 3x3 convolution, from that of its output: a matrix product, and nine shifted sums."""
+    n, out, h, w = maps.shape
+    channels = weight.shape[1]
+    columns = weight.permute(2, 3, 1, 0).reshape(9 * channels, out) @ maps.permute(0, 2, 3, 1).reshape(-1, out).T
+    shifted = columns.view(3, 3, channels, n, h, w)
+    padded = maps.new_zeros(channels, n, h + 2, w + 2)
+    for i in range(3):
+        for j in range(3):
+            padded[:, :, i : i + h, j : j + w] += shifted[i, j]
+    return padded[:, :, padding : h + 2 - padding, padding : w + 2 - padding].transpose(0, 1)
