@@ -16,6 +16,7 @@ from distill.tensor_files import read_tensors, write_tensors
 __all__ = ["Checkpoint", "Resumable", "fingerprint", "moments", "set_moments", "with_prefix", "without_prefix"]
 
 SECONDS_BETWEEN = 30.0
+FORMAT = 2  # raised whenever networks or optimizers name their tensors anew
 
 
 def fingerprint(data: PreprocessedImages) -> str:
@@ -62,7 +63,7 @@ class Checkpoint:
         self.identity: dict[str, Any] = {}
         if path is not None:
             watched = None if held_out is None else fingerprint(held_out)
-            self.identity = {"options": belongs_to, "data": fingerprint(data), "held_out": watched}
+            self.identity = {"format": FORMAT, "options": belongs_to, "data": fingerprint(data), "held_out": watched}
 
     def load_into(self, state: Resumable) -> None:
         """Bring `state` to where the file left off, if there is one; raises `InputError` if it is another's."""
@@ -71,7 +72,7 @@ class Checkpoint:
         tensors, metadata = read_tensors(self.path)
         if metadata.get("identity") != self.identity:
             raise InputError(
-                f"{self.path} is the checkpoint of a distillation with other options or data; "
+                f"{self.path} is the checkpoint of a distillation with other options or data, or by another version; "
                 "go on with the options it was started with, or remove it to start anew"
             )
         state.restore(tensors, metadata)

@@ -12,6 +12,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from distill.checkpoint import moments, set_moments
 from distill.checks import DTYPES, require_choice, require_not_negative, require_positive
 from distill.errors import InputError
+from distill.features import features_of
 from distill.initialize import initial_images
 from distill.krr import REGULARIZATION, krr_weights
 from distill.lamb import LAMB
@@ -45,7 +46,12 @@ class FRePo(StepwiseDistiller):
     - `label_margin`: add minus the mean of `min(top1 - top2, 1/C)` of the soft labels to the loss
       (in the released code, not in the paper).
     - `mirror`: use every image and its mirror image in the meta-gradient. RGB images only, never digits or clothes.
-    - `batch_size`: real images a step. `learning_rate`: LAMB's, for images and labels, cosine down to a tenth.
+    - `batch_size`: real images a step.
+    - `distilled_batch_size`: of all distilled images, so many random ones take part in a step's meta-gradient; `None`:
+      all, which is FRePo (the paper leaves the other to future work).
+    - `chunk_size`: of more distilled images than that, features are computed in chunks and once more on the way back:
+      the same gradient in less memory (`distill.features`).
+    - `learning_rate`: LAMB's, for images and labels, cosine down to a tenth.
     - `pool_size` models; `max_updates` (K) a model gets before it is drawn anew; `pool_learning_rate`: their Adam's;
       `pool_batch_size`: of all distilled images, at most so many a step.
     - `regularization`: lambda as a part of the mean diagonal of K_ss.
@@ -61,6 +67,8 @@ class FRePo(StepwiseDistiller):
     label_margin: bool = True
     mirror: bool = False
     batch_size: int = 1024
+    distilled_batch_size: int | None = None
+    chunk_size: int = 5000
     learning_rate: float = 3e-4
     pool_size: int = 10
     max_updates: int = 100
@@ -72,7 +80,8 @@ class FRePo(StepwiseDistiller):
         super().__post_init__()
         require_choice(self, "version", get_args(Version))
         require_choice(self, "meta_gradient", get_args(MetaGradient))
-        require_positive(self, "batch_size", "pool_size", "pool_batch_size", "regularization", "label_scale")
+        require_positive(self, "batch_size", "distilled_batch_size", "chunk_size", "pool_size", "pool_batch_size")
+        require_positive(self, "regularization", "label_scale")
         require_not_negative(self, "steps", "max_updates")
 
     @property
@@ -97,7 +106,9 @@ class FRePo(StepwiseDistiller):
         if self.version == "v1":
             state.pool.train(model, state.images.detach(), state.labels.detach())
 
-        images_s, labels_s = with_mirror_images(state.images, state.labels) if self.mirror else state.distilled()
+        images_s, labels_s = state.sample(self.distilled_batch_size)
+        if self.mirror:
+            images_s, labels_s = with_mirror_images(images_s, labels_s)
         loss = self.loss(model, images_t, labels_t, images_s, labels_s)
         if self.learn_labels and self.label_margin:
             loss = loss - label_margin(state.labels)
@@ -112,8 +123,8 @@ class FRePo(StepwiseDistiller):
         if self.meta_gradient == "tbptt":
             return tbptt_loss(model, images_t, labels_t, images_s, labels_s)
         with torch.no_grad():
-            features_t = model.network.features(images_t)
-        features_s = model.network.features(images_s)
+            features_t = features_of(model.network, images_t, chunk_size=self.chunk_size)
+        features_s = features_of(model.network, images_s, chunk_size=self.chunk_size)
         return meta_loss(features_t, labels_t, features_s, labels_s, regularization=self.regularization)
 
     def watch(self, state: "FRePoState", held_out: PreprocessedImages | None) -> Watch:
@@ -192,6 +203,13 @@ class FRePoState:
     def distilled(self) -> tuple[Tensor, Tensor]:
         """Images and labels."""
         return self.images, self.labels
+
+    def sample(self, size: int | None) -> tuple[Tensor, Tensor]:
+        """Images and labels: all, or `size` random ones of more."""
+        if size is None or size >= len(self.images):
+            return self.distilled()
+        chosen = torch.randperm(len(self.images), generator=self.generator)[:size].to(self.images.device)
+        return self.images[chosen], self.labels[chosen]
 
     def update(self, loss: Tensor) -> None:
         """One LAMB update of images and labels along the meta-gradient."""

@@ -16,8 +16,8 @@ GUARD_TRIES = 7  # the ridge grows tenfold each time: from 1e-6 to 1 of the mean
 
 
 class _KernelRidge(torch.autograd.Function):
-    # With X = A^-1 Y, A = K + lambda I, the gradient G of W = F^T X gives those of Y and A, R = A^-1 F G and -R X^T, and
-    # so that of F: X G^T - (R X^T + X R^T) F - 2 lambda / |F|^2 <R, X> F. Nothing as large as K takes part in it.
+    # W = F^T X, X = A^-1 Y, A = K + lambda I. The gradient G of W gives those of Y and A, R = A^-1 F G and -R X^T, and so
+    # that of F: X G^T - (R X^T + X R^T) F - 2 lambda / |F|^2 <R, X> F. Nothing as large as K takes part in it.
 
     @staticmethod
     def forward(ctx: Any, features: Tensor, labels: Tensor, regularization: float) -> Tensor:
@@ -44,7 +44,7 @@ class _KernelRidge(torch.autograd.Function):
 
 
 def lower_kernel(features: Tensor) -> Tensor:
-    """`F F^T` of features `(n, d)`, its lower triangle alone: what a Cholesky factor is made of, for half of the work."""
+    """`F F^T` of features `(n, d)`, the lower triangle alone, which is all that a Cholesky factor is made of."""
     n = len(features)
     kernel = features.new_zeros(n, n)
     for start in range(0, n, ROWS):

@@ -17,6 +17,7 @@ from distill.initialize import Init
 from distill.networks import Network, Norm, build_network, check_network
 from distill.preprocess import PreprocessedImages
 from distill.progress import progress_bar
+from distill.ranks import is_first_rank
 from distill.synthetic import SyntheticSet, describe
 from distill.watch import LossWatch
 
@@ -144,7 +145,8 @@ class StepwiseDistiller(Distiller):
             if watch.record_if_due() and on_record is not None:
                 on_record(state.step, self.so_far(state, data))
 
-        with progress_bar(shown=progress, total=self.updates, initial=state.step, desc="distil", unit="step") as bar:
+        shown, total = progress and is_first_rank(), self.updates
+        with progress_bar(shown=shown, total=total, initial=state.step, desc="distil", unit="step") as bar:
             record_if_due()
             while state.step < self.updates:
                 self.step(state, data)
@@ -156,8 +158,10 @@ class StepwiseDistiller(Distiller):
                 record_if_due()
                 bar.set_postfix(loss=f"{state.mean_loss:.4f}", refresh=False)
                 bar.update()
-                saved.save_if_due(state)
-        saved.save(state)
+                if is_first_rank():
+                    saved.save_if_due(state)
+        if is_first_rank():
+            saved.save(state)
         return self.so_far(state, data)
 
     def so_far(self, state: StepwiseState, data: PreprocessedImages) -> SyntheticSet:

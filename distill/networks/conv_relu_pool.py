@@ -47,9 +47,10 @@ class ConvReLUAvgPool2d(nn.Conv2d):
 
     def forward(self, images: Tensor) -> Tensor:
         """All at once on a CPU where sides are even."""
-        sides = [side + 2 * self.padding[0] - 2 for side in images.shape[2:]]
-        if images.device.type == "cpu" and sides[0] % 2 == sides[1] % 2 == 0 and len(images):
-            return _ConvReLUAvgPool2d.apply(images, self.weight, self.bias, self.padding[0])
+        padding = int(self.padding[0])
+        even = images.shape[2] % 2 == images.shape[3] % 2 == 0  # and so are the maps' sides
+        if images.device.type == "cpu" and even and len(images):
+            return _ConvReLUAvgPool2d.apply(images, self.weight, self.bias, padding)
         return ReLUAvgPool2d()(super().forward(images))
 
 
@@ -72,7 +73,7 @@ class _ConvReLUAvgPool2d(torch.autograd.Function):
         return pooled
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         images, weight, positive = ctx.saved_tensors
         needs, padding = ctx.needs_input_grad[:3], ctx.padding
         gradient = (gradients[0] * 0.25).contiguous(memory_format=torch.channels_last)
@@ -80,22 +81,20 @@ class _ConvReLUAvgPool2d(torch.autograd.Function):
             images = gradient.new_empty(1).expand(ctx.shape)
         if torch.is_grad_enabled():  # somebody goes back through this way back
             return *convolution_gradients(before_pool(gradient, positive), images, weight, padding, needs), None
-        to_images = empty(gradient, ctx.shape) if needs[0] else None
-        to_weight = torch.zeros_like(weight) if needs[1] else None
-        to_bias = weight.new_zeros(len(weight)) if needs[2] else None
-        few = needs[0] and ctx.shape[1] <= FEW_CHANNELS
+        totals = [
+            empty(gradient, ctx.shape) if needs[0] else None,
+            torch.zeros_like(weight) if needs[1] else None,
+            weight.new_zeros(len(weight)) if needs[2] else None,
+        ]
         for part in parts(positive.shape, gradient.element_size()):
             maps = before_pool(gradient[part], positive[part])
-            if few and to_images is not None:
-                to_images[part] = input_gradient(maps, weight, padding)
-            wanted = (needs[0] and not few, *needs[1:])
-            results = convolution_gradients(maps, images[part], weight, padding, wanted) if any(wanted) else ()
-            for total, result in zip((to_images, to_weight, to_bias), results, strict=False):
-                if total is to_images and result is not None:
-                    total[part] = result
-                elif result is not None:
-                    total += result
-        return to_images, to_weight, to_bias, None
+            found = faster_gradients(maps, images[part], weight, padding, needs)
+            if totals[0] is not None:
+                totals[0][part] = found[0]
+            for total, result in zip(totals[1:], found[1:], strict=True):
+                if total is not None:
+                    total.add_(result)
+        return *totals, None
 
 
 def parts(shape: tuple[int, ...], size: int) -> list[slice]:
@@ -123,11 +122,23 @@ def before_pool(gradient: Tensor, positive: Tensor) -> Tensor:
 
 def convolution_gradients(
     maps: Tensor, images: Tensor, weight: Tensor, padding: int, wanted: tuple[bool, ...]
-) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    """Gradients of images, weight and bias, those that are `wanted`, from that of the convolution's output."""
+) -> tuple[Any, Any, Any]:
+    """Gradients of images, weight and bias, `None` unless `wanted`, from that of the convolution's output."""
     return torch.ops.aten.convolution_backward(
         maps, images, weight, [len(weight)], [1, 1], [padding, padding], [1, 1], False, [0, 0], 1, list(wanted)
     )
+
+
+def faster_gradients(
+    maps: Tensor, images: Tensor, weight: Tensor, padding: int, wanted: tuple[bool, ...]
+) -> tuple[Any, Any, Any]:
+    """`convolution_gradients`, where that of the images is faster another way if they have few channels."""
+    if not wanted[0] or images.shape[1] > FEW_CHANNELS:
+        return convolution_gradients(maps, images, weight, padding, wanted)
+    to_images = input_gradient(maps, weight, padding)
+    if not any(wanted[1:]):
+        return to_images, None, None
+    return to_images, *convolution_gradients(maps, images, weight, padding, (False, *wanted[1:]))[1:]
 
 
 def input_gradient(maps: Tensor, weight: Tensor, padding: int) -> Tensor:

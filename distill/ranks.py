@@ -1,0 +1,94 @@
+"""The ranks of a distillation that runs in several processes under `torchrun`: rows shared out, results gathered."""
+
+import os
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+__all__ = ["gathered_rows", "is_first_rank", "own_rows", "start_ranks", "wait_for_ranks", "world_size"]
+
+PATIENCE = timedelta(days=7)  # others wait while the first one evaluates what was distilled
+
+
+def world_size() -> int:
+    """How many processes work together; 1 without `torchrun`."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def is_first_rank() -> bool:
+    """Whether this is the process that prints and writes files."""
+    return world_size() == 1 or dist.get_rank() == 0
+
+
+def start_ranks(device: str) -> str:
+    """Join the processes that `torchrun` started, if it did; returns the device of this one.
+
+    Gloo on CPUs, NCCL on NVIDIA GPUs, where "cuda" becomes the GPU of the process's local rank.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return device
+    if device == "cuda":
+        device = f"cuda:{os.environ['LOCAL_RANK']}"
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if device.startswith("cuda") else "gloo", timeout=PATIENCE)
+    return device
+
+
+def wait_for_ranks() -> None:
+    """Wait until all ranks are here."""
+    if world_size() > 1:
+        dist.barrier()
+
+
+def own_rows(tensor: Tensor) -> Tensor:
+    """This rank's part of the rows of a `tensor` that all ranks have; equally many for each, the last row repeated.
+
+    Its gradient is the sum over ranks, so that each of them has that of all rows.
+    """
+    if world_size() == 1:
+        return tensor
+    n, share = len(tensor), rows_each(len(tensor))
+    first = dist.get_rank() * share
+    return _SummedGradient.apply(tensor)[torch.arange(first, first + share).clamp_(max=n - 1).to(tensor.device)]
+
+
+def gathered_rows(rows: Tensor, n: int) -> Tensor:
+    """The `n` rows of which every rank has its `own_rows`; every rank has to know the gradient of all of them."""
+    return rows if world_size() == 1 else _Gathered.apply(rows, n)
+
+
+def rows_each(n: int) -> int:
+    """Rows of `n` that a rank gets."""
+    return -(-n // world_size())
+
+
+class _SummedGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor) -> Tensor:
+        return tensor.view_as(tensor)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        total = gradients[0].contiguous()
+        dist.all_reduce(total)
+        return total
+
+
+class _Gathered(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, n: int) -> Tensor:
+        ctx.share = len(rows)
+        every = rows.new_empty(world_size() * len(rows), *rows.shape[1:])
+        dist.all_gather(list(every.chunk(world_size())), rows.contiguous())
+        return every[:n]
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        gradient, first = gradients[0], dist.get_rank() * ctx.share
+        own = gradient.new_zeros(ctx.share, *gradient.shape[1:])
+        part = gradient[first : first + ctx.share]
+        own[: len(part)] = part
+        return own, None

@@ -1,0 +1,110 @@
+"""Convolution, ReLU and pooling at once, against the three one after the other."""
+
+import itertools
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from distill.networks import conv_relu_pool
+from distill.networks.conv_relu_pool import ConvReLUAvgPool2d
+
+
+def normal(*shape: int, seed: int, dtype: torch.dtype = torch.float64) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+def plain(images: Tensor, weight: Tensor, bias: Tensor, padding: int) -> Tensor:
+    return F.avg_pool2d(F.relu(F.conv2d(images, weight, bias, padding=padding)), 2)
+
+
+def block(channels: int, out: int, padding: int, dtype: torch.dtype = torch.float64) -> ConvReLUAvgPool2d:
+    layer = ConvReLUAvgPool2d(channels, out, 3, padding=padding).to(dtype)
+    with torch.no_grad():
+        layer.weight.copy_(normal(*layer.weight.shape, seed=1, dtype=dtype) / 3)
+        layer.bias.copy_(normal(out, seed=2, dtype=dtype))
+    return layer.to(memory_format=torch.channels_last)
+
+
+def results(function, leaves: list[Tensor], needs: tuple[bool, ...]) -> list[Tensor]:
+    """Output, and the gradients that are needed."""
+    leaves = [leaf.detach().clone().requires_grad_(need) for leaf, need in zip(leaves, needs, strict=True)]
+    pooled = function(*leaves)
+    upstream = normal(*pooled.shape, seed=4, dtype=pooled.dtype)
+    wanted = [leaf for leaf in leaves if leaf.requires_grad]
+    return [pooled.detach(), *(torch.autograd.grad(pooled, wanted, upstream) if wanted else [])]
+
+
+def at_once(layer: ConvReLUAvgPool2d, images: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    return torch.func.functional_call(layer, {"weight": weight, "bias": bias}, (images,))
+
+
+@pytest.mark.parametrize("images_at_a_time", [1, 2, 100])
+@pytest.mark.parametrize(("channels", "padding"), [(1, 1), (1, 3), (3, 1), (4, 1), (5, 1), (3, 0)])
+@pytest.mark.parametrize("sides", [(8, 8), (6, 10), (7, 8), (5, 5)])
+def test_results_and_gradients_are_those_of_the_three_layers(
+    monkeypatch, sides, channels: int, padding: int, images_at_a_time: int
+) -> None:
+    layer, images = block(channels, 6, padding), normal(5, channels, *sides, seed=3)
+    maps = 6 * (sides[0] + 2 * padding - 2) * (sides[1] + 2 * padding - 2) * 8
+    monkeypatch.setattr(conv_relu_pool, "CACHE", -(-images_at_a_time * maps // torch.get_num_threads()))
+    leaves = [images, layer.weight, layer.bias]
+    for needs in itertools.product([False, True], repeat=3):
+        got = results(lambda *tensors: at_once(layer, *tensors), leaves, needs)
+        wanted = results(lambda *tensors: plain(*tensors, padding), leaves, needs)
+        for one, other in zip(got, wanted, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-11, atol=1e-12)
+
+
+@pytest.mark.parametrize("channels", [3, 32])
+def test_float32_stays_within_its_rounding(channels: int) -> None:
+    layer, images = block(channels, 64, 1, torch.float32), normal(40, channels, 32, 32, seed=3, dtype=torch.float32)
+    leaves = [images, layer.weight, layer.bias]
+    got = results(lambda *tensors: at_once(layer, *tensors), leaves, (True, True, True))
+    exact = results(lambda *tensors: plain(*tensors, 1), [leaf.double() for leaf in leaves], (True, True, True))
+    rounded = results(lambda *tensors: plain(*tensors, 1), leaves, (True, True, True))
+    for one, other, wanted in zip(got[1:], rounded[1:], exact[1:], strict=True):
+        # ReLU's kink: where a map is 0 up to rounding, one way lets a gradient through and another does not.
+        error, usual = (float((tensor.double() - wanted).norm() / wanted.norm()) for tensor in (one, other))
+        assert error < max(2 * usual, 1e-5)
+
+
+def test_a_kink_passes_nothing_back_as_in_torch() -> None:
+    layer = block(2, 3, 1)
+    with torch.no_grad():
+        layer.bias.zero_()
+    leaves = [torch.zeros(1, 2, 4, 4, dtype=torch.float64), layer.weight, layer.bias]
+    got = results(lambda *tensors: at_once(layer, *tensors), leaves, (True, True, True))
+    assert all(not tensor.any() for tensor in got)
+
+
+@pytest.mark.parametrize("weights_too", [False, True])
+def test_it_can_be_differentiated_twice(weights_too: bool) -> None:
+    layer, images = block(3, 4, 1), normal(2, 3, 4, 4, seed=3).requires_grad_(True)
+    layer.requires_grad_(weights_too)
+    leaves = [images, *layer.parameters()] if weights_too else [images]
+    seconds = []
+    for function in (layer, lambda x: plain(x, layer.weight, layer.bias, 1)):
+        first = torch.autograd.grad(function(images).pow(3).sum(), leaves, create_graph=True)
+        seconds.append(torch.autograd.grad(sum(tensor.square().sum() for tensor in first), leaves))
+    for got, wanted in zip(*seconds, strict=True):
+        torch.testing.assert_close(got, wanted, rtol=1e-10, atol=1e-12)
+
+
+def test_nothing_but_a_byte_a_pixel_is_kept_where_weights_are_frozen() -> None:
+    layer, images = block(3, 4, 1).requires_grad_(False), normal(2, 3, 8, 8, seed=3).requires_grad_(True)
+    kept: list[Tensor] = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor) or tensor, lambda x: x):
+        layer(images)
+    assert sum(tensor.nbytes for tensor in kept if tensor is not layer.weight) == 2 * 4 * 8 * 8
+
+
+def test_no_images_give_no_maps() -> None:
+    assert block(3, 4, 1)(torch.empty(0, 3, 8, 8, dtype=torch.float64)).shape == (0, 4, 4, 4)
+
+
+def test_images_may_lie_in_memory_in_any_way() -> None:
+    layer, images = block(3, 4, 1), normal(4, 8, 3, 8, seed=3)
+    odd = images.transpose(1, 2)[::2]
+    torch.testing.assert_close(layer(odd), layer(odd.contiguous(memory_format=torch.channels_last)))
