@@ -16,8 +16,8 @@ GUARD_TRIES = 7  # the ridge grows tenfold each time: from 1e-6 to 1 of the mean
 
 
 class _KernelRidge(torch.autograd.Function):
-    # W = F^T X, X = A^-1 Y, A = K + lambda I. The gradient G of W gives those of Y and A, R = A^-1 F G and -R X^T, and so
-    # that of F: X G^T - (R X^T + X R^T) F - 2 lambda / |F|^2 <R, X> F. Nothing as large as K takes part in it.
+    # W = F^T X with X = A^-1 Y, A = K + lambda I. From the gradient G of W come that of Y, R = A^-1 F G, that of A,
+    # -R X^T, and that of F, X G^T - (R X^T + X R^T) F - 2 lambda / |F|^2 <R, X> F; nothing as large as K takes part.
 
     @staticmethod
     def forward(ctx: Any, features: Tensor, labels: Tensor, regularization: float) -> Tensor:
