@@ -27,6 +27,7 @@ from distill.seeds import generator_for
 from labelled import check_counts, for_channels, kept_preprocessing, load_parts
 from methods import METHODS, OPTION_CLASSES, chosen_methods
 from options import add_class_options, add_run_options, class_options, fill_preset, run_command
+from pieces import add_job_options, check_jobs, workers
 from results import add_process, open_folder
 
 # What differs from the defaults of the classes, which are the paper's. "quick": see the README.
@@ -75,6 +76,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         help="measure on the first N training images of each class, kept out of training, instead of the test set: "
         "for choosing options (default: 0)")
     add_run_options(parser, presets=PRESETS, dataset="cifar100", output="results/cl-DATASET-STEPSsteps")
+    add_job_options(parser, jobs="processes side by side (default: 1): first the distillation of every step of every "
+        "method and order, then the training of every method and order.")
     for prefix, cls in OPTION_CLASSES.items():
         presets = {name: preset.get(prefix, {}) for name, preset in PRESETS.items()}
         add_class_options(parser, cls, prefix=prefix, presets=presets, leave_out=LEFT_OUT)
@@ -101,6 +104,7 @@ class Run:
         self.recipe = TrainingRecipe(**options["train"])
         self.distillers = {name: METHODS[name](**options.get(name, {}), **common) for name in self.methods}
         self._check_images()
+        self._images: tuple[Path, PreprocessedImages, PreprocessedImages] | None = None
 
     def _class_options(self, prefix: str) -> dict[str, Any]:
         preset = PRESETS[self.arguments.preset].get(prefix, {})
@@ -120,15 +124,25 @@ class Run:
         resolved = {**given, "train": vars(self.recipe)} | {n: d.options() for n, d in self.distillers.items()}
         return json.loads(json.dumps(resolved, default=str))
 
+    def images(self, seed: int) -> tuple[PreprocessedImages, PreprocessedImages]:
+        """Training and test images, preprocessed for a class order; the last ones are kept."""
+        path = self._preprocessing_path(seed)
+        if self._images is None or self._images[0] != path:
+            preprocessing = self.preprocessing(seed)
+            self._images = (path, preprocessing.apply(self.train), preprocessing.apply(self.test))
+        return self._images[1:]
+
     def preprocessing(self, seed: int) -> Preprocessing:
         """Fitted on all training images, or on those of the first step; kept in the folder, since ZCA takes a while."""
-        first = self.arguments.fit_preprocessing == "first"
-        path = self.folder / (f"preprocessing-order-{seed}.safetensors" if first else "preprocessing.safetensors")
         data = self.train
-        if first:
+        if self.arguments.fit_preprocessing == "first":
             classes = class_order(data.num_classes, seed)[: data.num_classes // self.arguments.steps]
             data = data.subset([label in classes for label in data.labels.tolist()])
-        return kept_preprocessing(path, data)
+        return kept_preprocessing(self._preprocessing_path(seed), data)
+
+    def _preprocessing_path(self, seed: int) -> Path:
+        first = self.arguments.fit_preprocessing == "first"
+        return self.folder / (f"preprocessing-order-{seed}.safetensors" if first else "preprocessing.safetensors")
 
 
 def check_run_options(arguments: argparse.Namespace) -> None:
@@ -142,6 +156,7 @@ def check_run_options(arguments: argparse.Namespace) -> None:
         raise InputError(f"--seeds are {arguments.seeds}; wanted numbers from 0 to 2**32 - 1")
     if len(set(arguments.seeds)) < len(arguments.seeds):
         raise InputError(f"--seeds {arguments.seeds} names an order twice")
+    check_jobs(arguments)
     check_device(arguments.device)
 
 
@@ -159,23 +174,15 @@ def check_classes(train: LabelledImages, test: LabelledImages, arguments: argpar
         raise InputError(f"{len(absent)} classes of {test.name} have no test image: {', '.join(absent[:5])}; add some")
 
 
-def measure_stream(
-    run: Run, method: str, seed: int, train: PreprocessedImages, test: PreprocessedImages
-) -> Iterator[dict[str, Any]]:
+def measure_stream(run: Run, method: str, seed: int) -> Iterator[dict[str, Any]]:
     """One method on one class order; yields a record for each step, those found in the folder included."""
-    folder = run.folder / method / f"order-{seed}"
+    folder = folder_of(run, method, seed)
+    train, test = run.images(seed)
     benchmark = class_incremental(train, test, steps=run.arguments.steps, seed=seed)
-    policy = DistilledBuffer(
-        run.distillers[method].with_options(seed=seed),
-        classes=train.classes,
-        preprocessing=train.preprocessing,
-        held_out=test,
-        cache_dir=folder,
-        progress=True,
-    )
+    policy = buffer_of(run, method, seed)
     strategies = [gdumb(run, policy, train, seed=seed, index=i) for i in range(run.arguments.networks)]
     for k, experience in enumerate(benchmark.train_stream):
-        path = folder / f"step-{k + 1}.json"
+        path, ahead = folder / f"step-{k + 1}.json", distilled_ahead(folder, k)
         started = time.monotonic()
         policy.post_adapt(None, experience)
         if not path.exists():
@@ -184,6 +191,7 @@ def measure_stream(
             for strategy in strategies:
                 strategy.train(experience)
                 accuracies.append(stream_accuracy(strategy, benchmark.test_stream[: k + 1]))
+            seconds_ahead = read_json(ahead)["seconds"] if ahead.exists() else 0.0
             record = {
                 "method": method,
                 "order": seed,
@@ -191,14 +199,33 @@ def measure_stream(
                 "classes_seen": (k + 1) * train.num_classes // run.arguments.steps,
                 "images": len(policy.buffer),
                 "accuracy": accuracies,
-                "seconds": {"distil": distilled - started, "train": time.monotonic() - distilled},
+                "seconds": {"distil": distilled - started + seconds_ahead, "train": time.monotonic() - distilled},
             }
             write_json(path, record)
+        ahead.unlink(missing_ok=True)
         yield read_json(path)
     synthetic = policy.synthetic
     assert synthetic is not None
     synthetic.save(folder / "synthetic.safetensors")
     synthetic.plot(folder / "images.png")
+
+
+def folder_of(run: Run, method: str, seed: int) -> Path:
+    """Where all of one method on one class order lies."""
+    return run.folder / method / f"order-{seed}"
+
+
+def buffer_of(run: Run, method: str, seed: int) -> DistilledBuffer:
+    """A buffer that finds in the folder what was distilled before."""
+    train, test = run.images(seed)
+    return DistilledBuffer(
+        run.distillers[method].with_options(seed=seed),
+        classes=train.classes,
+        preprocessing=train.preprocessing,
+        held_out=test,
+        cache_dir=folder_of(run, method, seed),
+        progress=True,
+    )
 
 
 def gdumb(run: Run, policy: DistilledBuffer, train: PreprocessedImages, *, seed: int, index: int) -> GDumb:
@@ -214,6 +241,73 @@ def gdumb(run: Run, policy: DistilledBuffer, train: PreprocessedImages, *, seed:
         evaluator=accuracy_evaluator(),
         progress=True,
     )
+
+
+# -- side by side ------------------------------------------------------------------------------------------------------
+
+
+def distilled_ahead(folder: Path, k: int) -> Path:
+    """Where the seconds of a step's distillation are, from when it was done ahead until the step is measured."""
+    return folder / f"step-{k + 1}.distilled.json"
+
+
+def distil_ahead(run: Run, method: str, seed: int, k: int) -> None:
+    """Distil the classes of one step, to be found in the folder when the stream is measured."""
+    folder = folder_of(run, method, seed)
+    if (folder / f"step-{k + 1}.json").exists() or distilled_ahead(folder, k).exists():
+        return
+    benchmark = class_incremental(*run.images(seed), steps=run.arguments.steps, seed=seed)
+    started = time.monotonic()
+    buffer_of(run, method, seed).post_adapt(None, benchmark.train_stream[k])
+    write_json(distilled_ahead(folder, k), {"seconds": time.monotonic() - started})
+
+
+def measure_whole_stream(run: Run, method: str, seed: int) -> list[dict[str, Any]]:
+    """`measure_stream` to its end."""
+    return list(measure_stream(run, method, seed))
+
+
+def measure_side_by_side(run: Run, started: float) -> list[dict[str, Any]]:
+    """All records, in the order in which `measure_one_by_one` has them."""
+    seeds, steps = run.arguments.seeds, range(run.arguments.steps)
+    streams = [(method, seed) for seed in seeds for method in run.methods]
+    distillations = [(*stream, k) for stream in streams for k in steps]
+    for seed in seeds:
+        run.preprocessing(seed)  # fitted by one process, found by the others
+    measured: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    count = len(distillations) + len(streams)
+    with (
+        workers("cl_cifar100", "Run", run.arguments) as pieces,
+        progress_bar(shown=True, total=count, desc="distillations, then streams", unit="piece") as bar,
+    ):
+        for _ in pieces.done("distil_ahead", distillations):
+            add_process(run.folder, started, workers=pieces.workers)
+            bar.update()
+        for stream, records in pieces.done("measure_whole_stream", streams):
+            measured[stream] = records
+            add_process(run.folder, started, workers=pieces.workers)
+            for record in records:
+                tqdm.write(describe_step(record))
+            bar.update()
+        return [record for stream in streams for record in measured[stream]]
+
+
+# -- one by one --------------------------------------------------------------------------------------------------------
+
+
+def measure_one_by_one(run: Run, started: float) -> list[dict[str, Any]]:
+    """The records of every class order, method and step."""
+    records = []
+    for seed in run.arguments.seeds:
+        for method in run.methods:
+            stream = measure_stream(run, method, seed)
+            # A bar for each method, since a step of one takes ten times as long as one of another.
+            title = f"{method}, order {seed}"
+            for record in progress_bar(stream, shown=True, total=run.arguments.steps, desc=title, unit="step"):
+                records.append(record)
+                add_process(run.folder, started)
+                tqdm.write(describe_step(record))
+    return records
 
 
 def describe_step(record: dict[str, Any]) -> str:
@@ -234,18 +328,7 @@ def main(argv: list[str] | None = None) -> None:
     arguments = parse(argv)
     run = Run(arguments)
     open_folder(run.folder, run.options(), resume=arguments.resume)
-    records: list[dict[str, Any]] = []
-    for seed in arguments.seeds:
-        preprocessing = run.preprocessing(seed)
-        train, test = preprocessing.apply(run.train), preprocessing.apply(run.test)
-        for method in run.methods:
-            stream = measure_stream(run, method, seed, train, test)
-            # A bar for each method, since a step of one takes ten times as long as one of another.
-            title = f"{method}, order {seed}"
-            for record in progress_bar(stream, shown=True, total=arguments.steps, desc=title, unit="step"):
-                records.append(record)
-                add_process(run.folder, started)
-                tqdm.write(describe_step(record))
+    records = (measure_side_by_side if arguments.jobs > 1 else measure_one_by_one)(run, started)
     cost = add_process(run.folder, started)
     write_report(run.folder, run.options(), records, cost)
     print_table(run.folder)

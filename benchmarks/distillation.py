@@ -8,6 +8,7 @@ values; with --set, saved sets are evaluated instead, this toolkit's or others'.
 import argparse
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from tqdm import tqdm
@@ -19,6 +20,7 @@ from distillation_run import OF_THE_RUN, PRESETS, Run
 from distillation_sets import evaluations, pictures
 from methods import METHODS, OPTION_CLASSES
 from options import add_class_options, add_run_options, fill_preset
+from pieces import add_job_options, check_jobs, workers
 from results import add_process, open_folder
 
 __all__ = ["main"]
@@ -56,6 +58,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         help="measure on the first N training images of each class, kept out of training, instead of the test set: "
         "for choosing options (default: 0)")
     add_run_options(parser, presets=PRESETS, dataset="mnist", output="results/distill-DATASET-IMAGES")
+    add_job_options(parser, jobs="processes side by side, each on one row of the table and one seed (default: 1).")
     for prefix, cls in OPTION_CLASSES.items():
         presets = {name: preset.get(prefix, {}) for name, preset in PRESETS.items()}
         add_class_options(parser, cls, prefix=prefix, presets=presets, leave_out=OF_THE_RUN)
@@ -74,6 +77,50 @@ def default_output(arguments: argparse.Namespace) -> Path:
     return Path("results") / (f"{name}-{arguments.sweep[0]}" if arguments.sweep else name)
 
 
+def prepared_run(arguments: argparse.Namespace) -> Run:
+    """A run that is open already, as a worker needs it."""
+    run = Run(arguments)
+    run.prepare()
+    return run
+
+
+def set_and_networks(run: Run, row: int, seed: int) -> list[dict[str, Any]]:
+    """One set made, evaluated and drawn: the records of its networks. `row`: its position among the run's."""
+    records = list(evaluations(run, run.rows[row], seed))
+    pictures(run, run.rows[row], seed)
+    return records
+
+
+def all_records(run: Run, started: float) -> list[dict[str, Any]]:
+    """The records of every row and seed."""
+    sets = [(index, seed) for index, row in enumerate(run.rows) for seed in run.seeds_of(row)]
+    if run.arguments.jobs > 1:
+        return records_side_by_side(run, sets, started)
+    records = []
+    for row, seed in progress_bar(sets, shown=True, desc="sets", unit="set"):
+        own = set_and_networks(run, row, seed)
+        records += own
+        tqdm.write(describe(own))
+        add_process(run.folder, started)
+    return records
+
+
+def records_side_by_side(run: Run, sets: list[tuple[int, int]], started: float) -> list[dict[str, Any]]:
+    """The records of the sets, in that order."""
+    run.data = None  # the workers have their own
+    found: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    with (
+        workers("distillation", "prepared_run", run.arguments) as pieces,
+        progress_bar(shown=True, total=len(sets), desc="sets", unit="set") as bar,
+    ):
+        for one, own in pieces.done("set_and_networks", sets):
+            found[one] = own
+            add_process(run.folder, started, workers=pieces.workers)
+            tqdm.write(describe(own))
+            bar.update()
+    return [record for one in sets for record in found[one]]
+
+
 def main(argv: list[str] | None = None) -> None:
     """Run the benchmark and write its folder."""
     keep_freed_memory()
@@ -81,17 +128,11 @@ def main(argv: list[str] | None = None) -> None:
     torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
     started = time.monotonic()
     arguments = parse(argv)
+    check_jobs(arguments)
     run = Run(arguments)
     open_folder(run.folder, run.options(), resume=arguments.resume)
     run.prepare()
-    records = []
-    pairs = [(row, seed) for row in run.rows for seed in run.seeds_of(row)]
-    for row, seed in progress_bar(pairs, shown=True, desc="sets", unit="set"):
-        own = list(evaluations(run, row, seed))
-        pictures(run, row, seed)
-        records += own
-        tqdm.write(describe(own))
-        add_process(run.folder, started)
+    records = all_records(run, started)
     cost = add_process(run.folder, started)
     write_report(run, records, cost)
     print_table(run.folder)

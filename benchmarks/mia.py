@@ -9,7 +9,7 @@ import argparse
 import sys
 import time
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import torch
 from tqdm import tqdm
@@ -19,8 +19,9 @@ from distill.progress import progress_bar
 from methods import OPTION_CLASSES
 from mia_audits import audits
 from mia_report import print_report, write_report
-from mia_run import ARMS, PRESETS, MemberSet, Run
+from mia_run import ARMS, PRESETS, Run
 from options import add_class_options, add_run_options, fill_preset, run_command
+from pieces import add_job_options, workers
 from privacy import ATTACKS, AuditReport
 from privacy.auditing import Engine
 from results import add_process, open_folder
@@ -46,8 +47,10 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("--attacks", nargs="+", choices=[*ATTACKS, "all"], default=["all"], help="which attacks (default: all)")
     add("--engine", choices=get_args(Engine), default="fast",
         help="fast: ours; tf-privacy: TensorFlow Privacy's own code, where it is installed (default: fast)")
-    add("--jobs", type=int, help="processes that attack side by side (default: one for each core)")
     add_run_options(parser, presets=PRESETS, dataset="fmnist", output="results/mia-DATASET")
+    add_job_options(parser, default=None, jobs="processes side by side, each on one arm and member set, which it also "
+        "attacks by itself (default: one arm after the other, whose attacks have a process for each core; 1: no other "
+        "processes at all).")
     for prefix, cls in OPTION_CLASSES.items():
         presets = {name: preset.get(prefix, {}) for name, preset in PRESETS.items()}
         add_class_options(parser, cls, prefix=prefix, presets=presets, leave_out=LEFT_OUT)
@@ -68,6 +71,41 @@ def describe(arm: str, report: AuditReport) -> str:
     )
 
 
+Reports = list[tuple[str, AuditReport]]  # with the names that they go by
+
+
+def audited_arm(run: Run, seed: int, arm: str) -> Reports:
+    """All audits of one arm on one member set."""
+    return list(audits(run, arm, run.member_set(seed)))
+
+
+def audit_one_by_one(run: Run, arms: list[tuple[int, str]], started: float) -> Reports:
+    """The audits of the arms, each by member set and name."""
+    found = []
+    for seed, arm in progress_bar(arms, shown=True, desc="arms", unit="arm"):
+        for name, report in audits(run, arm, run.member_set(seed)):
+            found.append((name, report))
+            add_process(run.folder, started)
+            tqdm.write(describe(name, report))
+    return found
+
+
+def audit_side_by_side(run: Run, arms: list[tuple[int, str]], started: float) -> Reports:
+    """The audits of the arms, in that order."""
+    found: dict[tuple[Any, ...], Reports] = {}
+    with (
+        workers("mia", "Run", run.arguments) as pieces,
+        progress_bar(shown=True, total=len(arms), desc="arms", unit="arm") as bar,
+    ):
+        for one, reports in pieces.done("audited_arm", arms):
+            found[one] = reports
+            add_process(run.folder, started, workers=pieces.workers)
+            for name, report in reports:
+                tqdm.write(describe(name, report))
+            bar.update()
+    return [audit for one in arms for audit in found[one]]
+
+
 def main(argv: list[str] | None = None) -> None:
     """Run the benchmark and write its folder."""
     keep_freed_memory()
@@ -77,16 +115,11 @@ def main(argv: list[str] | None = None) -> None:
     arguments = parse(argv)
     run = Run(arguments)
     open_folder(run.folder, run.options(), resume=arguments.resume)
+    arms = [(seed, arm) for seed in arguments.seeds for arm in arguments.arms]
+    audit = audit_side_by_side if (arguments.jobs or 1) > 1 else audit_one_by_one
     reports: dict[str, list[AuditReport]] = {}
-    pairs = [(seed, arm) for seed in arguments.seeds for arm in arguments.arms]
-    images: MemberSet | None = None
-    for seed, arm in progress_bar(pairs, shown=True, desc="arms", unit="arm"):
-        if images is None or images.seed != seed:
-            images = run.member_set(seed)
-        for name, report in audits(run, arm, images):
-            reports.setdefault(name, []).append(report)
-            add_process(run.folder, started)
-            tqdm.write(describe(name, report))
+    for name, report in audit(run, arms, started):
+        reports.setdefault(name, []).append(report)
     cost = add_process(run.folder, started)
     write_report(run.folder, run.options(), reports, cost)
     print_report(run.folder)

@@ -14,6 +14,7 @@ from distill.checks import check_device
 from distill.preprocess import default_preprocessing
 from methods import METHODS, OPTION_CLASSES
 from options import class_options
+from pieces import check_jobs
 from privacy.attacks import FEWEST
 from privacy.official import check_official
 
@@ -79,6 +80,7 @@ class Run:
         self.test = load_images(arguments.dataset, split="test", **where)
         self.size = arguments.members or min(MEMBERS, len(self.train) // 2)
         self._check_data()
+        self._last: MemberSet | None = None
 
     def _check_data(self) -> None:
         """Raise `InputError` where options do not go with the images, minutes before it would be needed."""
@@ -120,10 +122,12 @@ class Run:
         return order[members : members + self.size], order[others : others + self.size]
 
     def member_set(self, seed: int) -> MemberSet:
-        """Members, non-members and test images, preprocessed by what was fitted on the members."""
-        members, others = (self.train.subset(positions) for positions in self.positions(seed))
-        preprocessing = default_preprocessing(members)
-        return MemberSet(seed, *(preprocessing.apply(images) for images in (members, others, self.test)))
+        """Members, non-members and test images, preprocessed by what was fitted on the members; the last are kept."""
+        if self._last is None or self._last.seed != seed:
+            members, others = (self.train.subset(positions) for positions in self.positions(seed))
+            preprocessing = default_preprocessing(members)
+            self._last = MemberSet(seed, *(preprocessing.apply(images) for images in (members, others, self.test)))
+        return self._last
 
     def options(self) -> dict[str, Any]:
         """Everything that was asked for, as resolved."""
@@ -138,13 +142,14 @@ def check_run_options(arguments: argparse.Namespace) -> None:
         raise InputError(f"unknown arms {', '.join(unknown)}; wanted some of {', '.join(ARMS)}")
     if not arguments.arms:
         raise InputError(f"--arms names none; wanted some of {', '.join(ARMS)}")
-    for name in ("members", "images_per_class", "jobs"):
+    for name in ("members", "images_per_class"):
         if getattr(arguments, name) is not None and getattr(arguments, name) < 1:
             raise InputError(f"--{name.replace('_', '-')} is {getattr(arguments, name)}; wanted at least 1")
     if min(arguments.train_steps) < 1:
         raise InputError(f"--train-steps are {arguments.train_steps}; wanted at least 1")
     if min(arguments.seeds) < 0 or len(set(arguments.seeds)) < len(arguments.seeds):
         raise InputError(f"--seeds are {arguments.seeds}; wanted different numbers from 0 on")
+    check_jobs(arguments)
     check_device(arguments.device)
     if arguments.engine == "tf-privacy":
         check_official()

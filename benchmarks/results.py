@@ -18,12 +18,12 @@ import torch
 from distill import InputError
 from distill.files import PARTIAL, read_json, write_json
 
-__all__ = ["add_process", "machine", "mean_and_spread", "open_folder", "paired_leads", "percent"]
+__all__ = ["add_process", "machine", "mean_and_spread", "open_folder", "paired_leads", "peak_memory_mib", "percent"]
 
 SPACE_NEEDED = 2 << 30  # whitening, distilled sets and two checkpoints of a pool of width 128, with room to spare
 PACKAGES = ("frepo-toolkit", "torch", "avalanche-lib", "numpy")
-# Options that may differ between a run and its resumption: they change no figure.
-FREE_OPTIONS = {"output", "resume", "data_dir", "jobs"}
+# Options that may differ between a run and its resumption: they change no figure, or its last bits at most.
+FREE_OPTIONS = {"output", "resume", "data_dir", "jobs", "backend", "scheduler"}
 
 
 def machine() -> dict[str, Any]:
@@ -54,24 +54,35 @@ def peak_memory_mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
-def add_process(folder: Path, started: float) -> dict[str, Any]:
+def add_process(folder: Path, started: float, *, workers: Sequence[Mapping[str, Any]] | None = None) -> dict[str, Any]:
     """Write down what this process, which began the run at `time.monotonic()` `started`, has taken so far.
 
     Called now and then, so that a process that is killed has left its time. Returns what all processes that have worked
-    on the run took together.
+    on the run took together. `workers` (default: those of the last call) work for this process while it waits, so that
+    their time is its own; the memory they held is added to it, each at its peak, so that it is the most that can have
+    been needed at once.
     """
     record = folder / "processes.json"
     processes = read_json(record) if record.exists() else []
     own = f"{os.getpid()}-{started:.3f}"
+    before: dict[str, Any] = next((process for process in processes if process.get("id") == own), {})
     processes = [process for process in processes if process.get("id") != own]
     seconds = time.monotonic() - started
-    processes.append({"id": own, "seconds": seconds, "peak_memory_mib": peak_memory_mib(), "machine": machine()})
+    processes.append({
+        "id": own, "seconds": seconds, "peak_memory_mib": peak_memory_mib(), "machine": machine(),
+        "workers": before.get("workers", []) if workers is None else list(workers),
+    })  # fmt: skip
     write_json(record, processes)
     return {
         "seconds": sum(process["seconds"] for process in processes),
-        "peak_memory_mib": max(process["peak_memory_mib"] for process in processes),
+        "peak_memory_mib": max(map(memory_with_workers, processes)),
         "processes": processes,
     }
+
+
+def memory_with_workers(process: Mapping[str, Any]) -> float:
+    """Peaks of a process and its workers, added up."""
+    return process["peak_memory_mib"] + sum(worker["peak_memory_mib"] for worker in process.get("workers", ()))
 
 
 def mean_and_spread(values: Sequence[float]) -> tuple[float, float]:
