@@ -19,11 +19,13 @@ from functools import lru_cache
 from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
+from threading import RLock
 from typing import Any
 
 import torch
 from joblib import Parallel, cpu_count, delayed, parallel_config
 from joblib.parallel import BACKENDS, get_active_backend
+from tqdm import tqdm
 
 from distill import InputError
 from distill.memory import keep_freed_memory
@@ -216,6 +218,7 @@ def run_in_worker(program: str, build: str, folder: str, jobs: int, arguments: b
     """The run, built once in a process that is set up as the program sets itself up."""
     os.chdir(folder)
     keep_freed_memory()
+    tqdm.set_lock(RLock())  # its own is a semaphore, of which something complains when the program ends this process
     torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
     torch.set_num_threads(max(1, cpu_count() // jobs))
     return getattr(importlib.import_module(program), build)(pickle.loads(arguments))
