@@ -6,6 +6,7 @@ from typing import Literal, get_args
 from torch import nn
 
 from distill.errors import InputError
+from distill.networks.instance_norm import InstanceNorm2d
 from distill.networks.names import unknown
 
 __all__ = ["Norm", "check_norm", "check_size", "make_norm", "norm_groups"]
@@ -22,6 +23,8 @@ def make_norm(norm: Norm, channels: int) -> nn.Module:
         return nn.Identity()
     if norm == "batch":
         return nn.BatchNorm2d(channels, eps=1e-5, momentum=BATCH_NORM_MOMENTUM)
+    if norm == "instance":
+        return InstanceNorm2d(channels)
     return nn.GroupNorm(norm_groups(norm, channels), channels)
 
 
