@@ -13,8 +13,10 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from distill import InputError
 from distill.memory import keep_freed_memory
 from distill.progress import progress_bar
+from distill.ranks import is_first_rank, leave_ranks, start_ranks, wait_for_ranks, world_size
 from distillation_report import describe, print_table, write_report
 from distillation_run import OF_THE_RUN, PRESETS, Run
 from distillation_sets import evaluations, pictures
@@ -77,6 +79,28 @@ def default_output(arguments: argparse.Namespace) -> Path:
     return Path("results") / (f"{name}-{arguments.sweep[0]}" if arguments.sweep else name)
 
 
+def check_ranks(arguments: argparse.Namespace) -> None:
+    """Raise `InputError` for options that do not go with several processes under torchrun."""
+    if world_size() == 1:
+        return
+    if arguments.jobs > 1:
+        raise InputError(f"--jobs is {arguments.jobs}, but torchrun started {world_size()} processes; take one of them")
+    if arguments.seconds is not None:
+        raise InputError("--seconds cannot be told by several processes; give the steps (--frepo-steps, ...) instead")
+
+
+def opened_run(arguments: argparse.Namespace) -> Run:
+    """The run, its folder opened; of several ranks the first one writes there, and then the others read."""
+    run = Run(arguments)
+    if is_first_rank():
+        open_folder(run.folder, run.options(), resume=arguments.resume)
+        run.prepare()
+    wait_for_ranks()
+    if not is_first_rank():
+        run.prepare()
+    return run
+
+
 def prepared_run(arguments: argparse.Namespace) -> Run:
     """A run that is open already, as a worker needs it."""
     run = Run(arguments)
@@ -87,7 +111,8 @@ def prepared_run(arguments: argparse.Namespace) -> Run:
 def set_and_networks(run: Run, row: int, seed: int) -> list[dict[str, Any]]:
     """One set made, evaluated and drawn: the records of its networks. `row`: its position among the run's."""
     records = list(evaluations(run, run.rows[row], seed))
-    pictures(run, run.rows[row], seed)
+    if is_first_rank():
+        pictures(run, run.rows[row], seed)
     return records
 
 
@@ -97,11 +122,12 @@ def all_records(run: Run, started: float) -> list[dict[str, Any]]:
     if run.arguments.jobs > 1:
         return records_side_by_side(run, sets, started)
     records = []
-    for row, seed in progress_bar(sets, shown=True, desc="sets", unit="set"):
+    for row, seed in progress_bar(sets, shown=is_first_rank(), desc="sets", unit="set"):
         own = set_and_networks(run, row, seed)
         records += own
-        tqdm.write(describe(own))
-        add_process(run.folder, started)
+        if is_first_rank():
+            tqdm.write(describe(own))
+            add_process(run.folder, started)
     return records
 
 
@@ -129,12 +155,19 @@ def main(argv: list[str] | None = None) -> None:
     started = time.monotonic()
     arguments = parse(argv)
     check_jobs(arguments)
-    run = Run(arguments)
-    open_folder(run.folder, run.options(), resume=arguments.resume)
-    run.prepare()
+    start_ranks(arguments.device)
+    check_ranks(arguments)
+    run = opened_run(arguments)
     records = all_records(run, started)
-    cost = add_process(run.folder, started)
-    write_report(run, records, cost)
+    if is_first_rank():
+        report(run, records, started)
+    leave_ranks()
+
+
+def report(run: Run, records: list[dict[str, Any]], started: float) -> None:
+    """Write the report, and say where everything is."""
+    arguments = run.arguments
+    write_report(run, records, add_process(run.folder, started))
     print_table(run.folder)
     print(f"accuracy plot: {run.folder / ('sweep.png' if arguments.sweep else 'accuracy.png')}")
     for row in run.rows:

@@ -13,6 +13,7 @@ from distill.drawing import plot_before_after, plot_evolution, plot_labels, save
 from distill.evaluation import evaluate_network
 from distill.files import read_json, write_json
 from distill.preprocess import KeptElsewhere
+from distill.ranks import is_first_rank, is_own, wait_for_ranks
 from distill.seeds import generator_for
 from distill.stepwise import StepwiseDistiller
 from distill.synthetic import initial_labels
@@ -29,15 +30,17 @@ def evaluations(run: Run, row: Row, seed: int) -> Iterator[dict[str, Any]]:
     folder = run.folder_of(row, seed)
     synthetic = set_of(run, row, seed)
     cost = read_json(folder / "distilled.json")
-    for column in run.columns:
-        for index in range(run.arguments.networks):
-            path = folder / "networks" / f"{column.name.replace(':', '-')}-{index}.json"
-            if not path.exists():
-                write_json(path, {"index": index, **evaluated(run, synthetic, column, seed, index)})
-            yield {
-                "row": row.name, "method": row.method, "seed": seed, "column": column.name, "images": len(synthetic),
-                "distil": cost, **read_json(path),
-            }  # fmt: skip
+    networks = [(column, index) for column in run.columns for index in range(run.arguments.networks)]
+    paths = [folder / "networks" / f"{column.name.replace(':', '-')}-{index}.json" for column, index in networks]
+    for piece, ((column, index), path) in enumerate(zip(networks, paths, strict=True)):
+        if is_own(piece) and not path.exists():
+            write_json(path, {"index": index, **evaluated(run, synthetic, column, seed, index)})
+    wait_for_ranks()
+    for (column, _), path in zip(networks, paths, strict=True):
+        yield {
+            "row": row.name, "method": row.method, "seed": seed, "column": column.name, "images": len(synthetic),
+            "distil": cost, **read_json(path),
+        }  # fmt: skip
 
 
 def evaluated(run: Run, synthetic: SyntheticSet, column: Column, seed: int, index: int) -> dict[str, Any]:
@@ -51,7 +54,7 @@ def evaluated(run: Run, synthetic: SyntheticSet, column: Column, seed: int, inde
             recipe=column.recipe,
             generator=generator_for(seed, 5, index),
             device=run.arguments.device,
-            progress=True,
+            progress=is_first_rank(),
         )
     except InputError as error:
         network, krr, failed = float("nan"), float("nan"), {"failed": str(error)}
@@ -60,19 +63,28 @@ def evaluated(run: Run, synthetic: SyntheticSet, column: Column, seed: int, inde
 
 def set_of(run: Run, row: Row, seed: int) -> SyntheticSet:
     """The set of a row and seed: found in the folder, distilled, or read from its file."""
-    folder = run.folder_of(row, seed)
-    path, checkpoint = folder / "synthetic.safetensors", folder / "checkpoint.safetensors"
+    path = run.folder_of(row, seed) / "synthetic.safetensors"
+    wait_for_ranks()
     if not path.exists():
-        started = time.monotonic()
-        if row.file is not None:
-            synthetic = read_set(row.file, run.arguments, run.test, run.preprocessing)
-        else:
-            synthetic = distilled(run, row, seed, checkpoint)
-        updates = row.distiller.updates if isinstance(row.distiller, StepwiseDistiller) else None
-        write_json(folder / "distilled.json", {"seconds": time.monotonic() - started, "updates": updates})
-        synthetic.save(path)
-    checkpoint.unlink(missing_ok=True)
+        make_set(run, row, seed, path)
+        wait_for_ranks()
+    if is_first_rank():
+        path.with_name("checkpoint.safetensors").unlink(missing_ok=True)
     return SyntheticSet.load(path)
+
+
+def make_set(run: Run, row: Row, seed: int, path: Path) -> None:
+    """Make the set and save it at `path`; of several ranks the first one does that."""
+    started, checkpoint = time.monotonic(), path.with_name("checkpoint.safetensors")
+    if row.file is not None:
+        synthetic = read_set(row.file, run.arguments, run.test, run.preprocessing)
+    else:
+        synthetic = distilled(run, row, seed, checkpoint)
+    if is_first_rank():
+        updates = row.distiller.updates if isinstance(row.distiller, StepwiseDistiller) else None
+        seconds = time.monotonic() - started
+        write_json(path.with_name("distilled.json"), {"seconds": seconds, "updates": updates})
+        synthetic.save(path)
 
 
 def distilled(run: Run, row: Row, seed: int, checkpoint: Path) -> SyntheticSet:
@@ -81,7 +93,9 @@ def distilled(run: Run, row: Row, seed: int, checkpoint: Path) -> SyntheticSet:
     assert run.data is not None
 
     def keep(step: int, so_far: SyntheticSet) -> None:
-        replace(so_far, preprocessing=KeptElsewhere()).save(snapshot_folder(run, row, seed) / f"{step:08}.safetensors")
+        if is_first_rank():
+            path = snapshot_folder(run, row, seed) / f"{step:08}.safetensors"
+            replace(so_far, preprocessing=KeptElsewhere()).save(path)
 
     return row.distiller.with_options(seed=seed).distill(
         run.data,

@@ -8,7 +8,16 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-__all__ = ["gathered_rows", "is_first_rank", "own_rows", "start_ranks", "wait_for_ranks", "world_size"]
+__all__ = [
+    "gathered_rows",
+    "is_first_rank",
+    "is_own",
+    "leave_ranks",
+    "own_rows",
+    "start_ranks",
+    "wait_for_ranks",
+    "world_size",
+]
 
 PATIENCE = timedelta(days=7)  # others wait while the first one evaluates what was distilled
 
@@ -23,18 +32,27 @@ def is_first_rank() -> bool:
     return world_size() == 1 or dist.get_rank() == 0
 
 
-def start_ranks(device: str) -> str:
-    """Join the processes that `torchrun` started, if it did; returns the device of this one.
+def is_own(piece: int) -> bool:
+    """Whether this process does piece number `piece` of those that need no other."""
+    return world_size() == 1 or piece % dist.get_world_size() == dist.get_rank()
 
-    Gloo on CPUs, NCCL on NVIDIA GPUs, where "cuda" becomes the GPU of the process's local rank.
+
+def start_ranks(device: str) -> None:
+    """Join the processes that `torchrun` started, if it did: by NCCL on device "cuda", by Gloo elsewhere.
+
+    "cuda" is then the GPU of the process's local rank.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        return device
+        return
     if device == "cuda":
-        device = f"cuda:{os.environ['LOCAL_RANK']}"
-        torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.startswith("cuda") else "gloo", timeout=PATIENCE)
-    return device
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    dist.init_process_group("nccl" if device == "cuda" else "gloo", timeout=PATIENCE)
+
+
+def leave_ranks() -> None:
+    """Take leave of the other processes."""
+    if world_size() > 1:
+        dist.destroy_process_group()
 
 
 def wait_for_ranks() -> None:

@@ -17,7 +17,7 @@ from distill.initialize import Init
 from distill.networks import Network, Norm, build_network, check_network
 from distill.preprocess import PreprocessedImages
 from distill.progress import progress_bar
-from distill.ranks import is_first_rank
+from distill.ranks import is_first_rank, wait_for_ranks
 from distill.synthetic import SyntheticSet, describe
 from distill.watch import LossWatch
 
@@ -139,6 +139,7 @@ class StepwiseDistiller(Distiller):
         state: StepwiseState = self.start(data)
         saved = Checkpoint(checkpoint, belongs_to=self.options(), data=data, held_out=held_out)
         saved.load_into(state)
+        wait_for_ranks()  # before the first one writes the file anew
         watch = self.watch(state, held_out)
 
         def record_if_due() -> None:
