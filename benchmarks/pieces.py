@@ -135,7 +135,8 @@ def no_cluster(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
 def dask_client(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """A client of the cluster that was named, or of one on this machine."""
     address = arguments.scheduler or os.environ.get("DASK_SCHEDULER_ADDRESS")
-    where = {"address": address} if address else {"n_workers": arguments.jobs, "threads_per_worker": 1}
+    local = {"n_workers": arguments.jobs, "threads_per_worker": 1, "silence_logs": "ERROR", "dashboard_address": None}
+    where = {"address": address} if address else local
     with reaching(arguments, address), interrupts_held():
         client = importlib.import_module("distributed").Client(**where)
     with client:
@@ -146,7 +147,8 @@ def dask_client(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
 def ray_session(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """A connection to the cluster that was named, or to one on this machine."""
     address = arguments.scheduler or os.environ.get("RAY_ADDRESS")
-    where = {"address": address} if address else {"num_cpus": arguments.jobs, "include_dashboard": False}
+    local = {"num_cpus": arguments.jobs, "include_dashboard": False}
+    where = {"address": address} if address else local
     ray = importlib.import_module("ray")
     importlib.import_module("ray.util.joblib").register_ray()
     with reaching(arguments, address), interrupts_held():
@@ -207,7 +209,8 @@ def found_anywhere() -> Callable[..., Any]:
 
 def do_piece(run: tuple[Any, ...], function: str, task: tuple[Any, ...]) -> tuple[Any, ...]:
     """The task, its result, and what is to be known of this worker."""
-    with redirect_stderr(StringIO()):  # bars of several workers would be drawn over each other
+    # Bars of several workers would be drawn over each other; Dask would send parts of a piece to workers of its own.
+    with redirect_stderr(StringIO()), parallel_config("threading"):
         result = getattr(importlib.import_module(run[0]), function)(run_in_worker(*run), *task)
     worker = f"{platform.node()}-{os.getpid()}"
     return task, result, {"id": worker, "peak_memory_mib": peak_memory_mib(), "machine": machine()}

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from joblib import cpu_count
 from PIL import Image
 
 from distill import FRePo, SyntheticSet
@@ -202,6 +203,8 @@ BAD_INPUT = {
     "held out too many": (lambda tmp: ["--held-out", 129], "class '8' of digits has 1 training images"),
     "unknown device": (lambda tmp: ["--device", "abacus"], "device 'abacus' cannot be used here"),
     "class order twice": (lambda tmp: ["--seeds", 1, 1], r"--seeds \[1, 1\] names an order twice"),
+    "no jobs": (lambda tmp: ["--jobs", 0], "--jobs is 0; wanted at least 1"),
+    "unknown backend": (lambda tmp: ["--backend", "abacus"], "--backend abacus cannot be had; wanted loky, dask, ray"),
     "option of a method": (lambda tmp: ["--frepo-width", 0], "width is 0; wanted more than 0"),
     "option of the training": (lambda tmp: ["--train-batch-size", 0], "batch_size is 0; wanted more than 0"),
 }
@@ -364,6 +367,54 @@ def test_run_stopped_within_a_distillation_goes_on_from_its_checkpoint(
     assert command("--output", tmp_path, "--resume") == 0
     assert done == [4, 5, *range(6), *range(6), *range(6)]
     assert_same_results(tmp_path, undisturbed)
+
+
+# -- side by side --------------------------------------------------------------------------------------------------
+
+
+def assert_nearly_same_results(one: Path, other: Path) -> None:
+    """The same files and records, and accuracies as far as another number of threads leaves them."""
+    files = [{path.relative_to(folder) for path in folder.rglob("*")} for folder in (one, other)]
+    assert files[0] == files[1]
+    steps, wanted = (read_json(folder / "results.json")["steps"] for folder in (one, other))
+    measured = {"accuracy": None, "seconds": None}
+    assert [record | measured for record in steps] == [record | measured for record in wanted]
+    for record, other_record in zip(steps, wanted, strict=True):
+        assert record["accuracy"] == pytest.approx(other_record["accuracy"], abs=0.02)
+
+
+def test_jobs_give_the_files_and_figures_of_a_run_without(command, undisturbed, tmp_path):
+    assert command("--output", tmp_path / "run", "--jobs", 2) == 0
+    assert_nearly_same_results(tmp_path / "run", undisturbed)
+    results = read_json(tmp_path / "run" / "results.json")
+    assert (results["options"]["jobs"], results["options"]["backend"]) == (2, "loky")
+    assert all(record["seconds"]["distil"] > 0 for record in results["steps"])
+    (process,) = results["cost"]["processes"]
+    assert 1 <= len(process["workers"]) <= 2
+    assert all(worker["machine"]["threads"] == max(1, cpu_count() // 2) for worker in process["workers"])
+    assert results["cost"]["seconds"] == process["seconds"]
+    assert results["cost"]["peak_memory_mib"] > process["peak_memory_mib"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("calls", [3, 16], ids=["distilling", "training"])
+def test_stopped_jobs_go_on_without_jobs(command, undisturbed, tmp_path, monkeypatch, capsys, calls):
+    import cl_cifar100
+
+    add_process, done = cl_cifar100.add_process, []
+
+    def add_or_stop(*given, **options):
+        done.append(given)
+        if len(done) == calls:
+            os.kill(os.getpid(), signal.SIGINT)
+        return add_process(*given, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cl_cifar100, "add_process", add_or_stop)
+        assert command("--output", tmp_path / "run", "--jobs", 2) == 130
+    assert capsys.readouterr().err.endswith("\nstopped\n")
+    assert command("--output", tmp_path / "run", "--resume") == 0
+    assert_nearly_same_results(tmp_path / "run", undisturbed)
 
 
 def test_complaint_is_all_that_a_shell_shows(tmp_path):

@@ -138,6 +138,22 @@ def test_resuming_a_run_that_is_done_distils_and_trains_nothing(command, undistu
     assert capsys.readouterr().out.endswith(f"results in {undisturbed}\n")
 
 
+def test_jobs_give_the_files_and_figures_of_a_run_without(command, undisturbed, tmp_path, capsys):
+    folder = tmp_path / "run"
+    assert command("--output", folder, "--method", "all", "--seeds", 0, 1, "--jobs", 2) == 0
+    files = [{path.relative_to(run) for path in run.rglob("*")} for run in (folder, undisturbed)]
+    assert files[0] == files[1]
+    records, wanted = (read_json(run / "results.json")["networks"] for run in (folder, undisturbed))
+    names = ("row", "seed", "column", "index")
+    assert [[r[name] for name in names] for r in records] == [[r[name] for name in names] for r in wanted]
+    for key in ("accuracy", "krr_accuracy"):  # another number of threads moves them by an image or two
+        assert [r[key] for r in records] == pytest.approx([r[key] for r in wanted], abs=0.02)
+    cost = read_json(folder / "results.json")["cost"]
+    assert cost["processes"][0]["workers"]
+    assert capsys.readouterr().err.count("sets:") > 0  # the bar of the program, and no other
+    assert (folder / "table.txt").read_text().count("GiB of memory") == 1
+
+
 def test_held_out_training_images_take_the_place_of_test_images(command, tmp_path, monkeypatch):
     monkeypatch.setattr(
         "labelled.load_images",
@@ -388,6 +404,8 @@ BAD = {
     "a set and a method": (["--set", "nowhere.npz", "--method", "dm"], "leave out --method"),
     "pixels of nothing": (["--pixels"], "--pixels: about others' sets alone; name them with --set"),
     "mirror for one channel": (["--frepo-mirror"], "mirror is on"),
+    "no jobs": (["--jobs", "0"], "--jobs is 0; wanted at least 1"),
+    "unknown backend": (["--backend", "abacus"], "--backend abacus cannot be had; wanted loky, dask, ray"),
     "unknown device": (["--device", "abacus"], "device 'abacus' cannot be used here"),
 }
 

@@ -458,6 +458,31 @@ def test_run_that_is_done_trains_nothing_anew_with_any_jobs_and_counts_its_cost(
     assert cost["seconds"] == pytest.approx(sum(process["seconds"] for process in cost["processes"]))
 
 
+@pytest.mark.usefixtures("no_pictures")
+def test_jobs_give_the_files_and_figures_of_a_run_without(command, small, tmp_path):
+    assert command("--output", tmp_path / "run", *SMALL, "--jobs", 2) == 0
+    files = [{path.relative_to(folder) for path in folder.rglob("*")} for folder in (tmp_path / "run", small)]
+    assert files[0] == files[1]
+    results, wanted = (read_json(folder / "results.json") for folder in (tmp_path / "run", small))
+    assert list(results["audits"]) == list(wanted["audits"])
+    for name, audits in results["audits"].items():
+        for one, other in zip(audits, wanted["audits"][name], strict=True):
+            assert one["info"]["test_accuracy"] == pytest.approx(other["info"]["test_accuracy"], abs=0.02)
+            assert (one["about"]["jobs"], one["about"]["seed"]) == (1, other["about"]["seed"])
+    assert results["options"]["jobs"] == 2
+    assert results["cost"]["processes"][0]["workers"]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("no_pictures")
+def test_mistake_in_a_job_ends_in_the_line_that_it_ends_in_without_jobs(command, tmp_path, capsys):
+    options = ["--arms", "real,subset", "--attacks", "threshold", "--train-learning-rate", "1e30", "--jobs", 2]
+    assert command("--output", tmp_path, *options) == 2
+    error = capsys.readouterr().err
+    assert error.splitlines()[-1].startswith("error: members outputs hold NaN or infinite values")
+    assert "Traceback" not in error
+
+
 def as_program(monkeypatch, *arguments: Any) -> int:
     """The exit code of `python benchmarks/mia.py`, run in this process."""
     monkeypatch.setattr(sys, "argv", ["mia.py", *TINY, *map(str, arguments)])
@@ -526,6 +551,7 @@ REFUSED = {
     "seed twice": (["--seeds", "0", "0"], "--seeds are [0, 0]"),
     "no steps": (["--train-steps", "0"], "--train-steps are [0]; wanted at least 1"),
     "no jobs": (["--jobs", "0"], "--jobs is 0; wanted at least 1"),
+    "unknown backend": (["--backend", "abacus"], "--backend abacus cannot be had; wanted loky, dask, ray"),
     "no device": (["--device", "tpu"], "device 'tpu' cannot be used here"),
     "bad option of a distiller": (["--frepo-learning-rate", "0"], "learning_rate is 0.0; wanted more than 0"),
     "bad option of the recipe": (["--train-learning-rate", "-1"], "learning_rate is -1.0"),
