@@ -20,7 +20,7 @@ from joblib import cpu_count
 from distill import InputError
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-ARGUMENTS = Namespace(jobs=2, backend="loky", scheduler=None, greeting="hello")
+ARGUMENTS = Namespace(jobs=2, backend="loky", scheduler=None, device="cpu", precision="float32")
 
 
 @pytest.fixture(scope="module")
