@@ -20,7 +20,6 @@ from continual import DistilledBuffer, GDumb, accuracy_evaluator, class_incremen
 from distill import InputError, LabelledImages, PreprocessedImages, Preprocessing
 from distill.checks import check_device
 from distill.files import read_json, write_json
-from distill.memory import keep_freed_memory
 from distill.progress import progress_bar
 from distill.recipe import TrainingRecipe
 from distill.seeds import generator_for
@@ -28,6 +27,7 @@ from labelled import check_counts, for_channels, kept_preprocessing, load_parts
 from methods import METHODS, OPTION_CLASSES, chosen_methods
 from options import add_class_options, add_run_options, class_options, fill_preset, run_command
 from pieces import add_job_options, check_jobs, workers
+from process import set_up_process
 from results import add_process, open_folder
 
 # What differs from the defaults of the classes, which are the paper's. "quick": see the README.
@@ -321,11 +321,9 @@ def describe_step(record: dict[str, Any]) -> str:
 
 def main(argv: list[str] | None = None) -> None:
     """Run the benchmark and write its folder."""
-    keep_freed_memory()
-    # Convolutions on NVIDIA GPUs give the same bits each time only when asked to.
-    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
     started = time.monotonic()
     arguments = parse(argv)
+    set_up_process(device=arguments.device, precision=arguments.precision)
     run = Run(arguments)
     open_folder(run.folder, run.options(), resume=arguments.resume)
     records = (measure_side_by_side if arguments.jobs > 1 else measure_one_by_one)(run, started)

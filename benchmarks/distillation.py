@@ -10,11 +10,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-import torch
 from tqdm import tqdm
 
 from distill import InputError
-from distill.memory import keep_freed_memory
 from distill.progress import progress_bar
 from distill.ranks import is_first_rank, leave_ranks, start_ranks, wait_for_ranks, world_size
 from distillation_report import describe, print_table, write_report
@@ -23,6 +21,7 @@ from distillation_sets import evaluations, pictures
 from methods import METHODS, OPTION_CLASSES
 from options import add_class_options, add_run_options, fill_preset
 from pieces import add_job_options, check_jobs, workers
+from process import set_up_process
 from results import add_process, open_folder
 
 __all__ = ["main"]
@@ -149,12 +148,10 @@ def records_side_by_side(run: Run, sets: list[tuple[int, int]], started: float) 
 
 def main(argv: list[str] | None = None) -> None:
     """Run the benchmark and write its folder."""
-    keep_freed_memory()
-    # Convolutions on NVIDIA GPUs give the same bits each time only when asked to.
-    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
     started = time.monotonic()
     arguments = parse(argv)
     check_jobs(arguments)
+    set_up_process(device=arguments.device, precision=arguments.precision)
     start_ranks(arguments.device)
     check_ranks(arguments)
     run = opened_run(arguments)

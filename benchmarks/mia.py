@@ -11,10 +11,8 @@ import time
 from pathlib import Path
 from typing import Any, get_args
 
-import torch
 from tqdm import tqdm
 
-from distill.memory import keep_freed_memory
 from distill.progress import progress_bar
 from methods import OPTION_CLASSES
 from mia_audits import audits
@@ -24,6 +22,7 @@ from options import add_class_options, add_run_options, fill_preset, run_command
 from pieces import add_job_options, workers
 from privacy import ATTACKS, AuditReport
 from privacy.auditing import Engine
+from process import set_up_process
 from results import add_process, open_folder
 
 LEFT_OUT = {"images_per_class", "seed", "device", "train_steps", "steps_per_image"}  # options of the run as a whole
@@ -108,11 +107,9 @@ def audit_side_by_side(run: Run, arms: list[tuple[int, str]], started: float) ->
 
 def main(argv: list[str] | None = None) -> None:
     """Run the benchmark and write its folder."""
-    keep_freed_memory()
-    # Convolutions on NVIDIA GPUs give the same bits each time only when asked to.
-    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
     started = time.monotonic()
     arguments = parse(argv)
+    set_up_process(device=arguments.device, precision=arguments.precision)
     run = Run(arguments)
     open_folder(run.folder, run.options(), resume=arguments.resume)
     arms = [(seed, arm) for seed in arguments.seeds for arm in arguments.arms]

@@ -12,8 +12,17 @@ from typing import Any
 
 from distill import InputError
 from distill.datasets import DATASETS
+from process import Precision
 
-__all__ = ["add_class_options", "add_run_options", "class_options", "fill_preset", "option_value", "run_command"]
+__all__ = [
+    "add_class_options",
+    "add_machine_options",
+    "add_run_options",
+    "class_options",
+    "fill_preset",
+    "option_value",
+    "run_command",
+]
 
 YES_OR_NO = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
@@ -30,9 +39,18 @@ def add_run_options(
     add("--preset", choices=presets, default="quick",
         help="quick: for 2 CPU cores; paper: as published, for a GPU (default: quick)")
     add("--width", type=int, help="width of all networks; the options below set it for each use")
-    add("--device", default="cpu", help="cpu, cuda or mps (default: cpu)")
+    add_machine_options(parser)
     add("--output", type=Path, help=f"folder for results (default: {output})")
     add("--resume", action="store_true", help="go on with the run in --output; ends in the same figures")
+
+
+def add_machine_options(parser: argparse.ArgumentParser) -> None:
+    """What to compute on, and how precisely."""
+    add = parser.add_argument
+    add("--device", default="cpu", help="cpu, cuda or mps (default: cpu)")
+    add("--precision", choices=typing.get_args(Precision), default="float32",
+        help="of products in convolutions and matrix products: float32, tf32 (NVIDIA GPUs), bfloat16 (CPUs that have "
+        "it); faster, and other figures (default: float32)")
 
 
 def described(cls: type) -> dict[str, str]:

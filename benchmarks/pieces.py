@@ -28,7 +28,7 @@ from joblib.parallel import BACKENDS, get_active_backend
 from tqdm import tqdm
 
 from distill import InputError
-from distill.memory import keep_freed_memory
+from process import set_up_process
 from results import machine, peak_memory_mib
 
 __all__ = ["Pieces", "add_job_options", "check_jobs", "do_piece", "workers"]
@@ -220,8 +220,8 @@ def do_piece(run: tuple[Any, ...], function: str, task: tuple[Any, ...]) -> tupl
 def run_in_worker(program: str, build: str, folder: str, jobs: int, arguments: bytes) -> Any:
     """The run, built once in a process that is set up as the program sets itself up."""
     os.chdir(folder)
-    keep_freed_memory()
+    told = pickle.loads(arguments)
+    set_up_process(device=told.device, precision=told.precision)
     tqdm.set_lock(RLock())  # its own is a semaphore, of which something complains when the program ends this process
-    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
     torch.set_num_threads(max(1, cpu_count() // jobs))
-    return getattr(importlib.import_module(program), build)(pickle.loads(arguments))
+    return getattr(importlib.import_module(program), build)(told)

@@ -17,7 +17,8 @@ from distill import InputError
 from distill.checks import check_device
 from distill.files import read_json, write_json
 from distill.progress import progress_bar
-from options import run_command
+from options import add_machine_options, run_command
+from process import set_up_process
 from results import add_process, open_folder
 from speed_cases import Case, measured
 from speed_report import describe, print_report, write_report
@@ -67,7 +68,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("--longest", type=float, default=25.0, metavar="S",
         help="leave out what would take longer than that a step, going by the sizes before it (default: 25)")
     add("--seconds", type=float, default=2.0, metavar="S", help="time steps for at least so long (default: 2)")
-    add("--device", default="cpu", help="cpu, cuda or mps (default: cpu)")
+    add_machine_options(parser)
     add("--output", type=Path, default=Path("results/speed"), help="folder for results (default: results/speed)")
     add("--resume", action="store_true", help="go on with the run in --output")
     arguments = parser.parse_args(argv)
@@ -75,6 +76,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         if not getattr(arguments, name) > 0:
             raise InputError(f"--{name} is {getattr(arguments, name)}; wanted more than 0")
     check_device(arguments.device)
+    set_up_process(device=arguments.device, precision=arguments.precision)  # only to see that it can be had
     return arguments
 
 
@@ -89,7 +91,7 @@ def run_case(arguments: argparse.Namespace, study: str, case: Case, before: list
     if expected > arguments.longest:
         result: dict[str, Any] = {"left_out": f"a step would take longer than {arguments.longest:g} s"}
     else:
-        result = measured(dataclasses.replace(case, time_for=arguments.seconds))
+        result = measured(dataclasses.replace(case, time_for=arguments.seconds, precision=arguments.precision))
     record = {"study": study, **dataclasses.asdict(case), **result}
     write_json(path, record)
     return record

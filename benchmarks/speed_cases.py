@@ -15,10 +15,10 @@ import torch
 from distill import DM, DSA, FRePo, PreprocessedImages, SyntheticSet, TrainingRecipe
 from distill.features import features_of
 from distill.frepo import FRePoState, meta_loss, sample_batch, with_mirror_images
-from distill.memory import keep_freed_memory
 from distill.networks import build_network
 from distill.preprocess import Identity
 from distill.stepwise import StepwiseDistiller
+from process import set_up_process
 from results import peak_memory_mib
 from speed_count import network_cost, step_operations, training_operations
 from speed_plain import PlainStep, PlainTraining
@@ -36,7 +36,7 @@ class Case:
 
     - `what`: "frepo", "plain", "dm", "dsa" (steps), "training", "plain training" (updates of an evaluation network) or
       "attacks". `width`, `images` (distilled ones), `batch`, `resolution`, `channels`, `classes`, `mirror`.
-    - `chunk_size`, `distilled_batch`: FRePo's. `norm`: of the networks trained in evaluation.
+    - `chunk_size`, `distilled_batch`: FRePo's. `precision`: see `process.set_up_process`.
     - `time_for`: steps are timed until so many seconds have passed, at least `least` of them.
     """
 
@@ -51,6 +51,7 @@ class Case:
     chunk_size: int = FRePo.chunk_size
     distilled_batch: int | None = None
     device: str = "cpu"
+    precision: str = "float32"
     time_for: float = 2.0
     least: int = 3
 
@@ -68,8 +69,7 @@ def measured(case: Case) -> dict[str, Any]:
 
 def measure(case: Case) -> dict[str, Any]:
     """Seconds (median, least, most), operations, the ceiling beside them, and peak memory, of one case."""
-    keep_freed_memory()
-    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+    set_up_process(device=case.device, precision=case.precision)
     kinds: dict[str, Callable[[Case], dict[str, Any]]] = {
         "frepo": measure_frepo,
         "plain": measure_plain,

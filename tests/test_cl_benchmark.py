@@ -41,7 +41,7 @@ def command() -> Command:
     finally:
         sys.path.remove(str(BENCHMARKS))
     patch = pytest.MonkeyPatch()
-    patch.setattr(cl_cifar100, "keep_freed_memory", lambda: None)  # would hold for the other tests of this process too
+    patch.setattr("process.keep_freed_memory", lambda: None)  # would hold for the other tests of this process too
     yield lambda *arguments: run_command(lambda: cl_cifar100.main([*TINY, *map(str, arguments)]))
     patch.undo()
 

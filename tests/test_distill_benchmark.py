@@ -43,7 +43,7 @@ def command() -> Command:
     finally:
         sys.path.remove(str(BENCHMARKS))
     patch = pytest.MonkeyPatch()
-    patch.setattr(distillation, "keep_freed_memory", lambda: None)  # would hold for the other tests of this process too
+    patch.setattr("process.keep_freed_memory", lambda: None)  # would hold for the other tests of this process too
     yield lambda *arguments: run_command(lambda: distillation.main([*TINY, *map(str, arguments)]))
     patch.undo()
 

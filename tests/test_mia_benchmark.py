@@ -54,7 +54,7 @@ def modules() -> dict[str, ModuleType]:
 def command(modules) -> Command:
     """The program in this process: its arguments after `TINY` to its exit code."""
     patch = pytest.MonkeyPatch()
-    patch.setattr(modules["mia"], "keep_freed_memory", lambda: None)  # would hold for other tests of this process too
+    patch.setattr("process.keep_freed_memory", lambda: None)  # would hold for other tests of this process too
     run = modules["options"].run_command
     yield lambda *given: run(lambda: modules["mia"].main([*TINY, *map(str, given)]), when_stopped="--resume goes on")
     patch.undo()
@@ -486,7 +486,7 @@ def test_mistake_in_a_job_ends_in_the_line_that_it_ends_in_without_jobs(command,
 def as_program(monkeypatch, *arguments: Any) -> int:
     """The exit code of `python benchmarks/mia.py`, run in this process."""
     monkeypatch.setattr(sys, "argv", ["mia.py", *TINY, *map(str, arguments)])
-    monkeypatch.setattr("distill.memory.keep_freed_memory", lambda: None)
+    monkeypatch.setattr("process.keep_freed_memory", lambda: None)
     with pytest.raises(SystemExit) as ended:
         runpy.run_path(str(BENCHMARKS / "mia.py"), run_name="__main__")
     assert isinstance(ended.value.code, int)

@@ -25,6 +25,11 @@ from speed_plain import PlainConv, PlainStep, PlainTraining
 TINY = Case(what="frepo", width=4, images=6, batch=8, resolution=16, classes=3, time_for=0.0, least=1)
 
 
+@pytest.fixture(autouse=True)
+def memory_as_it_is(monkeypatch):
+    monkeypatch.setattr("process.keep_freed_memory", lambda: None)  # would hold for the other tests of this process too
+
+
 def network_of(name: str = "conv", norm: str = "batch", side: int = 16):
     return build_network(
         name, image_shape=(3, side, side), num_classes=5, width=8, norm=norm, generator=torch.Generator().manual_seed(0)
