@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from distill import ZCA, FRePo, Identity, InputError, LabelledImages, PreprocessedImages, Standardize
 from distill.accuracy import accuracy
 from distill.frepo import FRePoState, label_margin, sample_batch
-from distill.krr import guarded_cholesky, krr_weights
+from distill.krr import ROWS, guarded_cholesky, krr_weights
 from distill.lamb import LAMB
 from distill.networks import Conv, Network, ReLUAvgPool2d, build_network, default_depth, lecun_normal_
 from distill.pool import ModelPool
@@ -84,6 +84,17 @@ def test_predictions_and_gradients_are_those_of_eq_2_for_any_shape(n, d, t, c, r
         allowed = 1e-10 + 1e-15 * condition**2
         assert float((got[0] - wanted[0]).norm()) <= allowed * max(float(wanted[0].norm()), typical)
         close(got[1], wanted[1], 1e-10 + 1e-14 * condition)
+
+
+@pytest.mark.parametrize("n", [ROWS - 1, ROWS, ROWS + 1, 2 * ROWS + 3])
+def test_a_kernel_made_in_several_parts_is_that_of_eq_2(n: int) -> None:
+    features, labels, features_t = normal(n, n + 50, seed=1), normal(n, 3, seed=2), normal(4, n + 50, seed=3)
+    leaves = [features.requires_grad_(True), labels.requires_grad_(True)]
+    results = []
+    for predictions in (features_t @ krr_weights(*leaves), reference.krr_predictions(features_t, *leaves)):
+        results.append((predictions.detach(), *torch.autograd.grad(predictions.pow(2).sum(), leaves)))
+    for got, wanted in zip(*results, strict=True):
+        close(got, wanted, 1e-8)
 
 
 @pytest.mark.parametrize(("n", "d", "c"), [(1, 1, 1), (1, 4, 2), (4, 4, 1), (3, 5, 2), (5, 3, 2)])
