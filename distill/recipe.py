@@ -92,7 +92,7 @@ class TrainingRecipe:
 
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
         """Adam over all parameters."""
-        return torch.optim.Adam(model.parameters(), lr=self.learning_rate)
+        return torch.optim.Adam(model.parameters(), lr=self.learning_rate, fused=True)
 
     def scheduler(self, optimizer: torch.optim.Optimizer, steps: int) -> LambdaLR:
         """Linear warm-up, then cosine to `final_fraction`, over `steps` updates; step it after each update."""
