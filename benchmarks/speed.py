@@ -65,8 +65,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("--study", nargs="+", choices=studies("cpu"), default=list(studies("cpu")), metavar="NAME",
         help=f"some of {', '.join(studies('cpu'))} (default: all)")
-    add("--longest", type=float, default=25.0, metavar="S",
-        help="leave out what would take longer than that a step, going by the sizes before it (default: 25)")
+    add("--longest", type=float, default=15.0, metavar="S",
+        help="leave out what would take longer than that a step, going by the sizes before it (default: 15)")
     add("--seconds", type=float, default=2.0, metavar="S", help="time steps for at least so long (default: 2)")
     add_machine_options(parser)
     add("--output", type=Path, default=Path("results/speed"), help="folder for results (default: results/speed)")

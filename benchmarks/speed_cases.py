@@ -19,8 +19,8 @@ from distill.networks import build_network
 from distill.preprocess import Identity
 from distill.stepwise import StepwiseDistiller
 from process import set_up_process
-from results import peak_memory_mib
 from speed_count import network_cost, step_operations, training_operations
+from speed_memory import forget_peak_memory, peak_memory_mib
 from speed_plain import PlainStep, PlainTraining
 
 __all__ = ["Case", "measured"]
@@ -89,7 +89,9 @@ class Clock:
         self.case, self.cuda = case, case.device.startswith("cuda")
         if self.cuda:
             torch.cuda.reset_peak_memory_stats()
-        self.before = torch.cuda.memory_allocated() / 2**20 if self.cuda else peak_memory_mib()
+        else:
+            forget_peak_memory()
+        self.before = self.peak_so_far_mib()
 
     def wait(self) -> None:
         """Wait until the device has done what it was told."""
@@ -113,8 +115,11 @@ class Clock:
 
     def peak_mib(self) -> float:
         """Peak memory since this clock was made, in MiB: on a GPU what torch allocated, else resident memory."""
-        peak = torch.cuda.max_memory_allocated() / 2**20 if self.cuda else peak_memory_mib()
-        return peak - self.before
+        return self.peak_so_far_mib() - self.before
+
+    def peak_so_far_mib(self) -> float:
+        """What was held at most since the last time that was forgotten."""
+        return torch.cuda.max_memory_allocated() / 2**20 if self.cuda else peak_memory_mib()
 
 
 def ceiling(device: str) -> float:

@@ -20,6 +20,7 @@ from distill.frepo import sample_batch
 from distill.networks import build_network
 from speed_cases import Case, frepo_of, gradient_difference, started
 from speed_count import network_cost, ridge_operations, step_operations, training_operations
+from speed_memory import forget_peak_memory, peak_memory_mib
 from speed_plain import PlainConv, PlainStep, PlainTraining
 
 TINY = Case(what="frepo", width=4, images=6, batch=8, resolution=16, classes=3, time_for=0.0, least=1)
@@ -153,6 +154,15 @@ def test_a_process_that_is_killed_is_a_failed_case(monkeypatch) -> None:
 
 def test_a_fresh_process_measures_a_case() -> None:
     assert speed_cases.measured(TINY)["seconds"]["n"] >= 1
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the peak cannot be forgotten")
+def test_peak_memory_begins_anew_and_counts_what_is_held_at_most() -> None:
+    torch.ones(100 << 18)  # 100 MiB, written
+    forget_peak_memory()
+    before = peak_memory_mib()
+    torch.ones(40 << 18)
+    assert 30 < peak_memory_mib() - before < 60
 
 
 def test_what_the_next_size_takes_is_told_by_the_last_two() -> None:
