@@ -22,15 +22,15 @@ PART_COLOURS = {"real": "tab:blue", "meta": "tab:red", "pool": "tab:green", "res
 
 def plot_growth(path: Path, records: Sequence[dict[str, Any]], growth: Mapping[str, Any]) -> None:
     """Seconds and memory against width and number of images: ours solid, the paper's dashed, exponents in legends."""
-    figure = Figure(figsize=(12, 9), layout="constrained")
+    figure = Figure(figsize=(15, 9), layout="constrained")
     grid = figure.subplots(2, 2)
     for column, (study, label) in enumerate((("width", "width"), ("images", "distilled images"))):
         rows = [record for record in records if record["study"] == study and "seconds" in record]
-        draw(grid[0][column], rows, study, growth[study], "seconds")
-        draw(grid[1][column], rows, study, growth[study], "peak_memory_mib")
-        for axes, unit in ((grid[0][column], "seconds a step"), (grid[1][column], "peak memory, MiB")):
+        for row, (what, unit) in enumerate((("seconds", "seconds a step"), ("peak_memory_mib", "peak memory, MiB"))):
+            axes = grid[row][column]
             axes.set(xscale="log", yscale="log", xlabel=label, ylabel=unit)
             axes.grid(alpha=0.3)
+            draw(axes, rows, study, growth[study], what)
     figure.suptitle("A step, measured here (solid) and published, on an RTX 6000 (dashed); growth exponents in legends")
     write_atomically(path, lambda file: figure.savefig(file, dpi=130))
 
@@ -53,8 +53,8 @@ def draw(
     if rows:
         ticks = sorted({row[study] for row in rows})
         axes.set_xticks(ticks, [str(tick) for tick in ticks])
-        axes.minorticks_off()
-        axes.legend(frameon=False, fontsize=8)
+        axes.xaxis.minorticks_off()
+        axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
 
 
 def exponent(value: float | None) -> str:

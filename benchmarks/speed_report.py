@@ -32,7 +32,8 @@ HEADINGS = {
 
 def describe(record: Record) -> str:
     """One line on one case."""
-    size = f"{record['what']}, width {record['width']}, {record['images']} images, batch {record['batch']}"
+    sizes = f"width {record['width']}, {record['images']} images, batch {record['batch']}, side {record['resolution']}"
+    size = f"{record['what']}, {sizes}"
     if "attacks" in record:
         return "attacks: " + ", ".join(f"{name} {seconds:.2f} s" for name, seconds in record["attacks"].items())
     if "seconds" not in record:
