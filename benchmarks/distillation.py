@@ -151,7 +151,7 @@ def main(argv: list[str] | None = None) -> None:
     started = time.monotonic()
     arguments = parse(argv)
     check_jobs(arguments)
-    set_up_process(device=arguments.device, precision=arguments.precision)
+    set_up_process(device=arguments.device, precision=arguments.precision, shares_out=True)
     start_ranks(arguments.device)
     check_ranks(arguments)
     run = opened_run(arguments)

@@ -6,6 +6,7 @@ import torch
 
 from distill import InputError
 from distill.memory import keep_freed_memory
+from distill.ranks import ranks_started
 
 __all__ = ["Precision", "set_up_process"]
 
@@ -17,14 +18,19 @@ def has_cpu_bfloat16() -> bool:
     return hasattr(torch.backends.mkldnn, "conv") and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
-def set_up_process(*, device: str, precision: str) -> None:
-    """To be called once, before tensors are made; raises `InputError` for a precision that the device does not have.
+def set_up_process(*, device: str, precision: str, shares_out: bool = False) -> None:
+    """To be called once, before tensors are made.
+
+    `shares_out`: whether the program shares its work out over processes that `torchrun` starts.
 
     `precision`: of products of float32 numbers in convolutions and matrix products; sums and everything else stay
     float32, and the kernel is solved in float64 whatever it is. "tf32": 10 bits on NVIDIA GPUs; "bfloat16": 7 bits on
-    CPUs that have it.
+    CPUs that have it. Raises `InputError` for a precision that the device does not have, and under `torchrun` for a
+    program that does not share out.
     """
     check_precision(precision, device)
+    if ranks_started() > 1 and not shares_out:
+        raise InputError("torchrun is for distill.py; this program has --jobs for several processes")
     keep_freed_memory()
     # Convolutions on NVIDIA GPUs give the same bits each time only when asked to.
     torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False

@@ -14,6 +14,7 @@ __all__ = [
     "is_own",
     "leave_ranks",
     "own_rows",
+    "ranks_started",
     "start_ranks",
     "wait_for_ranks",
     "world_size",
@@ -37,12 +38,18 @@ def is_own(piece: int) -> bool:
     return world_size() == 1 or piece % dist.get_world_size() == dist.get_rank()
 
 
+def ranks_started() -> int:
+    """How many processes `torchrun` started; 1 without it."""
+    launched = dist.is_available() and dist.is_torchelastic_launched()
+    return int(os.environ["WORLD_SIZE"]) if launched else 1
+
+
 def start_ranks(device: str) -> None:
     """Join the processes that `torchrun` started, if it did: by NCCL on device "cuda", by Gloo elsewhere.
 
     "cuda" is then the GPU of the process's local rank.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    if ranks_started() == 1:
         return
     if device == "cuda":
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))

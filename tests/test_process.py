@@ -17,7 +17,7 @@ from process import set_up_process
 def as_before(monkeypatch):
     monkeypatch.setattr(process, "keep_freed_memory", lambda: None)  # would hold for the other tests of this process
     yield
-    set_up_process(device="cpu", precision="float32")
+    set_up_process(device="cpu", precision="float32", shares_out=True)
 
 
 @pytest.mark.parametrize(
@@ -47,3 +47,11 @@ def test_products_are_as_precise_as_asked_for() -> None:
         errors[precision] = float((left @ right - exact).norm() / exact.norm())
     assert errors["float32"] < 1e-6
     assert 1e-4 < errors["bfloat16"] < 1e-2
+
+
+def test_a_program_that_does_not_share_out_is_refused_under_torchrun(monkeypatch) -> None:
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "here")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(InputError, match=r"torchrun is for distill\.py; this program has --jobs"):
+        set_up_process(device="cpu", precision="float32")
+    set_up_process(device="cpu", precision="float32", shares_out=True)
