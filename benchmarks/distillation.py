@@ -37,8 +37,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         help="one or several, side by side (default: frepo random herding; with --sweep: the one it is for, random)")
     add("--images-per-class", type=int, default=10, help="images of each class in a set (default: 10)")
     add("--seconds", type=float, metavar="S",
-        help="every method that learns images gets as many steps as take it S seconds here, timed at the start; "
-        "overrides --frepo-steps, --dm-steps and --dsa-iterations")
+        help="every method that learns images gets as many steps as take it S seconds here, timed at the start by "
+        "one process with all cores, whatever --jobs is; overrides --frepo-steps, --dm-steps and --dsa-iterations")
     add("--seeds", type=int, nargs="+", help="a distillation for each (default: 0)")
     add("--networks", type=int, help="networks trained on each set (default: 3 (quick), 5 (paper))")
     add("--evaluate-on", nargs="+", default=[], metavar="NETWORK[:NORM[:DEPTH]]",

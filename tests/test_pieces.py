@@ -82,8 +82,10 @@ def test_every_task_is_done_in_a_worker_that_builds_the_run_once(pieces, capfd, 
 
 
 @pytest.mark.parametrize(("backend", "module"), [("dask", "distributed"), ("ray", "ray")])
-def test_clusters_do_pieces_where_they_are_installed(pieces, backend, module):
+def test_clusters_do_pieces_where_they_are_installed(pieces, monkeypatch, backend, module):
     pytest.importorskip(module)
+    # Ray's workers know nothing of where this process looks for modules, and this file is no program of benchmarks/.
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]))
     arguments = Namespace(**vars(ARGUMENTS) | {"backend": backend})
     with pieces.workers("test_pieces", "build", arguments) as started:
         done = dict(started.done("surroundings", [(0,), (1,)]))
