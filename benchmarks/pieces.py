@@ -82,12 +82,18 @@ class Pieces:
         told = argparse.Namespace(**{**vars(arguments), "jobs": 1})
         self._run = (program, build, os.getcwd(), arguments.jobs, pickle.dumps(told))
         self._jobs: int = arguments.jobs
+        self._local = arguments.backend not in CLUSTERS
         self._workers: dict[str, dict[str, Any]] = {}
 
     @property
     def workers(self) -> list[dict[str, Any]]:
-        """What each worker said of itself: machine, threads, and the most memory it has held."""
-        return list(self._workers.values())
+        """What each worker said of itself: machine, threads, and the most memory it has held.
+
+        joblib replaces workers of this machine now and then; no more are listed than there are at once, those that held
+        most.
+        """
+        known = sorted(self._workers.values(), key=lambda worker: -worker["peak_memory_mib"])
+        return known[: self._jobs] if self._local else known
 
     def done(self, function: str, tasks: Iterable[tuple[Any, ...]]) -> Iterator[tuple[tuple[Any, ...], Any]]:
         """Each task with the result of `function(run, *task)`, in the order in which they are finished.

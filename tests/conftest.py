@@ -1,5 +1,6 @@
 """Tiny labelled images that every test file can ask for."""
 
+import signal
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -32,3 +33,9 @@ def make_images() -> MakeImages:
         return LabelledImages(drawn.clip(0, 255).round().astype(np.uint8), labels, classes, "tiny")
 
     return make
+
+
+@pytest.fixture(autouse=True, scope="session")
+def interrupts_interrupt() -> None:
+    """Ctrl-C is Ctrl-C also where the tests were started in the background, which leaves it ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
