@@ -1,6 +1,7 @@
 """Tiny labelled images that every test file can ask for."""
 
 import signal
+import threading
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -38,4 +39,5 @@ def make_images() -> MakeImages:
 @pytest.fixture(autouse=True, scope="session")
 def interrupts_interrupt() -> None:
     """Ctrl-C is Ctrl-C also where the tests were started in the background, which leaves it ignored."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.default_int_handler)
