@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from distill import InputError
 from distill.progress import progress_bar
-from distill.ranks import is_first_rank, leave_ranks, start_ranks, wait_for_ranks, world_size
+from distill.ranks import is_first_rank, leave_ranks, ranks_started, start_ranks, wait_for_ranks
 from distillation_report import describe, print_table, write_report
 from distillation_run import OF_THE_RUN, PRESETS, Run
 from distillation_sets import evaluations, pictures
@@ -80,10 +80,11 @@ def default_output(arguments: argparse.Namespace) -> Path:
 
 def check_ranks(arguments: argparse.Namespace) -> None:
     """Raise `InputError` for options that do not go with several processes under torchrun."""
-    if world_size() == 1:
+    count = ranks_started()
+    if count == 1:
         return
     if arguments.jobs > 1:
-        raise InputError(f"--jobs is {arguments.jobs}, but torchrun started {world_size()} processes; take one of them")
+        raise InputError(f"--jobs is {arguments.jobs}, but torchrun started {count} processes; take one of them")
     if arguments.seconds is not None:
         raise InputError("--seconds cannot be told by several processes; give the steps (--frepo-steps, ...) instead")
 
@@ -152,8 +153,8 @@ def main(argv: list[str] | None = None) -> None:
     arguments = parse(argv)
     check_jobs(arguments)
     set_up_process(device=arguments.device, precision=arguments.precision, shares_out=True)
-    start_ranks(arguments.device)
     check_ranks(arguments)
+    start_ranks(arguments.device)
     run = opened_run(arguments)
     records = all_records(run, started)
     if is_first_rank():

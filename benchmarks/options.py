@@ -156,7 +156,7 @@ def run_command(command: Callable[[], None], *, when_stopped: str = "stopped") -
     try:
         command()
     except InputError as error:
-        print("error:", " ".join(str(error).split()), file=sys.stderr)  # one line, whatever it quotes
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)  # one line, whatever it quotes
         return 2
     except KeyboardInterrupt:
         print(f"\n{when_stopped}", file=sys.stderr)
