@@ -383,6 +383,7 @@ def assert_nearly_same_results(one: Path, other: Path) -> None:
         assert record["accuracy"] == pytest.approx(other_record["accuracy"], abs=0.02)
 
 
+@pytest.mark.slow
 def test_jobs_give_the_files_and_figures_of_a_run_without(command, undisturbed, tmp_path):
     assert command("--output", tmp_path / "run", "--jobs", 2) == 0
     assert_nearly_same_results(tmp_path / "run", undisturbed)

@@ -138,6 +138,7 @@ def test_resuming_a_run_that_is_done_distils_and_trains_nothing(command, undistu
     assert capsys.readouterr().out.endswith(f"results in {undisturbed}\n")
 
 
+@pytest.mark.slow
 def test_jobs_give_the_files_and_figures_of_a_run_without(command, undisturbed, tmp_path, capsys):
     folder = tmp_path / "run"
     assert command("--output", folder, "--method", "all", "--seeds", 0, 1, "--jobs", 2) == 0

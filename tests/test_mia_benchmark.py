@@ -459,6 +459,7 @@ def test_run_that_is_done_trains_nothing_anew_with_any_jobs_and_counts_its_cost(
 
 
 @pytest.mark.usefixtures("no_pictures")
+@pytest.mark.slow
 def test_jobs_give_the_files_and_figures_of_a_run_without(command, small, tmp_path):
     assert command("--output", tmp_path / "run", *SMALL, "--jobs", 2) == 0
     files = [{path.relative_to(folder) for path in folder.rglob("*")} for folder in (tmp_path / "run", small)]

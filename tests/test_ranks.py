@@ -72,6 +72,7 @@ def written(folder: Path, script: str) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_rows_are_shared_out_and_gathered_with_their_gradients(tmp_path: Path) -> None:
     torchrun(written(tmp_path, ROWS))
 

@@ -152,6 +152,7 @@ def test_a_process_that_is_killed_is_a_failed_case(monkeypatch) -> None:
     assert "memory" in speed_cases.measured(TINY)["failed"]
 
 
+@pytest.mark.slow
 def test_a_fresh_process_measures_a_case() -> None:
     assert speed_cases.measured(TINY)["seconds"]["n"] >= 1
 
@@ -194,6 +195,7 @@ def small(monkeypatch):
     monkeypatch.setattr(speed_cases, "CEILING_SIDE", 64)
 
 
+@pytest.mark.slow
 def test_a_run_writes_tables_and_plots_and_goes_on_where_it_was(tmp_path, small, capsys, monkeypatch) -> None:
     folder = tmp_path / "speed"
     speed.main(["--output", str(folder)])
