@@ -441,6 +441,7 @@ def started(*arguments: object, program: str = "distill.py", cwd: Path | None = 
                             env=os.environ | {"COLUMNS": "80"})
 
 
+@pytest.mark.slow
 def test_killed_run_ends_in_the_figures_and_sets_of_an_undisturbed_one(command, undisturbed, tmp_path):
     options = ["--output", tmp_path / "run", "--method", "all", "--seeds", "0", "1"]
     process = started(*TINY, *options)

@@ -373,6 +373,7 @@ def test_stopped_run_ends_in_the_figures_of_an_undisturbed_one(
     assert figures(tmp_path) == figures(undisturbed)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_pictures")
 def test_run_stopped_at_any_file_ends_in_the_figures_of_an_undisturbed_one(command, small, tmp_path, monkeypatch):
     replace, written = os.replace, []
