@@ -1,6 +1,6 @@
 """Arrays in one .npz file, without pickles: reading it runs nobody's code."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -23,13 +23,18 @@ def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray]) -> Path:
     return write_atomically(path, write)
 
 
-def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """All arrays of an .npz; raises `InputError` when it is missing or damaged, or holds pickles."""
+def read_arrays(path: Path, *, check: Callable[[list[str], Path], None] | None = None) -> dict[str, np.ndarray]:
+    """All arrays of an .npz; raises `InputError` when it is missing or damaged, or holds pickles.
+
+    `check` is called with the names and the path before any array is read, and may raise `InputError`.
+    """
     try:
         loaded = np.load(path, allow_pickle=False)
         if not isinstance(loaded, NpzFile):
             raise InputError(f"{path} is no .npz file, but a single array")
         with loaded as file:
+            if check is not None:
+                check(file.files, path)
             return {name: file[name] for name in file.files}
     except InputError:
         raise

@@ -25,9 +25,8 @@ class Threshold(Attack):
     cost = 0.0
 
     def parts(self, records: AttackRecords, *, seed: int) -> list[Part]:
-        """One part: minus the losses."""
-        losses = np.concatenate([records.members.losses, records.non_members.losses])
-        return [partial(_as_they_are, -losses)]
+        """One part: how sure the model is, minus the losses or what ranks records as they do."""
+        return [partial(_as_they_are, records.confidence())]
 
 
 def _as_they_are(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

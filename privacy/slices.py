@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from distill.errors import InputError
-from privacy.records import AttackRecords, checked_positions
+from privacy.inputs import checked_mask
+from privacy.records import AttackRecords
 
 __all__ = ["WHOLE", "Masks", "checked_slices"]
 
@@ -43,10 +44,3 @@ def checked_slices(
             raise InputError(f"there is a slice {name!r} already; give this one another name")
         slices[name] = (sides[0], sides[1])
     return slices
-
-
-def checked_mask(given: Any, size: int, name: str) -> np.ndarray:
-    """`given` as a boolean mask of `size`; raises `InputError` when it does not fit or picks nothing."""
-    mask = np.zeros(size, bool)
-    mask[checked_positions(given, size, name)] = True
-    return mask

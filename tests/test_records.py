@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 from scipy.special import log_softmax
 
 from privacy import AttackRecords, InputError
-from privacy.records import Side, cross_entropy
+from privacy.confidence import cross_entropy, excess_margins, margins
+from privacy.metrics import roc_of
+from privacy.records import Side
 
 OUTPUTS = np.random.default_rng(0).normal(size=(6, 3))
 LABELS = np.array([0, 1, 2, 0, 1, 2])
@@ -54,9 +56,29 @@ def test_lists_and_tensors_are_as_good_as_arrays():
     assert_same(AttackRecords(members=tensors, non_members=tensors), wanted)
 
 
+def test_batches_are_joined_and_bfloat16_is_read():
+    torch = pytest.importorskip("torch")
+    wanted = AttackRecords(members=GOOD, non_members=GOOD)
+    outputs, labels = torch.from_numpy(OUTPUTS), torch.from_numpy(LABELS)
+    for sizes in ([4, 2], [3, 3]):
+        batches = [list(outputs.split(sizes)), list(labels.split(sizes))]
+        assert_same(AttackRecords(members=batches, non_members=batches), wanted)
+    rows = [list(OUTPUTS), LABELS]  # a row a record is no batch
+    assert_same(AttackRecords(members=rows, non_members=rows), wanted)
+    half = outputs.to(torch.bfloat16)
+    found = AttackRecords(members=(half, labels), non_members=([half[:4], half[4:]], labels))
+    for side in (found.members, found.non_members):
+        assert np.array_equal(side.outputs, half.double().numpy())
+
+
+def test_losses_of_one_side_alone_are_refused():
+    with pytest.raises(InputError, match="members have losses and non_members have none, .*two different quantities"):
+        AttackRecords(members=(*GOOD, np.arange(6)), non_members=GOOD)
+
+
 def test_what_is_given_is_neither_changed_nor_shared():
     outputs, labels, losses = OUTPUTS.copy(), LABELS.copy(), np.arange(6.0)
-    records = AttackRecords(members=(outputs, labels, losses), non_members=GOOD)
+    records = AttackRecords(members=(outputs, labels, losses), non_members=(*GOOD, losses))
     for array in (records.members.outputs, records.members.labels, records.members.losses):
         array[:] = 0
     assert np.array_equal(outputs, OUTPUTS)
@@ -65,13 +87,15 @@ def test_what_is_given_is_neither_changed_nor_shared():
 
 
 def test_given_losses_are_kept_and_others_are_the_cross_entropy():
-    records = AttackRecords(members=(*GOOD, np.arange(6)), non_members=GOOD)
-    assert records.members.losses.tolist() == [0, 1, 2, 3, 4, 5]
-    assert np.array_equal(records.non_members.losses, cross_entropy(OUTPUTS, LABELS, "logits"))
+    given, own = (AttackRecords(members=side, non_members=side) for side in ((*GOOD, np.arange(6)), GOOD))
+    assert given.members.losses.tolist() == [0, 1, 2, 3, 4, 5]
+    assert np.array_equal(own.members.losses, cross_entropy(OUTPUTS, LABELS, "logits"))
+    assert (given.losses_given, own.losses_given) == (True, False)
 
 
 def test_features_are_outputs_and_loss_members_first():
-    records = AttackRecords(members=(OUTPUTS[:2], LABELS[:2]), non_members=(OUTPUTS[2:], LABELS[2:], [7, 8, 9, 10]))
+    members, non_members = (OUTPUTS[:2], LABELS[:2], [5, 6]), (OUTPUTS[2:], LABELS[2:], [7, 8, 9, 10])
+    records = AttackRecords(members=members, non_members=non_members)
     assert records.num_classes == 3
     assert records.is_member().tolist() == [True] * 2 + [False] * 4
     assert np.array_equal(records.features()[:, :3], OUTPUTS)
@@ -112,6 +136,12 @@ BAD_SIDES = {
     "one column": ((OUTPUTS[:, :1], LABELS), rf"outputs have shape \(6, 1\), {TOO_FEW_COLUMNS}"),
     "images": ((OUTPUTS[:, None], LABELS), r"outputs have shape \(6, 1, 3\); wanted \(n, C\): a row a record"),
     "one output": ((3.0, LABELS), r"outputs have shape \(\); wanted \(n, C\)"),
+    "predicted classes": (
+        (LABELS, LABELS), "outputs are whole numbers of shape .*, from 0 to 2: are they predicted classes"
+    ),
+    "several ones a row": (
+        (OUTPUTS, np.ones((6, 3), int)), r"labels have shape \(6, 3\).*multi-label problem: audit each class c by itself"
+    ),
     "ragged": (([[1, 2, 3], [1, 2]], [0, 1]), r"outputs cannot be made a NumPy array \(.*inhomogeneous"),
     "objects": (([[None, 1.0]], [0]), "outputs hold objects of different lengths or kinds; wanted one array of num"),
     "text": (([["a", "b"]], [0]), "outputs are <U1; wanted numbers"),
@@ -125,7 +155,8 @@ BAD_SIDES = {
 @pytest.mark.parametrize("name", ["members", "non_members"])
 @pytest.mark.parametrize(("bad", "message"), BAD_SIDES.values(), ids=BAD_SIDES)
 def test_bad_sides_are_named(bad, message, name):
-    sides = {"members": GOOD, "non_members": GOOD, name: bad}
+    good = (*GOOD, np.zeros(6)) if isinstance(bad, tuple) and len(bad) == 3 else GOOD  # losses on both sides
+    sides = {"members": good, "non_members": good, name: bad}
     with pytest.raises(InputError, match=f"^{name} {message}"):
         AttackRecords(**sides)
 
@@ -221,6 +252,61 @@ def test_probability_of_zero_has_a_large_finite_loss():
     assert losses[0] > losses[2] > 400
 
 
+@pytest.mark.parametrize("scale", [1e-30, 1e-10, 1.0, 1e3, 1e100, 1e300])
+@pytest.mark.parametrize("classes", [2, 5])
+def test_confidence_ranks_as_logits_of_any_scale_do(scale, classes):
+    generator = np.random.default_rng(classes)
+    logits, labels = generator.normal(size=(500, classes)), generator.integers(classes, size=500)
+    exact = np.array([
+        z[y] - np.log(np.mean(np.exp(1e-3 * np.delete(z, y)))) / 1e-3 if scale < 1 else z[y] - np.delete(z, y).max()
+        for z, y in zip(logits, labels, strict=True)
+    ])
+    found = excess_margins(logits * scale, labels, "logits") / scale
+    assert len(np.unique(found)) == 500
+    if scale != 1:  # neither a mean nor a maximum
+        assert np.corrcoef(found, exact)[0, 1] > 0.999
+
+
+@pytest.mark.parametrize(("centres", "auc"), [((50, 45), 0.9998), ((36, 33), 0.983)])
+def test_very_sure_models_are_told_apart(centres, auc):
+    """Two logits, one of them 0: the margin is the other, N(c, 1), and the AUC is Phi(difference / sqrt 2)."""
+    generator = np.random.default_rng(0)
+    sides = [
+        (np.column_stack([centre + generator.normal(size=1000), np.zeros(1000)]), np.zeros(1000, int))
+        for centre in centres
+    ]
+    records = AttackRecords(members=sides[0], non_members=sides[1])
+    assert roc_of(*np.split(records.confidence(), 2)).auc == pytest.approx(auc, abs=0.005)
+    assert roc_of(-records.members.losses, -records.non_members.losses).auc == pytest.approx(auc, abs=0.005)
+
+
+def test_margin_is_the_logarithm_of_the_odds():
+    odds = GOOD_ROWS[np.arange(6), LABELS] / (1 - GOOD_ROWS[np.arange(6), LABELS])
+    assert np.allclose(margins(OUTPUTS, LABELS, "logits"), np.log(odds), rtol=1e-12)
+    assert np.allclose(margins(GOOD_ROWS, LABELS, "probabilities"), np.log(odds), rtol=1e-12)
+
+
+def test_probabilities_rounded_to_one_are_still_told_apart_by_the_others_and_noted():
+    logits = np.array([[20.0, 0, 1], [30, 0, 1], [25, 0, 1]])
+    rounded = softmax(logits).astype(np.float32)
+    assert (rounded[:, 0] == 1).all()
+    labels = np.zeros(3, int)
+    records = AttackRecords(members=(rounded, labels), non_members=(rounded, labels), outputs="probabilities")
+    assert np.argsort(records.confidence()[:3]).tolist() == [0, 2, 1]
+    (note,) = records.notes
+    assert "exactly 1 for 3 of 3 members and 3 of 3 non-members" in note
+    assert "give logits" in note
+
+
+@pytest.mark.parametrize("digits", [1, 2, 3])
+def test_probabilities_of_a_few_digits_are_taken_and_noted(digits):
+    rows = np.random.default_rng(0).dirichlet(np.ones(10), size=50).round(digits)
+    labels = np.arange(50) % 10
+    records = AttackRecords(members=(rows, labels), non_members=(rows, labels), outputs="probabilities")
+    assert f"the probabilities have {digits} digits after the point" in records.notes[0]
+    assert AttackRecords(members=(OUTPUTS, LABELS), non_members=(OUTPUTS, LABELS)).notes == []
+
+
 # -- parts ---------------------------------------------------------------------------------------------------------
 
 
@@ -251,14 +337,47 @@ def test_subset_that_does_not_fit_is_refused(wrong):
         AttackRecords(members=GOOD, non_members=GOOD).subset(members=wrong)
 
 
+MASK = np.array([1, 0, 0, 1, 0, 1])
+
+
+@pytest.mark.parametrize("kind", [bool, np.int64, np.uint8, np.float32, list])
+def test_vectors_of_zeros_and_ones_are_masks(kind):
+    mask = MASK.tolist() if kind is list else MASK.astype(kind)
+    records = AttackRecords(members=(*GOOD, np.arange(6)), non_members=(*GOOD, np.arange(6)))
+    assert records.subset(members=mask).members.losses.tolist() == [0, 3, 5]
+
+
+def test_tensors_and_columns_are_masks_too():
+    torch, records = pytest.importorskip("torch"), AttackRecords(members=GOOD, non_members=GOOD)
+    for mask in (torch.from_numpy(MASK).to(torch.uint8), torch.from_numpy(MASK) > 0):
+        assert len(records.subset(non_members=mask).non_members) == 3
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ([3, 3, 1], r"repeats 1 positions, such as 3 \(2 times\); wanted each record at most once$"),
+        ([1, 0, 1], "repeats .*; a mask of zeros and ones has 6 values, one for each record, this has 3"),
+        ([-1], "has positions from -1 to -1; wanted 0 to 5"),
+        ([0.5] * 6, "is float64 of shape .*; wanted a mask of 6 zeros and ones"),
+        (np.ones((6, 1), int), r"is int64 of shape \(6, 1\); wanted a mask"),
+    ],
+)
+def test_positions_are_in_range_and_each_once(wrong, message):
+    with pytest.raises(InputError, match=f"the subset of members {message}"):
+        AttackRecords(members=GOOD, non_members=GOOD).subset(members=wrong)
+
+
 # -- files ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["records.npz", "records", "folder/records.data"])
 @pytest.mark.parametrize("kind", ["logits", "probabilities"])
-def test_save_and_load_give_the_same(tmp_path, name, kind):
+@pytest.mark.parametrize("given", [True, False], ids=["losses", "no losses"])
+def test_save_and_load_give_the_same(tmp_path, name, kind, given):
     outputs = OUTPUTS if kind == "logits" else GOOD_ROWS
-    records = AttackRecords(members=(outputs, LABELS, np.arange(6) / 7), non_members=(outputs, LABELS), outputs=kind)
+    losses = [np.arange(6) / 7] * given
+    records = AttackRecords(members=(outputs, LABELS, *losses), non_members=(outputs, LABELS, *losses), outputs=kind)
     path = records.save(tmp_path / name)
     assert path == tmp_path / name
     assert_same(AttackRecords.load(path), records)
@@ -270,8 +389,10 @@ def test_load_takes_files_of_other_programs(tmp_path):
     np.savez(
         path, members_outputs=OUTPUTS, members_labels=LABELS,
         non_members_outputs=OUTPUTS, non_members_labels=LABELS, non_members_losses=np.arange(6),
+        members_losses=np.arange(6),
     )
-    assert_same(AttackRecords.load(str(path)), AttackRecords(members=GOOD, non_members=(*GOOD, np.arange(6))))
+    sides = (*GOOD, np.arange(6))
+    assert_same(AttackRecords.load(str(path)), AttackRecords(members=sides, non_members=sides))
 
 
 def saved(path, **changes):
@@ -291,8 +412,13 @@ def saved(path, **changes):
         ({"outputs": np.array("probabilities")}, ": members outputs were announced as probabilities"),
         ({"outputs": np.array("scores")}, ": outputs is 'scores'; wanted one of"),
         ({"members_labels": np.array([*"abcdef"], object)}, "is damaged or no .npz file of plain arrays; write"),
+        ({"member_losses": np.zeros(6)}, "has 'member_losses' .did you mean 'members_losses'.., which is none of "
+         "members_outputs, .*: rename or remove it; it holds"),
+        ({"non_members_losses": np.zeros(6)}, ": non_members have losses and members have none, so that two different"),
+        ({"paths": np.array([*"abcdef"], object)}, "has 'paths', which is none of members_outputs"),
     ],
-    ids=["incomplete", "bad labels", "no probabilities", "unknown kind", "pickled"],
+    ids=["incomplete", "bad labels", "no probabilities", "unknown kind", "pickled", "misspelt", "one side's losses",
+         "an unneeded one that cannot be read"],
 )
 def test_bad_contents_are_named_with_the_file(tmp_path, changes, message):
     path = saved(tmp_path / "bad.npz", **changes)

@@ -1,0 +1,124 @@
+"""What callers give, as NumPy arrays: of any framework, of any kind of number, whole or in batches."""
+
+import difflib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from distill.errors import InputError
+
+__all__ = ["as_array", "checked_mask", "checked_positions", "closest", "finite_floats"]
+
+
+def as_array(value: Any, name: str, *, ndim: int) -> np.ndarray:
+    """`value` as a NumPy array; raises `InputError` for what NumPy cannot read.
+
+    A list of batches, arrays or tensors that each have `ndim` dimensions, is joined along the first one. Tensors in
+    bfloat16, which NumPy lacks, become float32.
+    """
+    try:
+        if is_batches(value, ndim):
+            return np.concatenate([plain_array(batch) for batch in value])
+        array = plain_array(value)
+    except Exception as error:  # whatever the framework raises for tensors on a GPU or with a gradient
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise InputError(
+            f"{name} cannot be made a NumPy array ({reason}); for a PyTorch tensor use .detach().cpu().numpy()"
+        ) from error
+    if array.dtype == object:
+        raise InputError(f"{name} hold objects of different lengths or kinds; wanted one array of numbers")
+    return array
+
+
+def is_batches(value: Any, ndim: int) -> bool:
+    """Whether `value` is a list of arrays that each have the dimensions that the whole should have."""
+    return (
+        isinstance(value, list | tuple)
+        and len(value) > 0
+        and all(getattr(batch, "ndim", None) == ndim for batch in value)
+        and len({tuple(batch.shape[1:]) for batch in value}) == 1
+    )
+
+
+def plain_array(value: Any) -> np.ndarray:
+    """`value` as NumPy reads it; bfloat16 and other kinds of tensors that it cannot read, by way of float32."""
+    if "bfloat16" in str(getattr(value, "dtype", "")):
+        value = value.float() if hasattr(value, "float") else value.astype(np.float32)
+    elif isinstance(value, list | tuple) and any("bfloat16" in str(getattr(v, "dtype", "")) for v in value):
+        value = [plain_array(inner) for inner in value]
+    return np.asarray(value)
+
+
+def finite_floats(array: np.ndarray, name: str) -> np.ndarray:
+    """`array` as float64; raises `InputError` for other kinds of values, NaN and infinity."""
+    if array.dtype.kind not in "fiub":
+        raise InputError(f"{name} are {array.dtype}; wanted numbers")
+    bad = ~np.isfinite(array.reshape(len(array), -1)).all(1)
+    if bad.any():
+        raise InputError(
+            f"{name} hold NaN or infinite values in {int(bad.sum())} of {len(bad)} records, the first is record "
+            f"{int(bad.argmax())}; leave these out or mend the model"
+        )
+    return array.astype(np.float64)
+
+
+def checked_mask(given: Any, size: int, name: str) -> np.ndarray:
+    """The records `(size,)` that `given` picks, as a boolean mask; positions pick them in their own order elsewhere."""
+    mask = np.zeros(size, bool)
+    mask[checked_positions(given, size, name)] = True
+    return mask
+
+
+def checked_positions(given: Any, size: int, name: str) -> np.ndarray:
+    """Positions `(k,)` that `given` picks of `size` records: a mask, positions, or `None` for all.
+
+    A vector of length `size` that holds nothing but 0 and 1 (booleans, integers, whole floats) is a mask. Positions
+    are integers in `0 .. size - 1`, each at most once.
+
+    Raises `InputError` when it does not fit, repeats a record, or picks none.
+    """
+    if given is None:
+        return np.arange(size)
+    array = as_array(given, name, ndim=1)
+    is_mask = array.dtype == bool or (array.shape == (size,) and array.dtype.kind in "iuf" and is_zero_or_one(array))
+    if is_mask:
+        if array.shape != (size,):
+            raise InputError(f"{name} is a mask of shape {array.shape}; wanted ({size},), one value for each record")
+        array = np.flatnonzero(array)
+    if not array.size:
+        raise InputError(f"{name} picks no record; wanted at least one on each side")
+    if array.ndim != 1 or array.dtype.kind not in "iu":
+        raise InputError(
+            f"{name} is {array.dtype} of shape {array.shape}; wanted a mask of {size} zeros and ones (or booleans), or "
+            "integer positions"
+        )
+    check_each_once(array, size, name)
+    return array.astype(np.int64)
+
+
+def is_zero_or_one(array: np.ndarray) -> bool:
+    """Whether every value is 0 or 1."""
+    return bool(np.isin(array, (0, 1)).all())
+
+
+def check_each_once(positions: np.ndarray, size: int, name: str) -> None:
+    """Raise `InputError` for positions out of range or repeated."""
+    if positions.min() < 0 or positions.max() >= size:
+        raise InputError(f"{name} has positions from {positions.min()} to {positions.max()}; wanted 0 to {size - 1}")
+    values, counts = np.unique(positions, return_counts=True)
+    if counts.max() == 1:
+        return
+    hint = ""
+    if is_zero_or_one(positions):
+        hint = f"; a mask of zeros and ones has {size} values, one for each record, this has {len(positions)}"
+    raise InputError(
+        f"{name} repeats {int((counts > 1).sum())} positions, such as {values[counts.argmax()]} "
+        f"({counts.max()} times); wanted each record at most once{hint}"
+    )
+
+
+def closest(name: str, known: Sequence[str]) -> str:
+    """` (did you mean ...?)` with the known name closest to `name`, or nothing."""
+    close = difflib.get_close_matches(name, known, n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
