@@ -9,7 +9,7 @@ from distill.files import write_atomically, write_json
 from distillation_plots import plot_columns, plot_curves, plot_rows, plot_sweep
 from distillation_run import Run
 from paper_tables import TABLE_1, TABLE_2, TABLE_7
-from privacy.report import text_table
+from privacy.tables import text_table
 from results import mean_and_spread, paired_leads, percent
 
 __all__ = ["describe", "print_table", "write_report"]

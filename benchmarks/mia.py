@@ -66,7 +66,9 @@ def describe(arm: str, report: AuditReport) -> str:
     strongest = report.strongest()
     return (
         f"{arm}, member set {report.info['member_set']}, {report.info['train_steps']} steps: test accuracy "
-        f"{100 * report.info['test_accuracy']:.1f} %, strongest attack {strongest.attack} with AUC {strongest.auc}"
+        f"{100 * report.info['test_accuracy']:.1f} %, strongest attack {strongest.attack} with AUC {strongest.auc}; "
+        f"members told apart on average: {'yes' if report.verdict.leaks_on_average else 'no'}, a few exposed: "
+        f"{'yes' if report.verdict.exposes_a_few else 'no'}"
     )
 
 

@@ -47,6 +47,7 @@ def audits(run: Run, arm: str, images: MemberSet) -> Iterator[tuple[str, AuditRe
                     engine=run.arguments.engine,
                     seed=images.seed,
                     jobs=run.arguments.jobs,
+                    images=run.pixels(images.seed, parts[part]),
                     info={**info, "trained_on": arm, "members": MEMBERS[part]},
                     progress=True,
                 )
@@ -127,7 +128,8 @@ def records_of(network: Network, recipe: TrainingRecipe, images: MemberSet) -> A
     sides = []
     for side in (images.members, images.non_members):
         logits = logits_of(network, side)
-        losses = recipe.losses(logits, initial_labels(side.labels, side.num_classes))
+        # In float64: single precision makes every very sure answer's loss the same.
+        losses = recipe.losses(logits.double(), initial_labels(side.labels, side.num_classes).double())
         sides.append((logits.numpy(), side.labels.numpy(), losses.numpy()))
     return AttackRecords(members=sides[0], non_members=sides[1])
 

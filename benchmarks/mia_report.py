@@ -7,7 +7,7 @@ from typing import Any
 from distill import SyntheticSet
 from distill.files import write_atomically, write_json
 from privacy import AuditReport, Interval, Summary, auc_ceiling
-from privacy.report import text_table
+from privacy.tables import text_table
 
 __all__ = ["print_report", "write_report"]
 
@@ -47,7 +47,8 @@ def write_report(
         "audits": {name: [report.to_dict() for report in own] for name, own in reports.items()},
     }
     write_json(folder / "results.json", results)
-    found = [above_guessing(summary, name) for name in reports if "," in name]
+    parts = [name for name in reports if "," in name]
+    found = [above_guessing(summary, name, comparisons=len(parts) * len(summary.attacks)) for name in parts]
     paragraphs = [protocol(options), *reading(reports, options), *found, *told_apart(differences)]
     summary.to_html(folder / "report.html", title=f"Membership-inference audit: {options['dataset']}", notes=paragraphs)
     summary.plot_auc(folder / "auc.png")
@@ -93,11 +94,14 @@ def reading(reports: dict[str, list[AuditReport]], options: dict[str, Any]) -> l
     return paragraphs
 
 
-def above_guessing(summary: Summary, name: str) -> str:
-    """Which attacks find the members of one part of an arm."""
+def above_guessing(summary: Summary, name: str, *, comparisons: int) -> str:
+    """Which attacks find the members of one part of an arm; `comparisons`: how many attacks on parts are looked at."""
     intervals = {attack: summary.auc(name, attack) for attack in summary.attacks}
-    found = [f"{attack} {interval}" for attack, interval in intervals.items() if interval.low > 0.5]
-    return f"{name}: told from non-members beyond the 95 % interval by {', '.join(found) or 'no attack'}."
+    found = [f"{attack} {i}" for attack, i in intervals.items() if i.stretched(comparisons).low > 0.5]
+    return (
+        f"{name}: told from non-members beyond the 95 % interval, widened for {comparisons} comparisons, by "
+        f"{', '.join(found) or 'no attack'}."
+    )
 
 
 def arm_differences(
@@ -127,11 +131,13 @@ def initial_members(folder: Path, arm: str, seeds: list[int]) -> list[list[int]]
 
 
 def told_apart(differences: dict[str, dict[str, Interval]]) -> list[str]:
-    """Whether each arm's AUCs differ from the subset's beyond their intervals."""
+    """Whether each arm's AUCs differ from the subset's beyond their intervals, widened for their number."""
     paragraphs = []
+    comparisons = sum(len(intervals) for intervals in differences.values())
     for name, intervals in differences.items():
-        lower = [attack for attack, interval in intervals.items() if interval.high < 0]
-        higher = [attack for attack, interval in intervals.items() if interval.low > 0]
+        wider = {attack: interval.stretched(comparisons) for attack, interval in intervals.items()}
+        lower = [attack for attack, interval in wider.items() if interval.high < 0]
+        higher = [attack for attack, interval in wider.items() if interval.low > 0]
         all_of_them = ", ".join(
             f"{attack} {interval.value:+.3f} [{interval.low:+.3f}, {interval.high:+.3f}]"
             for attack, interval in intervals.items()
@@ -139,8 +145,8 @@ def told_apart(differences: dict[str, dict[str, Interval]]) -> list[str]:
         verdicts = [f"lower for {', '.join(lower)}"] * bool(lower) + [f"higher for {', '.join(higher)}"] * bool(higher)
         verdict = " and ".join(verdicts) or "neither lower nor higher for any attack: the two are not told apart"
         paragraphs.append(
-            f"{name}, AUC minus that of the random subset (paired 95 % bootstrap interval for each attack): "
-            f"{all_of_them}. Beyond the interval it is {verdict}."
+            f"{name}, AUC minus that of the random subset (paired 95 % interval for each attack): "
+            f"{all_of_them}. Beyond the interval, widened for {comparisons} comparisons, it is {verdict}."
         )
     return paragraphs
 

@@ -129,6 +129,11 @@ class Run:
             self._last = MemberSet(seed, *(preprocessing.apply(images) for images in (members, others, self.test)))
         return self._last
 
+    def pixels(self, seed: int, part: np.ndarray | None) -> np.ndarray:
+        """The members' images before preprocessing, `(n, H, W, channels)`; `part`: a mask of some of them."""
+        positions = self.positions(seed)[0]
+        return self.train.images[positions if part is None else positions[part]]
+
     def options(self) -> dict[str, Any]:
         """Everything that was asked for, as resolved."""
         given = {k: v for k, v in vars(self.arguments).items() if "." not in k and k != "width"}

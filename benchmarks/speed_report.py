@@ -7,7 +7,7 @@ from typing import Any
 
 from distill.files import write_atomically, write_json
 from paper_tables import TABLE_8, TABLE_9, TABLE_10, TABLE_11
-from privacy.report import text_table
+from privacy.tables import text_table
 from results import machine
 from speed_plots import plot_growth, plot_parts
 

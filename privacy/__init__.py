@@ -3,17 +3,23 @@
 from distill.errors import InputError
 from privacy.attacks import Attack, Scores, TrainedAttack
 from privacy.auditing import audit
-from privacy.metrics import Interval, Roc, auc_ceiling, auc_difference, auc_interval, roc_of
+from privacy.exposed import Exposed
+from privacy.intervals import auc_difference, auc_interval, tpr_interval
+from privacy.metrics import Interval, Roc, auc_ceiling, roc_of
 from privacy.records import AttackRecords
 from privacy.registry import ATTACKS
-from privacy.report import AuditReport, Result
+from privacy.report import AuditReport
+from privacy.results import Found, Result
 from privacy.summary import Summary
+from privacy.verdict import Verdict
 
 __all__ = [
     "ATTACKS",
     "Attack",
     "AttackRecords",
     "AuditReport",
+    "Exposed",
+    "Found",
     "InputError",
     "Interval",
     "Result",
@@ -21,9 +27,11 @@ __all__ = [
     "Scores",
     "Summary",
     "TrainedAttack",
+    "Verdict",
     "auc_ceiling",
     "auc_difference",
     "auc_interval",
     "audit",
     "roc_of",
+    "tpr_interval",
 ]

@@ -1,7 +1,7 @@
 """What the attacks share: folds, balance, and the parts that can be computed side by side."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -11,11 +11,12 @@ from sklearn.model_selection import StratifiedKFold
 from distill.errors import InputError
 from privacy.records import AttackRecords
 
-__all__ = ["Attack", "Part", "Predict", "Scores", "TrainedAttack"]
+__all__ = ["Attack", "Part", "Predict", "Scores", "TrainedAttack", "gather", "split_seed"]
 
 FOLDS = 2  # an attack model scores the half of the records that it was not trained on
 INNER_FOLDS = 3  # of the search for the attack's own settings, within its half
 FEWEST = FOLDS * INNER_FOLDS  # records on a side that a trained attack can work with
+LARGEST = 1e100  # of what a trained attack learns from: the squares of larger numbers overflow
 
 Part = Callable[[], tuple[np.ndarray, np.ndarray]]  # -> positions (k,) in the records, and their scores (k,)
 Predict = Callable[[np.ndarray], np.ndarray]  # features (k, C + 1) -> scores (k,)
@@ -25,11 +26,30 @@ Predict = Callable[[np.ndarray], np.ndarray]  # features (k, C + 1) -> scores (k
 class Scores:
     """Membership scores of every record, in the order given: `members` `(n,)`, `non_members` `(m,)`.
 
-    Higher means more like a member; only the order means something.
+    Higher means more like a member; only the order means something. An attack that is trained on the records is
+    `trained`, and repeated: `splits` holds the scores of each repetition, with the records split anew, whose figures
+    are averaged, and the scores are the means.
     """
 
     members: np.ndarray
     non_members: np.ndarray
+    trained: bool = False
+    splits: tuple[tuple[np.ndarray, np.ndarray], ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.splits:
+            object.__setattr__(self, "splits", ((self.members, self.non_members),))
+
+    @classmethod
+    def mean(cls, splits: Sequence[tuple[np.ndarray, np.ndarray]], *, trained: bool) -> "Scores":
+        """The mean scores of several splits."""
+        members, non_members = (np.mean([split[side] for split in splits], axis=0) for side in (0, 1))
+        return cls(members, non_members, trained, tuple(splits))
+
+    def at(self, masks: tuple[np.ndarray, np.ndarray]) -> "Scores":
+        """The scores of some members and non-members."""
+        splits = tuple((members[masks[0]], non_members[masks[1]]) for members, non_members in self.splits)
+        return Scores(self.members[masks[0]], self.non_members[masks[1]], self.trained, splits)
 
 
 class Attack(ABC):
@@ -37,11 +57,13 @@ class Attack(ABC):
 
     - `name`: in options, tables and files. `title`: in plots and prose.
     - `cost`: about how long a part takes beside others; dear parts are started first.
+    - `trained`: whether it learns from the records, so that its figures depend on how they are split, and are averaged.
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
     cost: ClassVar[float] = 1.0
+    trained: ClassVar[bool] = False
 
     def check(self, records: AttackRecords) -> None:  # noqa: B027 (optional)
         """Raise `InputError` where the attack cannot work on these records."""
@@ -51,18 +73,24 @@ class Attack(ABC):
         """Pieces of work that need not know of each other; together they score every record once."""
 
     def scores(self, records: AttackRecords, *, seed: int = 0) -> Scores:
-        """Scores of all records; `privacy.audit` runs the parts of several attacks side by side to the same end."""
+        """Scores of all records, on one split; `privacy.audit` runs several attacks side by side to the same end."""
         self.check(records)
-        return gather(records, [part() for part in self.parts(records, seed=seed)])
+        return Scores(*gather(records, [part() for part in self.parts(records, seed=seed)]), self.trained)
 
 
-def gather(records: AttackRecords, parts: list[tuple[np.ndarray, np.ndarray]]) -> Scores:
-    """Put the scores of all parts in their places."""
+def split_seed(seed: int, split: int) -> int:
+    """The seed of one of several splits; the first is that of the audit."""
+    return seed if split == 0 else int(np.random.SeedSequence([seed, 5, split]).generate_state(1)[0])
+
+
+def gather(records: AttackRecords, parts: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """Put the scores of all parts in their places: those of members `(n,)`, and of non-members `(m,)`."""
     scores = np.full(len(records.is_member()), np.nan)
     for positions, values in parts:
         scores[positions] = values
     assert np.isfinite(scores).all(), "an attack left records without a finite score"
-    return Scores(*np.split(scores, [len(records.members)]))
+    members, non_members = np.split(scores, [len(records.members)])
+    return members, non_members
 
 
 class TrainedAttack(Attack):
@@ -74,8 +102,16 @@ class TrainedAttack(Attack):
     TensorFlow Privacy draws from NumPy's global state, everything here comes from `seed`; all attacks share the folds.
     """
 
+    trained = True
+
     def check(self, records: AttackRecords) -> None:
-        """Raise `InputError` when a side has fewer records than folds: 2, and 3 in each for the inner search."""
+        """Raise `InputError` for numbers too large, or fewer records on a side than folds: 2, and 3 in each of them."""
+        largest = np.abs(records.features()).max()
+        if largest > LARGEST:
+            raise InputError(
+                f"outputs or losses reach {largest:.3g}, too large for the sums of the {self.name} attack; divide all "
+                "outputs by a constant, or give only the threshold attack"
+            )
         for name in ("members", "non_members"):
             if len(getattr(records, name)) < FEWEST:
                 raise InputError(

@@ -9,8 +9,8 @@ from joblib import Parallel, cpu_count, delayed
 from threadpoolctl import threadpool_limits
 
 from distill.errors import InputError
-from privacy.attacks import Attack, Part, Scores, gather
-from privacy.metrics import REPLICATES
+from privacy.attacks import Attack, Part, Scores, gather, split_seed
+from privacy.exposed import checked_images
 from privacy.official import check_official, official_scores
 from privacy.records import AttackRecords
 from privacy.registry import ATTACKS, chosen_attacks
@@ -20,6 +20,9 @@ from privacy.slices import Masks, checked_slices
 __all__ = ["Engine", "audit"]
 
 Engine = Literal["fast", "tf-privacy"]
+MANY_RECORDS = 3000  # on the smaller side: so many need fewer splits, and take longer
+SPLITS = 3
+SPLITS_OF_MANY = 2
 
 
 def audit(
@@ -32,7 +35,8 @@ def audit(
     by_class: bool = False,
     by_correctness: bool = False,
     masks: Mapping[str, Masks] | None = None,
-    replicates: int = REPLICATES,
+    splits: int | None = None,
+    images: Any = None,
     info: Mapping[str, Any] | None = None,
     progress: bool = False,
 ) -> AuditReport:
@@ -43,52 +47,77 @@ def audit(
     - `seed`: the same seed gives the same scores, whatever `jobs` and the number of threads are.
     - `jobs`: processes side by side; `None` takes one for each core.
     - `by_class`, `by_correctness`, `masks`: also report on parts of the records: on each class, on those the model
-      gets right and wrong, and on any parts of your own, `{name: (members, non_members)}`, boolean masks or positions,
-      `None` for a whole side. The attacks are not trained anew for a part: for that, audit `records.subset(...)`.
-    - `replicates`: of the bootstrap behind every confidence interval.
+      gets right and wrong, and on any parts of your own, `{name: (members, non_members)}`: masks (a vector of zeros and
+      ones for all records of a side) or positions, `None` for a whole side. The attacks are not trained anew for a
+      part: for that, audit `records.subset(...)`.
+    - `splits`: how often the records are split anew for the attacks that are trained; figures are means over splits.
+      `None` takes 3, or 2 from 3000 records a side on, and 1 for "tf-privacy". A trained attack on a single split has
+      no interval.
+    - `images`: of the members, `(n, H, W)` or `(n, H, W, channels)`, integers 0 to 255 or floats 0 to 1: the report
+      shows those of the most exposed.
     - `info`: anything JSON-able to keep with the report (the model's name, its test accuracy, training steps).
     - `progress`: show a progress bar.
 
-    Raises `InputError` when an attack or a mask does not go with the records, or the engine is not installed.
+    Raises `InputError` when an attack, a mask or the images do not go with the records, or the engine is not installed.
     """
+    if not isinstance(records, AttackRecords):
+        raise InputError(f"records is {type(records).__name__}; wanted AttackRecords(members=..., non_members=...)")
     if engine not in get_args(Engine):
         raise InputError(f"engine is {engine!r}; wanted one of {', '.join(get_args(Engine))}")
-    if jobs is not None and jobs < 1:
-        raise InputError(f"jobs is {jobs}; wanted at least 1")
-    if seed < 0 or replicates < 2:
-        raise InputError(f"seed is {seed}, replicates {replicates}; wanted a seed of 0 or more, 2 replicates or more")
+    for name, value, least in (("jobs", jobs, 1), ("splits", splits, 1), ("seed", seed, 0)):
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least):
+            raise InputError(f"{name} is {value!r}; wanted a whole number, {least} or more")
     chosen = chosen_attacks(attacks)
     for attack in chosen:
         attack.check(records)
     slices = checked_slices(records, by_class=by_class, by_correctness=by_correctness, masks=masks or {})
+    pictures = checked_images(images, len(records.members))
     run = run_fast if engine == "fast" else run_official
-    jobs, started = jobs or cpu_count(), time.monotonic()
-    scores = run(records, chosen, seed=seed, jobs=jobs, progress=progress)
+    jobs, splits, started = jobs or cpu_count(), splits or default_splits(records, engine), time.monotonic()
+    scores = run(records, chosen, seed=seed, splits=splits, jobs=jobs, progress=progress)
     return AuditReport.of(
         records,
         scores,
         titles={attack.name: attack.title for attack in chosen},
         slices=slices,
-        replicates=replicates,
+        images=pictures,
         seed=seed,
-        run={"engine": engine, "jobs": jobs, "seconds": time.monotonic() - started},
+        run={"engine": engine, "jobs": jobs, "splits": splits, "seconds": time.monotonic() - started},
         info=dict(info or {}),
     )
 
 
+def default_splits(records: AttackRecords, engine: Engine) -> int:
+    """How often the records are split anew where the caller does not say."""
+    if engine == "tf-privacy":
+        return 1
+    return SPLITS if min(len(records.members), len(records.non_members)) < MANY_RECORDS else SPLITS_OF_MANY
+
+
 def run_fast(
-    records: AttackRecords, attacks: list[Attack], *, seed: int, jobs: int, progress: bool
+    records: AttackRecords, attacks: list[Attack], *, seed: int, splits: int, jobs: int, progress: bool
 ) -> dict[str, Scores]:
-    """Scores of our attacks, the parts of all of them side by side, the dearest first."""
-    work = [(attack, part) for attack in attacks for part in attack.parts(records, seed=seed)]
+    """Scores of our attacks, the parts of all of them side by side, the slowest first."""
+    work = [
+        (attack, split, part)
+        for attack in attacks
+        for split in range(splits if attack.trained else 1)
+        for part in attack.parts(records, seed=split_seed(seed, split))
+    ]
     work.sort(key=lambda item: -item[0].cost)
-    jobs = min(jobs, sum(attack.cost > 0 for attack, _ in work)) or 1
-    tasks = (delayed(run_part)(part) for _, part in work)
+    jobs = min(jobs, sum(attack.cost > 0 for attack, *_ in work)) or 1
+    tasks = (delayed(run_part)(part) for *_, part in work)
     results = shown(Parallel(n_jobs=jobs, return_as="generator")(tasks), len(work), progress)
-    found: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {attack.name: [] for attack in attacks}
-    for (attack, _), result in zip(work, results, strict=True):
-        found[attack.name].append(result)
-    return {name: gather(records, parts) for name, parts in found.items()}
+    found: dict[tuple[str, int], list[tuple[np.ndarray, np.ndarray]]] = {}
+    for (attack, split, _), result in zip(work, results, strict=True):
+        found.setdefault((attack.name, split), []).append(result)
+    return {
+        attack.name: Scores.mean(
+            [gather(records, found[attack.name, split]) for split in range(splits if attack.trained else 1)],
+            trained=attack.trained,
+        )
+        for attack in attacks
+    }
 
 
 def run_part(part: Part) -> tuple[np.ndarray, np.ndarray]:
@@ -98,23 +127,32 @@ def run_part(part: Part) -> tuple[np.ndarray, np.ndarray]:
 
 
 def run_official(
-    records: AttackRecords, attacks: list[Attack], *, seed: int, jobs: int, progress: bool
+    records: AttackRecords, attacks: list[Attack], *, seed: int, splits: int, jobs: int, progress: bool
 ) -> dict[str, Scores]:
     """Scores of TensorFlow Privacy's attacks."""
     check_official()
     if unknown := [attack.name for attack in attacks if attack.name not in ATTACKS]:
         raise InputError(f"TensorFlow Privacy has no attack {', '.join(unknown)}; wanted some of {', '.join(ATTACKS)}")
-    names = [attack.name for attack in attacks]
-    jobs = min(jobs, len(names))
-    tasks = (delayed(official_scores)(records, name, seed=seed) for name in names)
-    results = shown(Parallel(n_jobs=jobs, return_as="generator")(tasks), len(names), progress)
-    return dict(zip(names, results, strict=True))
+    work = [(attack, split) for attack in attacks for split in range(splits if attack.trained else 1)]
+    tasks = (
+        delayed(official_scores)(records, attack.name, seed=split_seed(seed, split)) for attack, split in work
+    )
+    results = list(shown(Parallel(n_jobs=min(jobs, len(work)), return_as="generator")(tasks), len(work), progress))
+    return {
+        attack.name: Scores.mean(
+            [(r.members, r.non_members) for (owner, _), r in zip(work, results, strict=True) if owner is attack],
+            trained=attack.trained,
+        )
+        for attack in attacks
+    }
 
 
 def shown(results: Any, total: int, progress: bool) -> Any:
-    """`results` under a progress bar, if one is wanted."""
+    """`results` under a progress bar, if one is wanted and tqdm is installed."""
     if not progress:
         return results
-    from distill.progress import progress_bar  # tqdm is not needed without it
-
+    try:
+        from distill.progress import progress_bar
+    except ModuleNotFoundError:  # in an environment of TensorFlow Privacy's packages alone
+        return results
     return progress_bar(results, shown=True, total=total, desc="attack", unit="part")

@@ -15,7 +15,7 @@ MAX_DEPTHS = (5, 10, 20, None)
 MIN_SPLITS = (2, 5, 10)
 MIN_LEAVES = (1, 2, 4)
 TREES = 100
-SEARCH_TREES = 30
+SEARCH_TREES = 20
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from distill.errors import InputError
@@ -13,7 +14,7 @@ if TYPE_CHECKING:  # a report draws itself
     from privacy.report import AuditReport
     from privacy.summary import Summary
 
-__all__ = ["COLOURS", "auc_figure", "curves_figure", "roc_figure", "save_figure"]
+__all__ = ["COLOURS", "auc_figure", "curves_figure", "roc_figure", "roc_panel", "save_figure"]
 
 PICTURES = (".png", ".pdf", ".svg", ".jpg")
 COLOURS = {"threshold": "tab:gray", "lr": "tab:blue", "mlp": "tab:orange", "rf": "tab:red", "knn": "tab:green"}
@@ -22,26 +23,37 @@ COLOURS = {"threshold": "tab:gray", "lr": "tab:blue", "mlp": "tab:orange", "rf":
 def roc_figure(report: "AuditReport", slice: str) -> Figure:
     """ROC curves of all attacks on a slice: linear axes at the left, logarithmic ones at the right."""
     figure = Figure(figsize=(10, 4.8), layout="constrained")
-    linear, logarithmic = figure.subplots(1, 2)
-    lowest = 1.0
+    for axes, logarithmic in zip(figure.subplots(1, 2), (False, True), strict=True):
+        draw_roc(axes, report, slice, logarithmic=logarithmic)
+    return figure
+
+
+def roc_panel(report: "AuditReport", slice: str, *, logarithmic: bool) -> Figure:
+    """One half of `roc_figure`, to stand by itself on a narrow page."""
+    figure = Figure(figsize=(5, 4.6), layout="constrained")
+    draw_roc(figure.subplots(), report, slice, logarithmic=logarithmic)
+    return figure
+
+
+def draw_roc(axes: Axes, report: "AuditReport", slice: str, *, logarithmic: bool) -> None:
+    """ROC curves of all attacks on a slice, on linear axes with a legend or on logarithmic ones."""
+    lowest = min(1.0, 1 / report.strongest(slice).non_members)
     for attack in report.scores:
         roc, auc = report.roc(attack, slice), report.result(attack, slice).auc
         label = literal(f"{report.titles[attack]}: {auc.value:.3f}")
-        for axes in (linear, logarithmic):
-            axes.plot(roc.fpr, roc.tpr, label=label, color=COLOURS.get(attack), linewidth=1.4)
-        lowest = min(lowest, 1 / report.result(attack, slice).non_members)
-    for axes in (linear, logarithmic):
-        line = np.geomspace(lowest / 2, 1, 100)
-        axes.plot(line, line, color="black", linestyle=":", linewidth=1, label="guessing: 0.500")
-        axes.set_xlabel("false positive rate (non-members called members)")
-        axes.set_ylabel("true positive rate (members found)")
-        axes.grid(alpha=0.3)
-    linear.legend(title="AUC", frameon=False, loc="lower right")
-    linear.set(xlim=(0, 1), ylim=(0, 1))
-    logarithmic.set(xscale="log", yscale="log", xlim=(min(lowest, 0.5), 1), ylim=(min(lowest, 0.5), 1.1))
-    linear.set_title("the average record")
-    logarithmic.set_title("the most exposed records")
-    return figure
+        axes.plot(roc.fpr, roc.tpr, label=label, color=COLOURS.get(attack), linewidth=1.4)
+    line = np.geomspace(lowest / 2, 1, 100)
+    axes.plot(line, line, color="black", linestyle=":", linewidth=1, label="guessing: 0.500")
+    axes.set_xlabel("false positive rate (non-members called members)")
+    axes.set_ylabel("true positive rate (members found)")
+    axes.grid(alpha=0.3)
+    if logarithmic:
+        axes.set(xscale="log", yscale="log", xlim=(min(lowest, 0.5), 1), ylim=(min(lowest, 0.5), 1.1))
+        axes.set_title("the most exposed records")
+    else:
+        axes.legend(title="AUC", frameon=False, loc="lower right")
+        axes.set(xlim=(0, 1), ylim=(0, 1))
+        axes.set_title("the average record")
 
 
 def literal(text: str) -> str:

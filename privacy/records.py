@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 
@@ -107,8 +107,9 @@ class AttackRecords:
     def subset(self, *, members: Any = None, non_members: Any = None) -> "AttackRecords":
         """The records that masks or positions pick, to be attacked by themselves; `None` keeps a whole side.
 
-        A vector of a side's length that holds 0 and 1 alone, of whatever type, is a mask. Positions are in `0 .. n - 1`,
-        each at most once, and give the order. Raises `InputError` for what does not fit, repeats a record or picks none.
+        A vector of a side's length that holds 0 and 1 alone, of whatever type, is a mask. Positions are in
+        `0 .. n - 1`, each at most once, and give the order. Raises `InputError` for what does not fit, repeats a
+        record, or picks none.
         """
         parts = {"members": members, "non_members": non_members}
         sides = {}

@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,52 +13,42 @@ from distill.errors import InputError
 from distill.files import write_atomically, write_json
 from privacy.array_files import read_arrays, write_arrays
 from privacy.attacks import Scores
-from privacy.metrics import FPR_LEVELS, Interval, Roc, auc_interval, roc_of
+from privacy.exposed import MOST_SHOWN, Exposed, as_pixels
+from privacy.metrics import Roc, roc_of
 from privacy.records import AttackRecords
-from privacy.slices import WHOLE
+from privacy.results import Result, result_from, result_of
+from privacy.slices import WHOLE, Slices
+from privacy.tables import results_table
+from privacy.verdict import Verdict, verdict_of
 from privacy.versions import versions
+from privacy.wording import answers, headline, notes, slice_notes
 
-__all__ = ["AuditReport", "Result", "text_table"]
+__all__ = ["AuditReport"]
 
-FORMAT = 1
-FEW = 1000
-
-
-@dataclass(frozen=True)
-class Result:
-    """What one attack achieved on one slice.
-
-    - `attack`, `slice`: their names. `members`, `non_members`: how many records the slice has.
-    - `auc`: with its 95 % bootstrap interval. `advantage`: largest `|TPR - FPR|`.
-    - `tpr_at_fpr`: pairs of an FPR and the highest TPR at it.
-    """
-
-    attack: str
-    slice: str
-    members: int
-    non_members: int
-    auc: Interval
-    advantage: float
-    tpr_at_fpr: tuple[tuple[float, float], ...]
+FORMAT = 2
 
 
 @dataclass(frozen=True, eq=False)
 class AuditReport:
     """The report of one audit: `print` it, or write it with `to_html`, `to_json`, `plot_roc` and `save`.
 
-    - `results`: a `Result` for each slice and attack, all records first.
+    - `results`: a `Result` for each slice and attack, all records first. `verdict`: what they say on the whole.
     - `scores`: every attack's scores of every record, `report.scores["rf"].members`.
     - `slices`: boolean masks of members and non-members for each slice.
     - `titles`: the attacks' names in prose.
-    - `about`: counts, accuracies, seed, engine, seconds, versions. `info`: what the caller added.
+    - `labels`, `losses`: of the members, `(n,)`. `pictures`: uint8 images of the most exposed members, by position.
+    - `about`: counts, accuracies, seed, engine, seconds, versions, notes. `info`: what the caller added.
     """
 
     results: tuple[Result, ...]
     scores: Mapping[str, Scores]
     slices: Mapping[str, tuple[np.ndarray, np.ndarray]]
     titles: Mapping[str, str]
+    labels: np.ndarray
+    losses: np.ndarray
     about: Mapping[str, Any]
     info: Mapping[str, Any] = field(default_factory=dict)
+    pictures: Mapping[int, np.ndarray] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -66,16 +57,16 @@ class AuditReport:
         scores: Mapping[str, Scores],
         *,
         titles: Mapping[str, str],
-        slices: Mapping[str, tuple[np.ndarray, np.ndarray]],
-        replicates: int,
+        slices: Slices,
+        images: np.ndarray | None,
         seed: int,
         run: Mapping[str, Any],
         info: Mapping[str, Any],
     ) -> "AuditReport":
-        """Work out all figures from the attacks' scores; `run`: engine, jobs, and the seconds the attacks took."""
+        """Work out all figures from the attacks' scores; `run`: engine, jobs, splits, seconds the attacks took."""
         results = tuple(
-            result_of(attack, name, masked(scores[attack], masks), replicates=replicates, seed=seed)
-            for name, masks in slices.items()
+            result_of(attack, name, scores[attack].at(masks), tested=name not in slices.one_sided)
+            for name, masks in slices.masks.items()
             for attack in scores
         )
         about = {
@@ -86,10 +77,19 @@ class AuditReport:
             "non_member_accuracy": records.non_members.accuracy,
             **run,
             "seed": seed,
-            "bootstrap_replicates": replicates,
+            "notes": records.notes,
+            "left_out": slices.left_out,
+            "one_sided": list(slices.one_sided),
             "versions": versions(run["engine"]),
         }
-        return cls(results, scores, slices, titles, about, info)
+        labels, losses = records.members.labels, records.members.losses
+        report = cls(results, scores, slices.masks, titles, labels, losses, about, info)
+        return report if images is None else replace(report, pictures=pictures_of(report, images))
+
+    @cached_property
+    def verdict(self) -> Verdict:
+        """Whether members are told from non-members on average, and whether a few are exposed."""
+        return verdict_of(self.results)
 
     def result(self, attack: str, slice: str = WHOLE) -> Result:
         """The result of an attack on a slice; raises `InputError` when there is none."""
@@ -102,10 +102,9 @@ class AuditReport:
         )
 
     def roc(self, attack: str, slice: str = WHOLE) -> Roc:
-        """The ROC curve of an attack on a slice."""
+        """The ROC curve of an attack on a slice, the mean over its splits."""
         self.result(attack, slice)
-        scores = masked(self.scores[attack], self.slices[slice])
-        return roc_of(scores.members, scores.non_members)
+        return Roc.mean([roc_of(*split) for split in self.scores[attack].at(self.slices[slice]).splits])
 
     def strongest(self, slice: str = WHOLE) -> Result:
         """The result with the highest AUC on a slice: what counts for the model's privacy is the best attack."""
@@ -116,41 +115,45 @@ class AuditReport:
         self.result(attack)
         return np.argsort(-self.scores[attack].members, kind="stable")[:count]
 
+    def exposed(self, attack: str, count: int = 10) -> list[Exposed]:
+        """The members with the highest scores, the most exposed first: class, loss, score, false positives."""
+        scores = self.scores[attack] if attack in self.scores else self.scores[self.result(attack).attack]
+        return [
+            Exposed(int(at), int(self.labels[at]), float(self.losses[at]), float(scores.members[at]),
+                    int((scores.non_members >= scores.members[at]).sum()))
+            for at in self.most_exposed(attack, count)
+        ]
+
     # -- words ---------------------------------------------------------------------------------------------------
 
     def __str__(self) -> str:
-        lines = [self.headline(), "", results_table([r for r in self.results if r.slice == WHOLE])]
+        lines = [headline(self), "", *self.answers(), ""]
         for name in self.slices:
+            own = [result for result in self.results if result.slice == name]
             if name != WHOLE:
-                own = [r for r in self.results if r.slice == name]
-                lines += ["", f"{name}: {own[0].members} members, {own[0].non_members} non-members", results_table(own)]
+                lines += ["", f"{name}: {own[0].members} members, {own[0].non_members} non-members"]
+            lines += [results_table(own), *(f"  {note}" for note in slice_notes(self, name))]
         return "\n".join([*lines, *self.notes()])
 
-    def headline(self) -> str:
-        """One line on what was attacked and how."""
-        about = self.about
-        return (
-            f"{about['members']} members ({100 * about['member_accuracy']:.1f} % answered right), "
-            f"{about['non_members']} non-members ({100 * about['non_member_accuracy']:.1f} %), {about['classes']} "
-            f"classes; engine {about['engine']}, seed {about['seed']}; {about['seconds']:.1f} s, jobs {about['jobs']}"
-        )
+    def answers(self) -> tuple[str, str, str]:
+        """In sentences: are members told apart on average, are a few exposed, and how sure both answers are."""
+        return answers(self)
 
     def notes(self) -> list[str]:
         """What a reader of the figures has to know."""
-        fewest = min(result.non_members for result in self.results)
-        notes = []
-        if few := [f"{100 * level:g} %" for level in FPR_LEVELS if fewest * level < 1]:
-            notes.append(f"with {fewest} non-members an FPR of {' or '.join(few)} allows no false positive at all")
-        if min(self.about["members"], self.about["non_members"]) < FEW and set(self.scores) != {"threshold"}:
-            notes.append(f"with fewer than {FEW} records on a side a trained attack's AUC varies beyond its interval")
-        return notes
+        return notes(self)
 
     # -- files ---------------------------------------------------------------------------------------------------
 
     def to_dict(self) -> dict[str, Any]:
         """All figures but the scores of single records, JSON-able."""
-        results = [{**asdict(result), "tpr_at_fpr": dict_of(result)} for result in self.results]
-        return plain({"about": dict(self.about), "info": dict(self.info), "results": results})
+        return plain({
+            "about": dict(self.about),
+            "info": dict(self.info),
+            "answers": list(self.answers()),
+            "leaks": {"on_average": self.verdict.leaks_on_average, "a_few": self.verdict.exposes_a_few},
+            "results": [result.to_dict() for result in self.results],
+        })
 
     def to_json(self, path: str | Path) -> Path:
         """Write `to_dict` as JSON, whole or not at all."""
@@ -171,12 +174,16 @@ class AuditReport:
 
     def save(self, path: str | Path) -> Path:
         """Write everything, the scores of single records included, to one .npz file without pickles."""
-        content = {"format": FORMAT, "titles": dict(self.titles), **self.to_dict()}
+        trained = [attack for attack, scores in self.scores.items() if scores.trained]
+        content = {"format": FORMAT, "titles": dict(self.titles), "trained": trained, **self.to_dict()}
         arrays = {"report": np.array(json.dumps(content))}
         for attack, scores in self.scores.items():
-            arrays |= {f"scores/{attack}/members": scores.members, f"scores/{attack}/non_members": scores.non_members}
+            for i, split in enumerate(scores.splits):
+                arrays |= {f"scores/{attack}/{i}/members": split[0], f"scores/{attack}/{i}/non_members": split[1]}
         for i, masks in enumerate(self.slices.values()):
             arrays |= {f"slice/{i}/members": masks[0], f"slice/{i}/non_members": masks[1]}
+        arrays |= {"labels": self.labels, "losses": self.losses}
+        arrays |= {f"picture/{position}": picture for position, picture in self.pictures.items()}
         return write_arrays(path, arrays)
 
     @classmethod
@@ -186,16 +193,22 @@ class AuditReport:
         try:
             content = json.loads(str(arrays["report"]))
             if content["format"] != FORMAT:
-                raise InputError(f"{path} is a report of format {content['format']}; wanted {FORMAT}")
+                raise InputError(
+                    f"{path} is a report of format {content['format']}; wanted {FORMAT}: audit its records again"
+                )
             results = tuple(result_from(entry) for entry in content["results"])
             names = list(dict.fromkeys(result.slice for result in results))
             return cls(
                 results,
-                {name: Scores(*pair(arrays, f"scores/{name}")) for name in dict.fromkeys(r.attack for r in results)},
+                {name: scores_from(arrays, name, name in content["trained"])
+                 for name in dict.fromkeys(r.attack for r in results)},
                 {name: pair(arrays, f"slice/{i}") for i, name in enumerate(names)},
                 content["titles"],
+                arrays["labels"],
+                arrays["losses"],
                 content["about"],
                 content["info"],
+                {int(name.split("/")[1]): value for name, value in arrays.items() if name.startswith("picture/")},
             )
         except InputError:
             raise
@@ -216,57 +229,18 @@ def plain(value: Any) -> Any:
     return value if value is None or isinstance(value, str | int | bool) else str(value)
 
 
-def result_of(attack: str, slice: str, scores: Scores, *, replicates: int, seed: int) -> Result:
-    """All figures of one attack on one slice."""
-    roc = roc_of(scores.members, scores.non_members)
-    return Result(
-        attack,
-        slice,
-        len(scores.members),
-        len(scores.non_members),
-        auc_interval(scores.members, scores.non_members, replicates=replicates, seed=seed),
-        roc.advantage,
-        tuple((level, roc.tpr_at(level)) for level in FPR_LEVELS),
-    )
-
-
-def masked(scores: Scores, masks: tuple[np.ndarray, np.ndarray]) -> Scores:
-    """The scores of one slice."""
-    return Scores(scores.members[masks[0]], scores.non_members[masks[1]])
-
-
 def pair(arrays: Mapping[str, np.ndarray], prefix: str) -> tuple[np.ndarray, np.ndarray]:
     """The two sides stored under a prefix."""
     return arrays[f"{prefix}/members"], arrays[f"{prefix}/non_members"]
 
 
-def dict_of(result: Result) -> dict[str, float]:
-    """TPRs by FPR, with keys that JSON can have."""
-    return {str(fpr): tpr for fpr, tpr in result.tpr_at_fpr}
+def scores_from(arrays: Mapping[str, np.ndarray], attack: str, trained: bool) -> Scores:
+    """The scores of an attack that `AuditReport.save` stored, split by split."""
+    count = sum(name.startswith(f"scores/{attack}/") for name in arrays) // 2
+    return Scores.mean([pair(arrays, f"scores/{attack}/{i}") for i in range(count)], trained=trained)
 
 
-def result_from(entry: Mapping[str, Any]) -> Result:
-    """A result from its JSON."""
-    rates = tuple((float(fpr), tpr) for fpr, tpr in entry["tpr_at_fpr"].items())
-    return Result(**{**entry, "auc": Interval(**entry["auc"]), "tpr_at_fpr": rates})
-
-
-HEADER = ("attack", "AUC [95 % interval]", "advantage", *(f"TPR at {100 * level:g} % FPR" for level in FPR_LEVELS))
-
-
-def row_of(result: Result) -> list[str]:
-    """The cells of one result under `HEADER`."""
-    rates = [f"{100 * tpr:.1f} %" for _, tpr in result.tpr_at_fpr]
-    return [result.attack, str(result.auc), f"{result.advantage:.3f}", *rates]
-
-
-def results_table(results: list[Result]) -> str:
-    """Results as a table in plain text."""
-    return text_table([list(HEADER), *(row_of(result) for result in results)])
-
-
-def text_table(rows: list[list[str]]) -> str:
-    """Cells in columns, the first row a header; the first column to the left, the others to the right."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]
-    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
+def pictures_of(report: AuditReport, images: np.ndarray) -> dict[int, np.ndarray]:
+    """The images of the members that some attack is surest of, by position."""
+    wanted = dict.fromkeys(int(at) for attack in report.scores for at in report.most_exposed(attack, MOST_SHOWN))
+    return dict(zip(wanted, as_pixels(images[list(wanted)]), strict=True))

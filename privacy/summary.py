@@ -1,6 +1,5 @@
 """Many audits side by side: several models, seeds and numbers of training steps."""
 
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,8 +9,10 @@ import numpy as np
 
 from distill.errors import InputError
 from distill.files import write_atomically, write_json
-from privacy.metrics import FPR_LEVELS, REPLICATES, Interval, auc_difference
-from privacy.report import AuditReport, plain, text_table
+from privacy.intervals import Split, auc_difference, mean_interval
+from privacy.metrics import FPR_LEVELS, Interval
+from privacy.report import AuditReport, plain
+from privacy.tables import text_table
 
 __all__ = ["Row", "Spread", "Summary"]
 
@@ -27,10 +28,19 @@ class Spread:
     @classmethod
     def of(cls, values: Sequence[float], *, half_width: float = float("nan")) -> "Spread":
         """Mean and spread of values, one for each repetition."""
-        return cls(statistics.mean(values), statistics.stdev(values) if len(values) > 1 else half_width, len(values))
+        spread = float(np.std(values, ddof=1)) if len(values) > 1 else half_width
+        return cls(float(np.mean(values)), spread, len(values))
+
+    @classmethod
+    def of_intervals(cls, intervals: Sequence[Interval]) -> "Spread":
+        """Mean and spread of values with intervals, one for each repetition."""
+        half_width = (intervals[0].high - intervals[0].low) / 2
+        return cls.of([interval.value for interval in intervals], half_width=half_width)
 
     def text(self, digits: int, factor: float = 1.0) -> str:
-        """`mean ± spread`, or the mean alone."""
+        """`mean ± spread`, or the mean alone; a dash where there is none."""
+        if self.mean != self.mean:
+            return "–"
         mean = f"{factor * self.mean:.{digits}f}"
         return mean if self.spread != self.spread else f"{mean} ± {factor * self.spread:.{digits}f}"
 
@@ -55,7 +65,7 @@ class Summary:
     """Many reports combined: `{arm: its reports}`, one report for each seed and number of training steps.
 
     Reports that have the same `info["train_steps"]` are repetitions; their mean and standard deviation are shown, or
-    the bootstrap interval of a single one. Raises `InputError` when an arm has no report or the attacks differ.
+    half the 95 % interval of a single one. Raises `InputError` when an arm has no report or the attacks differ.
     """
 
     def __init__(self, reports: Mapping[str, Sequence[AuditReport]]) -> None:
@@ -80,56 +90,70 @@ class Summary:
         auc, rates = {}, {}
         for attack in self.attacks:
             results = [report.result(attack) for report in own]
-            first = results[0].auc
-            auc[attack] = Spread.of([r.auc.value for r in results], half_width=(first.high - first.low) / 2)
-            rates[attack] = tuple(
-                Spread.of([r.tpr_at_fpr[i][1] for r in results]) for i in range(len(FPR_LEVELS))
-            )
+            auc[attack] = Spread.of_intervals([r.auc for r in results])
+            rates[attack] = tuple(Spread.of_intervals([r.tpr(fpr) for r in results]) for fpr in FPR_LEVELS)
         return Row(arm, steps, len(own), Spread.of(accuracies) if accuracies else None, auc, rates)
 
     def last(self) -> list[Row]:
         """Each arm's row with the most training steps."""
         return list({row.arm: row for row in self.rows}.values())
 
-    def difference(
-        self, first: str, second: str, attack: str, *, replicates: int = REPLICATES, seed: int = 0
-    ) -> Interval:
-        """Mean AUC of one arm minus another's at their most training steps, with a paired 95 % bootstrap interval.
+    def difference(self, first: str, second: str, attack: str) -> Interval:
+        """Mean AUC of one arm minus another's at their most training steps, with its paired 95 % interval.
 
         Both arms' reports must be in the same order of seeds and score the same records in the same order.
         """
         sides = [self._scores(arm, attack) for arm in (first, second)]
-        shapes = [[(len(members), len(others)) for members, others in side] for side in sides]
+        shapes = [[(len(members), len(others)) for ((members, others), *_) in side] for side in sides]
         if shapes[0] != shapes[1]:
             raise InputError(
                 f"{first} and {second} cannot be compared: their reports are about {shapes[0]} and {shapes[1]} members "
                 "and non-members; wanted the same records, seed by seed"
             )
-        return auc_difference(sides[0], sides[1], replicates=replicates, seed=seed)
+        trained = self.reports[first][0].scores[attack].trained
+        return auc_difference(sides[0], sides[1], trained=trained)
 
-    def auc(self, arm: str, attack: str, *, replicates: int = REPLICATES, seed: int = 0) -> Interval:
-        """Mean AUC of an arm at its most training steps, with its 95 % bootstrap interval over the records."""
-        return auc_difference(self._scores(arm, attack), None, replicates=replicates, seed=seed)
+    def auc(self, arm: str, attack: str) -> Interval:
+        """Mean AUC of an arm at its most training steps, with its 95 % interval over the records."""
+        self._check_attack(attack)
+        return mean_interval([report.result(attack).auc for report in self._last_reports(arm)])
 
-    def _scores(self, arm: str, attack: str) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Scores of members and non-members in every report of an arm at its most training steps."""
+    def _scores(self, arm: str, attack: str) -> list[Sequence[Split]]:
+        """Scores of members and non-members, split by split, in every report of an arm at its most training steps."""
+        reports = self._last_reports(arm)
+        self._check_attack(attack)
+        return [report.scores[attack].splits for report in reports]
+
+    def _check_attack(self, attack: str) -> None:
+        """Raise `InputError` for an attack that the reports do not have."""
+        if attack not in self.attacks:
+            raise InputError(f"there is no attack {attack!r}; wanted one of {', '.join(self.attacks)}")
+
+    def _last_reports(self, arm: str) -> list[AuditReport]:
+        """The reports of an arm at its most training steps."""
         if arm not in self.reports:
             raise InputError(f"there is no arm {arm!r}; wanted one of {', '.join(self.reports)}")
         most = max(steps_of(self.reports[arm]), key=step_key)
-        if attack not in self.attacks:
-            raise InputError(f"there is no attack {attack!r}; wanted one of {', '.join(self.attacks)}")
-        own = [report for report in self.reports[arm] if report.info.get("train_steps") == most]
-        return [(report.scores[attack].members, report.scores[attack].non_members) for report in own]
+        return [report for report in self.reports[arm] if report.info.get("train_steps") == most]
 
     # -- words and files -----------------------------------------------------------------------------------------
 
     def __str__(self) -> str:
         single = all(row.n == 1 for row in self.rows)
-        spread = "half the 95 % bootstrap interval, one repetition" if single else "standard deviation of n repetitions"
-        lines = [f"AUC of every attack (± {spread})", text_table(self.auc_cells())]
+        spread = "half the 95 % interval, one repetition" if single else "standard deviation of n repetitions"
+        lines = [text_table(self.answer_cells()), "", f"AUC of every attack (± {spread})", text_table(self.auc_cells())]
         for i, level in enumerate(FPR_LEVELS[:2]):
             lines += ["", f"members found, in %, at {100 * level:g} % false positives", text_table(self.rate_cells(i))]
         return "\n".join(lines)
+
+    def answer_cells(self) -> list[list[str]]:
+        """The cells of the table of answers, header first: how many audits of each arm find a leak of either kind."""
+        rows = [["trained on", "members differ on average", "a few are exposed"]]
+        for arm in self.reports:
+            own = self._last_reports(arm)
+            counts = (sum(r.verdict.leaks_on_average for r in own), sum(r.verdict.exposes_a_few for r in own))
+            rows.append([arm, *(yes_or_no(count, len(own)) for count in counts)])
+        return rows
 
     def auc_cells(self) -> list[list[str]]:
         """The cells of the table of AUCs, header first."""
@@ -175,6 +199,13 @@ class Summary:
         from privacy.plots import curves_figure, save_figure
 
         return save_figure(curves_figure(self), path)
+
+
+def yes_or_no(count: int, audits: int) -> str:
+    """In how many audits something is so."""
+    if audits == 1:
+        return "yes" if count else "no"
+    return f"in {count} of {audits} audits"
 
 
 def steps_of(reports: Sequence[AuditReport]) -> set[int | None]:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_val_score
+from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
 from sklearn.tree import DecisionTreeClassifier
@@ -17,6 +17,7 @@ from privacy import mlp
 from privacy.attacks import FOLDS, INNER_FOLDS, folds
 from privacy.forest import MAX_DEPTHS, MIN_LEAVES, MIN_SPLITS, RandomForest, cut_votes, ends, grow, out_of_bag_accuracy
 from privacy.mlp import DECAYS, LAYERS, MultilayerPerceptron, Search
+from privacy.networks import Perceptrons
 from privacy.simple_attacks import KNearestNeighbours, LogisticRegressionAttack
 
 GRID = list(product(MAX_DEPTHS, MIN_SPLITS))
@@ -219,55 +220,84 @@ def test_logistic_regression_that_does_not_converge_says_nothing(recwarn):
     assert not recwarn.list
 
 
-def test_networks_of_the_search_learn_as_scikit_learn_trains_them():
-    features, is_member = data(90)
-    search = Search(features, is_member, seed=5)
-    search.train(3)
-    search.train(4)
-    for (layers, alpha), models in search.networks.items():
-        train, _ = next(StratifiedKFold(INNER_FOLDS).split(features, is_member))
-        alone = MLPClassifier(hidden_layer_sizes=layers, alpha=alpha, random_state=5)
-        for _ in range(7):
-            alone.partial_fit(features[train], is_member[train], classes=[False, True])
-        assert np.array_equal(models[0].predict_proba(features), alone.predict_proba(features))
+def perceptron(layers, alpha, seed, **options) -> MLPClassifier:
+    return MLPClassifier(hidden_layer_sizes=layers, alpha=alpha, random_state=seed, **options)
 
 
+@pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
+@pytest.mark.parametrize("layers", LAYERS, ids=str)
+@pytest.mark.parametrize("n", [30, 433])  # below one batch, and batches with a rest
+def test_networks_side_by_side_are_those_of_scikit_learn(layers, n):
+    features, is_member = data(n)
+    rows = [np.arange(n), np.arange(0, n, 2), np.arange(n - 1)]
+    decays, seeds = [1e-4, 1e-2, 3.0], [0, 5, 2**33]
+    together = Perceptrons(layers, features.astype(np.float64), is_member, rows, decays=decays, seeds=seeds)
+    together.train(7)
+    for k, (own, alpha, seed) in enumerate(zip(rows, decays, seeds, strict=True)):
+        alone = perceptron(layers, alpha, seed % 2**32, max_iter=7).fit(features[own].astype(float), is_member[own])
+        wanted = alone.predict_proba(features.astype(float))[:, 1]
+        assert np.allclose(together.probabilities(features, k), wanted, rtol=0, atol=1e-10)
+        scored = np.arange(1, n, 2)
+        assert together.accuracy(k, scored) == alone.score(features[scored], is_member[scored])
+
+
+def test_training_stops_where_that_of_scikit_learn_does():
+    features, is_member = data(300, gap=0.0)  # nothing to learn but the share of members
+    features = 1e-3 * features.astype(np.float64)
+    alone = perceptron((64,), 1e-4, 3).fit(features, is_member)
+    assert alone.n_iter_ < 200
+    model = Perceptrons((64,), features, is_member, [np.arange(300)], decays=[1e-4], seeds=[3]).train_to_the_end()
+    assert np.allclose(model.probabilities(features), alone.predict_proba(features)[:, 1], rtol=0, atol=1e-10)
+    assert model.loss[0] == pytest.approx(alone.loss_)
+
+
+@pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
 def test_search_measures_accuracy_on_records_it_did_not_train_on():
     features, is_member = data(90, gap=1.5)
-    search = Search(features, is_member, seed=0)
-    search.train(30)
-    wanted = []
-    for model, (train, scored) in zip(search.networks[LAYERS[0], DECAYS[0]], search.folds, strict=True):
-        assert not set(train) & set(scored)
-        wanted.append((model.predict(features[scored]) == is_member[scored]).mean())
-    assert search.accuracy((LAYERS[0], DECAYS[0])) == pytest.approx(np.mean(wanted))
-    assert search.accuracy((LAYERS[0], DECAYS[0])) > 0.8
+    features = features.astype(np.float64)
+    search = Search(features, is_member, seed=4)
+    found = search.train(LAYERS[0], DECAYS, 30)
+    assert list(found) == [(LAYERS[0], decay) for decay in DECAYS]
+    for decay in DECAYS:
+        wanted = []
+        for fold, (train, scored) in enumerate(search.folds):
+            assert not set(train) & set(scored)
+            alone = perceptron(LAYERS[0], decay, 4 + fold, max_iter=30).fit(features[train], is_member[train])
+            wanted.append(alone.score(features[scored], is_member[scored]))
+        assert found[LAYERS[0], decay] == pytest.approx(np.mean(wanted))
+    assert max(found.values()) > 0.8
 
 
 def test_search_keeps_the_best_decay_of_each_layout_and_then_the_best_layout(monkeypatch):
     accuracies = dict(zip(product(LAYERS, DECAYS), [0.1, 0.9, 0.2, 0.3, 0.4, 0.8], strict=True))
-    asked, trained = [], []
-    monkeypatch.setattr(Search, "train", lambda self, epochs: trained.append((epochs, list(self.networks))))
-    monkeypatch.setattr(Search, "accuracy", lambda self, setting: asked.append(setting) or accuracies[setting])
-    built = []
-    network = mlp.network
-    monkeypatch.setattr(mlp, "network", lambda setting, *, seed: built.append(setting) or network(setting, seed=seed))
+    trained, built = [], []
+
+    def train(self, layers, decays, epochs):
+        trained.append((layers, tuple(decays), epochs))
+        return {(layers, decay): accuracies[layers, decay] for decay in decays}
+
+    def perceptrons(layers, *given, decays, seeds):
+        built.append((layers, *decays))
+        return Perceptrons(layers, *given, decays=decays, seeds=seeds)
+
+    monkeypatch.setattr(Search, "train", train)
+    monkeypatch.setattr(mlp, "Perceptrons", perceptrons)
     MultilayerPerceptron().fit(*data(30), seed=0)
-    finalists = [(LAYERS[0], DECAYS[1]), (LAYERS[1], DECAYS[2])]
-    assert trained == [(8, list(accuracies)), (52, finalists)]
-    assert asked == [*accuracies, *finalists]
-    assert built[-1] == finalists[0]
+    first = [(layers, DECAYS, mlp.RUNGS[0]) for layers in LAYERS]
+    assert trained == [*first, (LAYERS[0], (DECAYS[1],), mlp.RUNGS[1]), (LAYERS[1], (DECAYS[2],), mlp.RUNGS[1])]
+    assert built == [(LAYERS[0], DECAYS[1])]
 
 
 @pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
 def test_chosen_network_is_trained_as_scikit_learn_does():
     features, is_member = data(60)
+    features = features.astype(np.float64)
     fitted = MultilayerPerceptron().fit(features, is_member, seed=7)(features)
     wanted = [
         MLPClassifier(hidden_layer_sizes=layers, alpha=alpha, random_state=7).fit(features, is_member)
         for layers, alpha in product(LAYERS, DECAYS)
     ]
-    assert any(np.array_equal(fitted, model.predict_proba(features)[:, 1]) for model in wanted)
+    assert any(np.allclose(fitted, model.predict_proba(features)[:, 1], rtol=0, atol=1e-10) for model in wanted)
 
 
 @pytest.mark.slow

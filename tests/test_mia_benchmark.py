@@ -167,7 +167,7 @@ def test_table_shows_both_member_sets_and_reads_them(undisturbed):
     assert "standard deviation of n repetitions" in table
     assert "20 of 100 members are in the subset" in table
     assert "would be 0.600" in table
-    assert "subset, initial members: told from non-members beyond the 95 % interval by" in table
+    assert "subset, initial members: told from non-members beyond the 95 % interval, widened for" in table
     assert "frepo, initial members, AUC minus that of the random subset" in table
     assert "published" not in table
 
@@ -708,7 +708,7 @@ def test_differences_to_both_sides_are_told_apart(modules):
     (text,) = modules["mia_report"].told_apart({"frepo": intervals})
     assert text.startswith("frepo, AUC minus that of the random subset")
     assert "threshold -0.200 [-0.300, -0.100], lr +0.000 [-0.100, +0.100], mlp +0.200" in text
-    assert text.endswith("Beyond the interval it is lower for threshold, rf and higher for mlp.")
+    assert text.endswith("widened for 4 comparisons, it is lower for threshold, rf and higher for mlp.")
 
 
 def test_crafted_reports_are_told_apart_by_the_side_they_are_on(modules, monkeypatch, tmp_path):
@@ -723,9 +723,9 @@ def test_crafted_reports_are_told_apart_by_the_side_they_are_on(modules, monkeyp
     differences = report.arm_differences(summary, {"arms": ["subset", "frepo"], "seeds": [0]}, tmp_path)
     over_all, initial = report.told_apart(differences)
     assert over_all.endswith("neither lower nor higher for any attack: the two are not told apart.")
-    assert initial.endswith("Beyond the interval it is lower for threshold.")
-    assert "threshold 0.9" in report.above_guessing(summary, "subset, initial members")
-    assert report.above_guessing(summary, "frepo").endswith("by no attack.")
+    assert initial.endswith("Beyond the interval, widened for 2 comparisons, it is lower for threshold.")
+    assert "threshold 0.9" in report.above_guessing(summary, "subset, initial members", comparisons=10)
+    assert report.above_guessing(summary, "frepo", comparisons=10).endswith("by no attack.")
     monkeypatch.setattr(report, "initial_members", lambda folder, arm, seeds: [[len(arm)]])  # other images each
     assert list(report.arm_differences(summary, {"arms": ["subset", "frepo"], "seeds": [0]}, tmp_path)) == ["frepo"]
 

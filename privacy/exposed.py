@@ -1,0 +1,53 @@
+"""The members that an attack is surest of: who they are, and what they look like."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from distill.errors import InputError
+from privacy.inputs import as_array
+
+__all__ = ["MOST_SHOWN", "Exposed", "as_pixels", "checked_images"]
+
+MOST_SHOWN = 10  # members of each attack whose images a report keeps
+
+
+@dataclass(frozen=True)
+class Exposed:
+    """One exposed member.
+
+    - `position`: among the members. `label`: its class. `loss`, and the attack's `score`.
+    - `false_positives`: non-members that score as high or higher.
+    """
+
+    position: int
+    label: int
+    loss: float
+    score: float
+    false_positives: int
+
+
+def checked_images(images: Any, members: int) -> np.ndarray | None:
+    """The members' images as an array, one for each; raises `InputError` for what is none."""
+    if images is None:
+        return None
+    array = as_array(images, "images", ndim=4)
+    if array.ndim not in (3, 4) or len(array) != members or (array.ndim == 4 and array.shape[3] not in (1, 3)):
+        raise InputError(
+            f"images have shape {array.shape}; wanted one for each of the {members} members, (n, H, W) or (n, H, W, 1 "
+            "or 3)"
+        )
+    lowest, highest = array.min(), array.max()
+    if array.dtype.kind == "f" and not (lowest >= 0 and highest <= 1):
+        raise InputError(f"images hold values from {lowest:.4g} to {highest:.4g}; wanted floats from 0 to 1")
+    if array.dtype.kind not in "fu" and not (array.dtype.kind in "ib" and lowest >= 0 and highest <= 255):
+        raise InputError(f"images are {array.dtype} from {lowest} to {highest}; wanted integers 0 to 255, or floats")
+    return array
+
+
+def as_pixels(images: np.ndarray) -> np.ndarray:
+    """Images as uint8 `(k, H, W)` or `(k, H, W, 3)`."""
+    if images.ndim == 4 and images.shape[3] == 1:
+        images = images[..., 0]
+    return (255 * images).round().astype(np.uint8) if images.dtype.kind == "f" else images.astype(np.uint8)

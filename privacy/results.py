@@ -1,0 +1,144 @@
+"""The figures of one attack on one slice, and what speaks for a leak in them."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from scipy.stats import hypergeom, norm
+
+from privacy.attacks import Scores
+from privacy.intervals import FEWEST_RECORDS, auc_interval, tpr_interval
+from privacy.metrics import FPR_LEVELS, Interval, chance_advantage, members_above, roc_of
+
+__all__ = ["FEW_LEVELS", "Found", "Result", "result_from", "result_of"]
+
+FEW_LEVELS = FPR_LEVELS[:2]  # where the exposed few are looked for
+
+
+@dataclass(frozen=True)
+class Found:
+    """Members found at few false positives, beside what chance finds.
+
+    - `false_positives`: non-members that may be called members. `members`: members found, a mean over splits.
+    - `chance`: members found where nothing leaks. `p`: how often chance alone finds as many, `None` where it is not
+      tested.
+    """
+
+    false_positives: int
+    members: float
+    chance: float
+    p: float | None
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one attack achieved on one slice; figures of a trained attack are means over its splits.
+
+    - `attack`, `slice`: their names. `members`, `non_members`: how many records the slice has.
+    - `auc`: with its 95 % interval. `p`: how often chance alone reaches as much, `None` where it is not tested.
+    - `advantage`: largest `|TPR - FPR|`; `chance_advantage`: what it stays below in 95 % of cases where nothing leaks.
+    - `tpr_at_fpr`: pairs of an FPR and the share of members found at it, with its 95 % interval.
+    - `found`: the exposed few, at 0.1 and 1 % false positives (once, where both allow the same number).
+    """
+
+    attack: str
+    slice: str
+    members: int
+    non_members: int
+    auc: Interval
+    p: float | None
+    advantage: float
+    chance_advantage: float
+    tpr_at_fpr: tuple[tuple[float, Interval], ...]
+    found: tuple[Found, ...]
+
+    def tpr(self, fpr: float) -> Interval:
+        """The share of members found at one of `FPR_LEVELS`."""
+        return dict(self.tpr_at_fpr)[fpr]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, in kinds of values that JSON has."""
+        rates = {str(fpr): asdict(tpr) for fpr, tpr in self.tpr_at_fpr}
+        return {**asdict(self), "tpr_at_fpr": rates, "found": [asdict(found) for found in self.found]}
+
+
+def result_of(attack: str, slice: str, scores: Scores, *, tested: bool = True) -> Result:
+    """All figures of one attack on one slice; `tested`: whether they may speak for a leak."""
+    splits, trained = scores.splits, scores.trained
+    n, m = len(scores.members), len(scores.non_members)
+    tested = tested and min(n, m) >= FEWEST_RECORDS
+    auc = auc_interval(splits, trained=trained)
+    return Result(
+        attack,
+        slice,
+        n,
+        m,
+        auc,
+        auc_p_value(scores, auc.value) if tested else None,
+        float(np.mean([roc_of(*split).advantage for split in splits])),
+        chance_advantage(n, m, trained=trained),
+        tuple((fpr, tpr_interval(splits, fpr, trained=trained)) for fpr in FPR_LEVELS),
+        found_of(scores, tested=tested),
+    )
+
+
+def result_from(entry: Mapping[str, Any]) -> Result:
+    """A result from its JSON."""
+    rates = tuple((float(fpr), interval_from(tpr)) for fpr, tpr in entry["tpr_at_fpr"].items())
+    found = tuple(Found(**each) for each in entry["found"])
+    return Result(**{**entry, "auc": interval_from(entry["auc"]), "tpr_at_fpr": rates, "found": found})
+
+
+def interval_from(entry: Mapping[str, Any]) -> Interval:
+    """An interval from its JSON, where `None` stands for NaN."""
+    ends = {end: float("nan") if entry[end] is None else entry[end] for end in ("value", "low", "high")}
+    return Interval(**ends, why=entry["why"])
+
+
+def inflation(scores: Scores) -> float:
+    """By how much the choice of splits can widen what chance gives: `sqrt(1 + 1 / R)` for R splits.
+
+    Where nothing leaks the two folds of a split can go together entirely, not further.
+    """
+    return float(np.sqrt(1 + 1 / len(scores.splits))) if scores.trained else 1.0
+
+
+def auc_p_value(scores: Scores, auc: float) -> float:
+    """How often an AUC as high comes about where members and non-members are alike (Mann & Whitney 1947)."""
+    n, m = len(scores.members), len(scores.non_members)
+    variances = [null_variance(np.r_[split], n, m) for split in (np.concatenate(pair) for pair in scores.splits)]
+    spread = np.sqrt(np.mean(variances)) * inflation(scores)
+    return float(norm.sf((auc - 0.5) / spread)) if spread > 0 else 1.0
+
+
+def null_variance(scores: np.ndarray, n: int, m: int) -> float:
+    """Variance of the AUC of n and m records that are alike, given which of their scores are equal."""
+    _, counts = np.unique(scores, return_counts=True)
+    total = n + m
+    ties = (counts.astype(float) ** 3 - counts).sum() / (total * (total - 1))
+    return float((total + 1 - ties) / (12 * n * m))
+
+
+def found_of(scores: Scores, *, tested: bool) -> tuple[Found, ...]:
+    """The exposed few at each number of false positives that `FEW_LEVELS` allow."""
+    n, m = len(scores.members), len(scores.non_members)
+    counts = np.mean([members_above(*split) for split in scores.splits], axis=0)
+    allowed = dict.fromkeys(int(np.floor(fpr * m * (1 + 1e-12))) for fpr in FEW_LEVELS)
+    return tuple(
+        Found(k, float(counts[k + 1]), n * (k + 1) / (m + 1),
+              found_p_value(counts[k + 1], k, n, m, inflation(scores)) if tested else None)
+        for k in allowed
+    )
+
+
+def found_p_value(found: float, allowed: int, n: int, m: int, wider: float) -> float:
+    """How often so many members lie above the `allowed + 1`-th highest non-member where all records are alike.
+
+    Of the `found + allowed` highest records at least `found` are members then: hypergeometric, and exact for one split.
+    """
+    whole = int(np.floor(found + 1e-9))
+    if whole < 1:
+        return 1.0
+    p = float(hypergeom.sf(whole - 1, n + m, n, whole + allowed))
+    return float(norm.sf(norm.isf(p) / wider)) if p < 0.5 else p

@@ -1,0 +1,141 @@
+"""The verdict: seldom a false alarm, and both kinds of leak found."""
+
+import numpy as np
+import pytest
+from scipy.stats import hypergeom
+
+from privacy import Attack, AttackRecords, Scores, audit
+from privacy.results import auc_p_value, found_of, found_p_value, null_variance, result_of
+from privacy.verdict import FALSE_ALARMS, verdict_of
+
+
+def records(n: int, seed: int, *, gap: float = 0.0, exposed: int = 0, m: int | None = None) -> AttackRecords:
+    """Two classes; members' margins are higher by `gap`, those of some of them by far."""
+    generator = np.random.default_rng(seed)
+    members, others = generator.normal(gap, 1, n), generator.normal(0, 1, m or n)
+    members[:exposed] += 30
+    sides = [(np.column_stack([margins, 0 * margins]), np.zeros(len(margins), int)) for margins in (members, others)]
+    return AttackRecords(members=sides[0], non_members=sides[1])
+
+
+class Noise(Attack):
+    """Scores that know nothing."""
+
+    title, cost = "noise", 0.0
+
+    def __init__(self, number: int) -> None:
+        self.name = f"noise-{number}"
+
+    def parts(self, records, *, seed):
+        size = len(records.members) + len(records.non_members)
+        generator = np.random.default_rng([seed, int(self.name[6:])])
+        return [lambda: (np.arange(size), generator.normal(size=size))]
+
+
+def test_false_alarms_are_at_most_one_in_twenty():
+    """Five attacks on all records and on two halves: fifteen figures, each of which could look like a leak."""
+    halves = (np.arange(200) < 100, np.arange(200) >= 100)
+    alarms, uncorrected = [], []
+    for seed in range(300):
+        report = audit(
+            records(200, seed), attacks=["threshold", *(Noise(i) for i in range(4))], seed=seed, jobs=1,
+            masks={"first": (halves[0], halves[0]), "second": (halves[1], halves[1])},
+        )
+        alarms.append(report.verdict.leaks)
+        uncorrected.append(any(result.auc.low > 0.5 for result in report.results))
+    assert np.mean(alarms) <= FALSE_ALARMS + 0.02  # two standard errors
+    assert np.mean(uncorrected) > 0.12
+
+
+def test_a_leak_on_average_is_found_and_named():
+    report = audit(records(200, 0, gap=0.7), attacks=["threshold", Noise(0)], jobs=1)
+    assert report.verdict.leaks_on_average
+    first, *_ = report.answers()
+    assert first.startswith("On average: members can be told from non-members. The attack “threshold” ranks a member")
+    assert f"(AUC {report.result('threshold').auc}); guessing does in 50 %." in first
+
+
+@pytest.mark.parametrize(("n", "exposed", "false_positives"), [(5000, 105, 5), (200, 16, 0), (2000, 40, 2)])
+def test_an_exposed_few_are_found_where_the_average_is_that_of_guessing(n, exposed, false_positives):
+    given = records(n, 1, exposed=exposed)
+    report = audit(given, attacks=["threshold", Noise(0)], jobs=1)
+    assert report.verdict.exposes_a_few
+    _, second, _ = report.answers()
+    assert second.startswith("The exposed few: some members are. The attack “threshold” finds ")
+    assert report.verdict.found.false_positives == false_positives or n == 200
+    assert report.verdict.found.members >= exposed
+
+
+def test_an_exposed_few_of_another_attack_than_the_strongest_are_not_hidden():
+    """One attack has the highest AUC, another finds members without a mistake."""
+    generator = np.random.default_rng(0)
+    members, others = generator.normal(size=2000), generator.normal(size=2000)
+    few = np.where(np.arange(2000) < 60, 20, members)
+    results = [
+        result_of("average", "all records", Scores(members + 0.3, others)),
+        result_of("few", "all records", Scores(few, generator.normal(size=2000))),
+    ]
+    verdict = verdict_of(results)
+    assert (verdict.average.attack, verdict.few.attack) == ("average", "few")
+    assert verdict.leaks_on_average
+    assert verdict.exposes_a_few
+
+
+def test_found_by_chance_are_as_many_as_the_hypergeometric_says():
+    assert found_p_value(3, 0, 10, 10, 1.0) == pytest.approx((10 / 20) * (9 / 19) * (8 / 18))
+    assert found_p_value(4.7, 2, 50, 60, 1.0) == pytest.approx(hypergeom.sf(3, 110, 50, 6))
+    assert found_p_value(0, 2, 50, 60, 1.0) == 1
+
+
+def test_p_values_of_noise_are_those_of_chance():
+    generator = np.random.default_rng(0)
+    averages, few = [], []
+    for _ in range(2000):
+        scores = Scores(generator.normal(size=40), generator.normal(size=60))
+        averages.append(auc_p_value(scores, result_of("a", "s", scores, tested=False).auc.value))
+        few.append(found_of(scores, tested=True)[0].p)
+    levels = [0.01, 0.05, 0.5]
+    assert [np.mean(np.array(averages) < level) for level in levels] == pytest.approx(levels, abs=0.025)
+    assert np.mean(np.array(few) < 0.05) <= 0.06
+
+
+def test_equal_scores_have_the_variance_of_their_ties():
+    """Scores of 0 and 1 alone: the AUC is one half plus half the difference of two shares."""
+    scores = np.r_[np.ones(30), np.zeros(70)]
+    n, m = 40, 60
+    wanted = 0.25 * 0.3 * 0.7 * (1 / n + 1 / m) * 100 / 99  # sampling without replacement
+    assert null_variance(scores, n, m) == pytest.approx(wanted)
+
+
+def test_several_splits_and_trained_attacks_ask_for_more():
+    generator = np.random.default_rng(0)
+    split = (generator.normal(0.5, 1, 50), generator.normal(size=50))
+    plain, one, three = (Scores.mean([split] * k, trained=trained) for k, trained in ((1, False), (1, True), (3, True)))
+    auc = result_of("a", "s", plain).auc.value
+    assert auc_p_value(plain, auc) < auc_p_value(three, auc) < auc_p_value(one, auc)
+
+
+def test_few_records_are_not_tested():
+    report = audit(records(5, 0, gap=9), attacks="threshold", jobs=1)
+    assert report.answers()[0] == "On average: not tested, there are fewer than 6 records on a side."
+    assert not report.verdict.leaks
+
+
+def test_slices_of_one_side_do_not_count():
+    """Memorised canaries against ordinary records look like anything but membership."""
+    given = records(400, 0)
+    canaries = np.arange(400) < 50
+    given.members.outputs[canaries, 0] += 40
+    slices = {"canaries": (canaries, None)}
+    report = audit(AttackRecords(members=(given.members.outputs, given.members.labels),
+                                 non_members=(given.non_members.outputs, given.non_members.labels)),
+                   attacks="threshold", masks=slices, jobs=1)
+    assert report.result("threshold", "canaries").p is None
+    assert "canaries: 50 members, 400 non-members" in str(report)
+    assert "picked on one side alone: these figures compare different kinds of records" in str(report)
+
+
+def test_sides_the_wrong_way_round_are_noted():
+    report = audit(records(300, 0, gap=-1), attacks="threshold", jobs=1)
+    assert not report.verdict.leaks_on_average
+    assert "threshold: non-members look more like members than members do, beyond chance" in str(report)
