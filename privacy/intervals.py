@@ -6,7 +6,8 @@ Their coverage is simulated by `benchmarks/mia_coverage.py`, for the tables in d
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import beta, binom, norm
+from scipy.special import betainc
+from scipy.stats import binom, norm
 
 from privacy.metrics import Interval, members_above, placements
 
@@ -135,7 +136,7 @@ def quantile(a: np.ndarray, b: np.ndarray, weights: np.ndarray, share: float) ->
     low, high = 0.0, 1.0
     while high - low > 1e-5:
         middle = (low + high) / 2
-        low, high = (middle, high) if weights @ beta.cdf(middle, a, b) < share else (low, middle)
+        low, high = (middle, high) if weights @ betainc(a, b, middle) < share else (low, middle)
     return (low + high) / 2
 
 

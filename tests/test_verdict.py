@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import hypergeom
 
-from privacy import Attack, AttackRecords, Scores, audit
+from privacy import Attack, AttackRecords, Scores, audit, roc_of
 from privacy.results import auc_p_value, found_of, found_p_value, null_variance, result_of
 from privacy.verdict import FALSE_ALARMS, verdict_of
 
@@ -36,14 +36,14 @@ def test_false_alarms_are_at_most_one_in_twenty():
     """Five attacks on all records and on two halves: fifteen figures, each of which could look like a leak."""
     halves = (np.arange(200) < 100, np.arange(200) >= 100)
     alarms, uncorrected = [], []
-    for seed in range(300):
+    for seed in range(200):
         report = audit(
             records(200, seed), attacks=["threshold", *(Noise(i) for i in range(4))], seed=seed, jobs=1,
             masks={"first": (halves[0], halves[0]), "second": (halves[1], halves[1])},
         )
         alarms.append(report.verdict.leaks)
         uncorrected.append(any(result.auc.low > 0.5 for result in report.results))
-    assert np.mean(alarms) <= FALSE_ALARMS + 0.02  # two standard errors
+    assert np.mean(alarms) <= FALSE_ALARMS + 0.02  # a standard error and a half
     assert np.mean(uncorrected) > 0.12
 
 
@@ -92,7 +92,7 @@ def test_p_values_of_noise_are_those_of_chance():
     averages, few = [], []
     for _ in range(2000):
         scores = Scores(generator.normal(size=40), generator.normal(size=60))
-        averages.append(auc_p_value(scores, result_of("a", "s", scores, tested=False).auc.value))
+        averages.append(auc_p_value(scores, roc_of(scores.members, scores.non_members).auc))
         few.append(found_of(scores, tested=True)[0].p)
     levels = [0.01, 0.05, 0.5]
     assert [np.mean(np.array(averages) < level) for level in levels] == pytest.approx(levels, abs=0.025)
