@@ -303,7 +303,7 @@ def test_checkpoint_of_other_options_is_refused_and_kept(data, tmp_path, monkeyp
     killed_before_step(5, monkeypatch, TINY, data, checkpoint=checkpoint)
     content = checkpoint.read_bytes()
     (name, value), = change.items()
-    message = f"{checkpoint} is the checkpoint .* with other options or data .{name} was {getattr(TINY, name)}, now {value}"
+    message = rf"{checkpoint} is the checkpoint .* data \({name} was {getattr(TINY, name)}, now {value}\); resume"
     with pytest.raises(InputError, match=message):
         TINY.with_options(**change).distill(data, checkpoint=checkpoint)
     assert checkpoint.read_bytes() == content
