@@ -28,6 +28,8 @@ from joblib.parallel import BACKENDS, get_active_backend
 from tqdm import tqdm
 
 from distill import InputError
+from distill.stops import terminations_held
+from distill.workers import workers_end_with_program
 from process import set_up_process
 from results import machine, peak_memory_mib
 
@@ -127,7 +129,11 @@ def workers(program: str, build: str, arguments: argparse.Namespace) -> Iterator
 def backend(arguments: argparse.Namespace) -> Iterator[None]:
     """joblib's backend, connected to its cluster."""
     connect = {"dask": dask_client, "ray": ray_session}.get(arguments.backend, no_cluster)
-    with connect(arguments) as options, parallel_config(arguments.backend, n_jobs=arguments.jobs, **options):
+    with (
+        connect(arguments) as options,
+        parallel_config(arguments.backend, n_jobs=arguments.jobs, **options),
+        workers_end_with_program(),
+    ):
         yield
 
 
@@ -176,10 +182,14 @@ def reaching(arguments: argparse.Namespace, address: str | None) -> Iterator[Non
 
 @contextmanager
 def interrupts_held() -> Iterator[None]:
-    """Ctrl-C takes effect afterwards; processes started in the meantime never see it, for the program ends them."""
+    """Ctrl-C takes effect afterwards; processes started in the meantime never see it, for the program ends them.
+
+    SIGTERM takes effect afterwards too.
+    """
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        yield
+        with terminations_held():
+            yield
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
