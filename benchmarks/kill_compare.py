@@ -50,17 +50,18 @@ def without_costs(value: Any) -> Any:
 
 def table(path: Path) -> list[list[str]]:
     """The cells of each line, without the columns and lines on time and memory."""
-    lines, dropped = [], None
+    lines, width, dropped = [], 0, 0
     for line in path.read_text().splitlines():
         if COST_LINES.search(line):
             continue
         cells = re.split(r"\s{2,}", line.strip())
-        heads = [index for index, cell in enumerate(cells) if cell in ("seconds", "minutes")]
+        heads = [cell for cell in cells if cell in ("seconds", "minutes")]
         if heads:
-            dropped, width = heads[0], len(cells)
-        elif dropped is not None and len(cells) != width:
-            dropped = None  # the table is over
-        lines.append([cell for index, cell in enumerate(cells) if index != dropped])
+            # From the right, since the first column may have no heading.
+            width, dropped = len(cells), cells.index(heads[0]) - len(cells)
+        if dropped and len(cells) - width in (0, 1):
+            del cells[dropped]
+        lines.append(cells)
     return lines
 
 
