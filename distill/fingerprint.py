@@ -1,6 +1,7 @@
 """Fingerprints of data: the same for the same images, labels and classes, and for nothing else."""
 
 import hashlib
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -38,12 +39,25 @@ def fingerprint(data: LabelledImages | PreprocessedImages) -> str:
 
 
 def file_fingerprint(path: str | Path) -> str:
-    """The fingerprint of a file's bytes; raises `InputError` when it cannot be read."""
+    """The fingerprint of a file's bytes, or of all files in a folder and below, their names included.
+
+    Raises `InputError` when one cannot be read.
+    """
+    path = Path(path)
     try:
-        with Path(path).open("rb") as file:
-            return digest(iter(lambda: file.read(CHUNK), b""))
+        if path.is_dir():
+            files = sorted(file for file in path.rglob("*") if file.is_file())
+            return digest(part for file in files for part in (os.fsencode(file.relative_to(path)), *file_content(file)))
+        return digest(file_content(path))
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def file_content(path: Path) -> Iterator[bytes]:
+    """The bytes of a file, a chunk at a time, and how many there are."""
+    with path.open("rb") as file:
+        yield str(os.fstat(file.fileno()).st_size).encode()
+        yield from iter(lambda: file.read(CHUNK), b"")
 
 
 def digest(parts: Iterable[bytes | np.ndarray]) -> str:

@@ -9,6 +9,7 @@ from joblib import Parallel, cpu_count, delayed
 from threadpoolctl import threadpool_limits
 
 from distill.errors import InputError
+from distill.workers import workers_end_with_program
 from privacy.attacks import Attack, Part, Scores, gather
 from privacy.metrics import REPLICATES
 from privacy.official import check_official, official_scores
@@ -22,6 +23,7 @@ __all__ = ["Engine", "audit"]
 Engine = Literal["fast", "tf-privacy"]
 
 
+@workers_end_with_program()
 def audit(
     records: AttackRecords,
     *,

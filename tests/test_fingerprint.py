@@ -62,3 +62,19 @@ def test_a_file_is_known_by_its_bytes(tmp_path: Path):
     assert file_fingerprint(one) != file_fingerprint(other)
     with pytest.raises(InputError, match=r"cannot read .*nowhere: No such file"):
         file_fingerprint(tmp_path / "nowhere")
+
+
+def test_a_folder_is_known_by_the_names_and_bytes_of_its_files(tmp_path: Path):
+    (tmp_path / "class").mkdir()
+    file = tmp_path / "class" / "0.png"
+    found = []
+    for content in (b"a", b"b"):
+        file.write_bytes(content)
+        found.append(file_fingerprint(tmp_path))
+    file.rename(file.with_name("1.png"))
+    found.append(file_fingerprint(tmp_path))
+    (tmp_path / "class" / "2.png").touch()
+    found.append(file_fingerprint(tmp_path))
+    assert len(set(found)) == 4
+    (tmp_path / "class" / "2.png").unlink()
+    assert file_fingerprint(tmp_path) == found[2]

@@ -62,7 +62,7 @@ def test_other_options_are_named_before_the_data_that_come_with_them(folder):
         check_record(folder, changed)
 
 
-@pytest.mark.parametrize("name", ["output", "resume", "data_dir", "jobs", "backend", "scheduler"])
+@pytest.mark.parametrize("name", ["output", "resume", "data_dir", "cache_dir", "jobs", "backend", "scheduler"])
 def test_options_that_change_no_figure_may_differ(folder, name):
     check_record(folder, {**OPTIONS, name: "other"})
 
