@@ -10,7 +10,6 @@ import importlib
 import os
 import pickle
 import platform
-import signal
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
@@ -28,7 +27,7 @@ from joblib.parallel import BACKENDS, get_active_backend
 from tqdm import tqdm
 
 from distill import InputError
-from distill.stops import terminations_held
+from distill.stops import interrupts_held
 from distill.workers import workers_end_with_program
 from process import set_up_process
 from results import machine, peak_memory_mib
@@ -178,20 +177,6 @@ def reaching(arguments: argparse.Namespace, address: str | None) -> Iterator[Non
         yield
     except (OSError, ValueError) as error:
         raise InputError(f"--backend {arguments.backend}: cannot use {address or 'this machine'} ({error})") from error
-
-
-@contextmanager
-def interrupts_held() -> Iterator[None]:
-    """Ctrl-C takes effect afterwards; processes started in the meantime never see it, for the program ends them.
-
-    SIGTERM takes effect afterwards too.
-    """
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        with terminations_held():
-            yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def results_of(calls: list[Any], jobs: int) -> Generator[Any, None, None]:

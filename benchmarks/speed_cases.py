@@ -19,6 +19,7 @@ from distill.frepo import FRePoState, meta_loss, sample_batch, with_mirror_image
 from distill.networks import build_network
 from distill.preprocess import Identity
 from distill.stepwise import StepwiseDistiller
+from distill.stops import interrupts_held
 from distill.workers import end_with
 from process import set_up_process
 from speed_count import network_cost, step_operations, training_operations
@@ -62,7 +63,9 @@ def measured(case: Case) -> dict[str, Any]:
     """Measure a case in a fresh process; `{"failed": reason}` where the process was killed, as for want of memory."""
     with ProcessPoolExecutor(1, get_context("spawn"), initializer=end_with, initargs=(os.getpid(),)) as pool:
         try:
-            return pool.submit(measure, case).result()
+            with interrupts_held():
+                result = pool.submit(measure, case)
+            return result.result()
         except KeyboardInterrupt:
             for process in active_children():
                 process.kill()

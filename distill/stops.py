@@ -1,4 +1,4 @@
-"""Ways to stop a program: what asks it to end from outside ends it as tidily as Ctrl-C does.
+"""How programs are stopped: SIGTERM as tidily as Ctrl-C, and neither while processes are being started.
 
 Needs the standard library alone.
 """
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["Terminated", "terminations_held", "terminations_interrupt"]
+__all__ = ["Terminated", "interrupts_held", "terminations_interrupt"]
 
 
 class Terminated(KeyboardInterrupt):
@@ -35,8 +35,22 @@ def terminations_interrupt() -> Iterator[None]:
 
 
 @contextmanager
+def interrupts_held() -> Iterator[None]:
+    """Within this, where processes are started, Ctrl-C and SIGTERM wait; they take effect afterwards.
+
+    The processes never see Ctrl-C, for the program ends them.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        with terminations_held():
+            yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
+@contextmanager
 def terminations_held() -> Iterator[None]:
-    """SIGTERM takes effect afterwards; processes started in the meantime are not touched by this."""
+    """Within this SIGTERM waits; unlike a blocked signal, this is nothing that a process started here inherits."""
     if not is_main_thread():
         yield
         return

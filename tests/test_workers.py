@@ -8,14 +8,17 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from joblib import Parallel, delayed, parallel_config
 from joblib.parallel import get_active_backend
 
-from distill import workers
-from distill.stops import Terminated, terminations_held, terminations_interrupt
+from distill import InputError, workers
+from distill.stops import Terminated, interrupts_held, terminations_interrupt
 from distill.workers import workers_end_with_program
+from privacy import AttackRecords, audit
 
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 DEADLINE = 60  # seconds until something counts as stuck
 # One task for two workers, so that one of them never gets any.
 ENDLESS = """
@@ -32,6 +35,15 @@ if __name__ == "__main__":
         results = Parallel(n_jobs=2, batch_size=1, return_as="generator")([delayed(task)(sys.argv[1])])
         print("started", flush=True)
         threading.Event().wait()
+"""
+MEASURING = """
+import sys
+sys.path.append(sys.argv[1])
+from options import run_command
+from speed_cases import Case, measured
+
+if __name__ == "__main__":
+    sys.exit(run_command(lambda: measured(Case(what="plain", width=2, images=6, batch=6, resolution=8, time_for=600))))
 """
 
 
@@ -70,6 +82,44 @@ def test_no_worker_outlives_its_program_busy_or_idle(tmp_path, number):
     finally:
         for left in group(process.pid):
             os.kill(left, signal.SIGKILL)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -9), (signal.SIGTERM, 143)], ids=["SIGKILL", "SIGTERM"])
+def test_a_case_of_the_speed_benchmark_ends_with_it(tmp_path, number, code):
+    program = tmp_path / "program.py"
+    program.write_text(MEASURING)
+    process = subprocess.Popen(
+        [sys.executable, str(program), str(BENCHMARKS)], start_new_session=True, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        wait_until(lambda: len(group(process.pid)) >= 3, process)
+        process.send_signal(number)
+        assert process.wait(DEADLINE) == code
+        wait_until(lambda: not group(process.pid), process)
+        assert process.stderr is not None
+        said = process.stderr.read()
+        assert number == signal.SIGKILL or said == "\nstopped\n"
+    finally:
+        for left in group(process.pid):
+            os.kill(left, signal.SIGKILL)
+        process.communicate()
+
+
+def test_an_audit_starts_workers_that_end_with_it(monkeypatch):
+    found = []
+
+    def look(records, attacks, **options):
+        found.append(get_active_backend()[0].configure.keywords["initializer"])
+        raise InputError("seen enough")
+
+    monkeypatch.setattr("privacy.auditing.run_fast", look)
+    generator = np.random.default_rng(0)
+    sides = [(generator.normal(size=(40, 3)), np.arange(40) % 3) for _ in range(2)]
+    with pytest.raises(InputError, match="seen enough"):
+        audit(AttackRecords(members=sides[0], non_members=sides[1]), attacks="threshold")
+    assert found == [workers.end_with]
 
 
 def test_without_a_system_that_tells_the_end_is_looked_for(monkeypatch):
@@ -138,7 +188,7 @@ def test_a_termination_that_is_held_takes_effect_afterwards():
     done = []
 
     def start_something() -> None:
-        with terminations_interrupt(), terminations_held():
+        with terminations_interrupt(), interrupts_held():
             os.kill(os.getpid(), signal.SIGTERM)
             done.append("started")
 
@@ -153,7 +203,7 @@ def test_in_another_thread_nothing_is_done_about_signals():
 
     def use() -> None:
         try:
-            with terminations_interrupt(), terminations_held():
+            with terminations_interrupt(), interrupts_held():
                 pass
         except ValueError as error:
             failed.append(error)
