@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from joblib import Parallel, delayed, parallel_config
+from joblib.externals.loky import get_reusable_executor
 from joblib.parallel import get_active_backend
 
 from distill import InputError, workers
@@ -148,6 +149,7 @@ def test_work_is_done_as_without_and_workers_are_used_again():
         assert os.getpid() not in first
     with workers_end_with_program():
         assert len(first | pids()) <= 2
+    get_reusable_executor().shutdown()  # other tests would use them again, and joblib takes what these load for a leak
 
 
 def test_a_backend_that_starts_no_processes_is_left_as_it_is():
