@@ -44,7 +44,7 @@ def add_run_options(
     add("--width", type=int, help="width of all networks; the options below set it for each use")
     add_machine_options(parser)
     add("--output", type=Path, help=f"folder for results (default: {output})")
-    add("--resume", action="store_true", help="go on with the run in --output; ends in the same figures")
+    add("--resume", action="store_true", help="resume the run in --output, on the same data; ends in the same figures")
 
 
 def add_machine_options(parser: argparse.ArgumentParser) -> None:
