@@ -1,5 +1,6 @@
 """Workers end with their program, however it ends; SIGTERM stops a program as Ctrl-C does."""
 
+import importlib
 import os
 import signal
 import subprocess
@@ -7,6 +8,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -214,3 +216,31 @@ def test_in_another_thread_nothing_is_done_about_signals():
     thread.start()
     thread.join()
     assert not failed
+
+
+@pytest.fixture
+def options() -> ModuleType:
+    sys.path.append(str(BENCHMARKS))  # behind the package that a program there bears the name of
+    try:
+        return importlib.import_module("options")
+    finally:
+        sys.path.remove(str(BENCHMARKS))
+
+
+def be_sent(number: int) -> None:
+    os.kill(os.getpid(), number)
+    threading.Event().wait(DEADLINE)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["SIGINT", "SIGTERM"])
+def test_a_program_that_is_asked_to_end_says_so_in_a_line_and_by_its_code(options, capsys, number, code):
+    assert options.run_command(lambda: be_sent(number), when_stopped="stopped; --resume goes on") == code
+    assert capsys.readouterr().err == "\nstopped; --resume goes on\n"
+
+
+def test_a_rank_is_killed_at_once_as_it_may_wait_for_others(options, monkeypatch):
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "here")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    found = []
+    assert options.run_command(lambda: found.append(signal.getsignal(signal.SIGTERM))) == 0
+    assert found == [signal.SIG_DFL]
