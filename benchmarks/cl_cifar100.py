@@ -23,12 +23,13 @@ from distill.files import read_json, write_json
 from distill.progress import progress_bar
 from distill.recipe import TrainingRecipe
 from distill.seeds import generator_for
-from labelled import check_counts, for_channels, kept_preprocessing, load_parts
+from labelled import check_counts, fingerprints, for_channels, kept_preprocessing, load_parts
 from methods import METHODS, OPTION_CLASSES, chosen_methods
 from options import add_class_options, add_run_options, class_options, fill_preset, run_command
 from pieces import add_job_options, check_jobs, workers
 from process import set_up_process
-from results import add_process, open_folder
+from results import add_process
+from run_folder import check_record, open_folder
 
 # What differs from the defaults of the classes, which are the paper's. "quick": see the README.
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
@@ -104,6 +105,7 @@ class Run:
         self.recipe = TrainingRecipe(**options["train"])
         self.distillers = {name: METHODS[name](**options.get(name, {}), **common) for name in self.methods}
         self._check_images()
+        self._fingerprints = fingerprints(self.train, self.test)
         self._images: tuple[Path, PreprocessedImages, PreprocessedImages] | None = None
 
     def _class_options(self, prefix: str) -> dict[str, Any]:
@@ -119,10 +121,10 @@ class Run:
         self.recipe.build(image_shape=shape, num_classes=self.train.num_classes, generator=torch.Generator())
 
     def options(self) -> dict[str, Any]:
-        """Everything that was asked for, as resolved."""
+        """Everything that was asked for, as resolved, and fingerprints of the data."""
         given = {k: v for k, v in vars(self.arguments).items() if "." not in k and k != "width"}
-        resolved = {**given, "train": vars(self.recipe)} | {n: d.options() for n, d in self.distillers.items()}
-        return json.loads(json.dumps(resolved, default=str))
+        resolved = {**given, "train": vars(self.recipe), "data": self._fingerprints}
+        return json.loads(json.dumps(resolved | {n: d.options() for n, d in self.distillers.items()}, default=str))
 
     def images(self, seed: int) -> tuple[PreprocessedImages, PreprocessedImages]:
         """Training and test images, preprocessed for a class order; the last ones are kept."""
@@ -246,6 +248,13 @@ def gdumb(run: Run, policy: DistilledBuffer, train: PreprocessedImages, *, seed:
 # -- side by side ------------------------------------------------------------------------------------------------------
 
 
+def run_of_worker(arguments: argparse.Namespace) -> Run:
+    """A run that is open already, as a worker needs it."""
+    run = Run(arguments)
+    check_record(run.folder, run.options())
+    return run
+
+
 def distilled_ahead(folder: Path, k: int) -> Path:
     """Where the seconds of a step's distillation are, from when it was done ahead until the step is measured."""
     return folder / f"step-{k + 1}.distilled.json"
@@ -277,7 +286,7 @@ def measure_side_by_side(run: Run, started: float) -> list[dict[str, Any]]:
     measured: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     count = len(distillations) + len(streams)
     with (
-        workers("cl_cifar100", "Run", run.arguments) as pieces,
+        workers("cl_cifar100", "run_of_worker", run.arguments) as pieces,
         progress_bar(shown=True, total=count, desc="distillations, then streams", unit="piece") as bar,
     ):
         for _ in pieces.done("distil_ahead", distillations):
@@ -325,10 +334,10 @@ def main(argv: list[str] | None = None) -> None:
     arguments = parse(argv)
     set_up_process(device=arguments.device, precision=arguments.precision)
     run = Run(arguments)
-    open_folder(run.folder, run.options(), resume=arguments.resume)
-    records = (measure_side_by_side if arguments.jobs > 1 else measure_one_by_one)(run, started)
-    cost = add_process(run.folder, started)
-    write_report(run.folder, run.options(), records, cost)
+    with open_folder(run.folder, run.options(), resume=arguments.resume):
+        records = (measure_side_by_side if arguments.jobs > 1 else measure_one_by_one)(run, started)
+        cost = add_process(run.folder, started)
+        write_report(run.folder, run.options(), records, cost)
     print_table(run.folder)
     print(f"accuracy plot: {run.folder / 'accuracy.png'}")
     for method in run.methods:

@@ -7,6 +7,8 @@ values; with --set, saved sets are evaluated instead, this toolkit's or others'.
 
 import argparse
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,8 @@ from methods import METHODS, OPTION_CLASSES
 from options import add_class_options, add_run_options, fill_preset
 from pieces import add_job_options, check_jobs, workers
 from process import set_up_process
-from results import add_process, open_folder
+from results import add_process
+from run_folder import check_record, open_folder
 
 __all__ = ["main"]
 
@@ -89,21 +92,24 @@ def check_ranks(arguments: argparse.Namespace) -> None:
         raise InputError("--seconds cannot be told by several processes; give the steps (--frepo-steps, ...) instead")
 
 
-def opened_run(arguments: argparse.Namespace) -> Run:
-    """The run, its folder opened; of several ranks the first one writes there, and then the others read."""
+@contextmanager
+def opened_run(arguments: argparse.Namespace) -> Iterator[Run]:
+    """The run, its folder open; of several ranks the first one writes there, and then the others read."""
     run = Run(arguments)
-    if is_first_rank():
-        open_folder(run.folder, run.options(), resume=arguments.resume)
-        run.prepare()
-    wait_for_ranks()
-    if not is_first_rank():
-        run.prepare()
-    return run
+    with open_folder(run.folder, run.options(), resume=arguments.resume) if is_first_rank() else nullcontext():
+        if is_first_rank():
+            run.prepare()
+        wait_for_ranks()
+        if not is_first_rank():
+            check_record(run.folder, run.options())
+            run.prepare()
+        yield run
 
 
 def prepared_run(arguments: argparse.Namespace) -> Run:
     """A run that is open already, as a worker needs it."""
     run = Run(arguments)
+    check_record(run.folder, run.options())
     run.prepare()
     return run
 
@@ -155,10 +161,10 @@ def main(argv: list[str] | None = None) -> None:
     set_up_process(device=arguments.device, precision=arguments.precision, shares_out=True)
     check_ranks(arguments)
     start_ranks(arguments.device)
-    run = opened_run(arguments)
-    records = all_records(run, started)
-    if is_first_rank():
-        report(run, records, started)
+    with opened_run(arguments) as run:
+        records = all_records(run, started)
+        if is_first_rank():
+            report(run, records, started)
     leave_ranks()
 
 

@@ -15,10 +15,10 @@ from distill.checks import check_device
 from distill.files import read_json, write_json
 from distill.networks import NETWORKS, default_norm
 from equal_time import with_seconds
-from labelled import check_counts, for_channels, kept_preprocessing, load_parts
+from labelled import check_counts, fingerprints, for_channels, kept_preprocessing, load_parts
 from methods import METHODS, OPTION_CLASSES, chosen_methods
 from options import class_options, option_value
-from saved_sets import check_set_options, names_of, read_set
+from saved_sets import check_set_options, files_of, names_of, read_set
 
 __all__ = ["OF_THE_RUN", "PRESETS", "Column", "Row", "Run"]
 
@@ -91,6 +91,7 @@ class Run:
         named = zip(names_of(arguments.set), arguments.set, strict=True)
         self.rows = [Row(name, file=file) for name, file in named] or self._distilled_rows()
         self._check_images()
+        self._fingerprints = fingerprints(self.train, self.test, files=files_of(arguments))
 
     def _class_options(self, prefix: str) -> dict[str, Any]:
         preset = PRESETS[self.arguments.preset].get(prefix, {})
@@ -129,11 +130,12 @@ class Run:
             column.recipe.build(image_shape=shape, num_classes=self.train.num_classes, generator=torch.Generator())
 
     def options(self) -> dict[str, Any]:
-        """Everything that was asked for, as resolved."""
+        """Everything that was asked for, as resolved, and fingerprints of the data."""
         given = {k: v for k, v in vars(self.arguments).items() if "." not in k and k != "width"}
         rows = {row.name: row.distiller.options() for row in self.rows if row.distiller is not None}
         columns = {column.name: vars(column.recipe) for column in self.columns}
-        return json.loads(json.dumps({**given, "rows": rows, "columns": columns}, default=str))
+        resolved = {**given, "rows": rows, "columns": columns, "data": self._fingerprints}
+        return json.loads(json.dumps(resolved, default=str))
 
     def prepare(self) -> None:
         """Preprocess the images, and find out how many steps `--seconds` are; both are kept in the folder."""

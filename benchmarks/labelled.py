@@ -1,17 +1,18 @@
-"""The images that a benchmark works on: training images, and those that accuracy is measured on."""
+"""The images that a benchmark works on: training images, those that accuracy is measured on, their fingerprints."""
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from distill import InputError, LabelledImages, Preprocessing, load_images
+from distill.fingerprint import data_fingerprint, file_fingerprint
 from distill.preprocess import default_preprocessing
 from distill.tensor_files import read_tensors, write_tensors
 
-__all__ = ["check_counts", "for_channels", "kept_preprocessing", "load_parts"]
+__all__ = ["check_counts", "fingerprints", "for_channels", "kept_preprocessing", "load_parts"]
 
 
 def load_parts(arguments: argparse.Namespace) -> tuple[LabelledImages, LabelledImages]:
@@ -24,6 +25,13 @@ def load_parts(arguments: argparse.Namespace) -> tuple[LabelledImages, LabelledI
     for class_id in range(train.num_classes):
         held_out[np.flatnonzero(train.labels == class_id)[: arguments.held_out]] = True
     return train.subset(~held_out), train.subset(held_out)
+
+
+def fingerprints(train: LabelledImages, test: LabelledImages, *, files: Iterable[Path] = ()) -> dict[str, str]:
+    """Fingerprints of all data that a run depends on, by what they are of; `files`: data besides the two parts."""
+    parts = {"training": train, "test": test}
+    found = {f"{name} {of}": value for name, part in parts.items() for of, value in data_fingerprint(part).items()}
+    return found | {f"file {file}": file_fingerprint(file) for file in files}
 
 
 def check_counts(train: LabelledImages, images_per_class: int) -> None:

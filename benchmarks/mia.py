@@ -23,7 +23,8 @@ from pieces import add_job_options, workers
 from privacy import ATTACKS, AuditReport
 from privacy.auditing import Engine
 from process import set_up_process
-from results import add_process, open_folder
+from results import add_process
+from run_folder import check_record, open_folder
 
 LEFT_OUT = {"images_per_class", "seed", "device", "train_steps", "steps_per_image"}  # options of the run as a whole
 
@@ -75,6 +76,13 @@ def describe(arm: str, report: AuditReport) -> str:
 Reports = list[tuple[str, AuditReport]]  # with the names that they go by
 
 
+def run_of_worker(arguments: argparse.Namespace) -> Run:
+    """A run that is open already, as a worker needs it."""
+    run = Run(arguments)
+    check_record(run.folder, run.options())
+    return run
+
+
 def audited_arm(run: Run, seed: int, arm: str) -> Reports:
     """All audits of one arm on one member set."""
     return list(audits(run, arm, run.member_set(seed)))
@@ -95,7 +103,7 @@ def audit_side_by_side(run: Run, arms: list[tuple[int, str]], started: float) ->
     """The audits of the arms, in that order."""
     found: dict[tuple[Any, ...], Reports] = {}
     with (
-        workers("mia", "Run", run.arguments) as pieces,
+        workers("mia", "run_of_worker", run.arguments) as pieces,
         progress_bar(shown=True, total=len(arms), desc="arms", unit="arm") as bar,
     ):
         for one, reports in pieces.done("audited_arm", arms):
@@ -113,14 +121,14 @@ def main(argv: list[str] | None = None) -> None:
     arguments = parse(argv)
     set_up_process(device=arguments.device, precision=arguments.precision)
     run = Run(arguments)
-    open_folder(run.folder, run.options(), resume=arguments.resume)
-    arms = [(seed, arm) for seed in arguments.seeds for arm in arguments.arms]
-    audit = audit_side_by_side if (arguments.jobs or 1) > 1 else audit_one_by_one
-    reports: dict[str, list[AuditReport]] = {}
-    for name, report in audit(run, arms, started):
-        reports.setdefault(name, []).append(report)
-    cost = add_process(run.folder, started)
-    write_report(run.folder, run.options(), reports, cost)
+    with open_folder(run.folder, run.options(), resume=arguments.resume):
+        arms = [(seed, arm) for seed in arguments.seeds for arm in arguments.arms]
+        audit = audit_side_by_side if (arguments.jobs or 1) > 1 else audit_one_by_one
+        reports: dict[str, list[AuditReport]] = {}
+        for name, report in audit(run, arms, started):
+            reports.setdefault(name, []).append(report)
+        cost = add_process(run.folder, started)
+        write_report(run.folder, run.options(), reports, cost)
     print_report(run.folder)
     print(f"page: {run.folder / 'report.html'}\npicture: {run.folder / 'auc.png'}")
     for arm in run.distillers:

@@ -12,6 +12,7 @@ import torch
 from distill import Distiller, InputError, PreprocessedImages, TrainingRecipe, load_images
 from distill.checks import check_device
 from distill.preprocess import default_preprocessing
+from labelled import fingerprints
 from methods import METHODS, OPTION_CLASSES
 from options import class_options
 from pieces import check_jobs
@@ -80,6 +81,7 @@ class Run:
         self.test = load_images(arguments.dataset, split="test", **where)
         self.size = arguments.members or min(MEMBERS, len(self.train) // 2)
         self._check_data()
+        self._fingerprints = fingerprints(self.train, self.test)
         self._last: MemberSet | None = None
 
     def _check_data(self) -> None:
@@ -135,9 +137,9 @@ class Run:
         return self.train.images[positions if part is None else positions[part]]
 
     def options(self) -> dict[str, Any]:
-        """Everything that was asked for, as resolved."""
+        """Everything that was asked for, as resolved, and fingerprints of the data."""
         given = {k: v for k, v in vars(self.arguments).items() if "." not in k and k != "width"}
-        resolved = {**given, "members": self.size, "train": vars(self.recipe)}
+        resolved = {**given, "members": self.size, "train": vars(self.recipe), "data": self._fingerprints}
         return json.loads(json.dumps(resolved | {n: d.options() for n, d in self.distillers.items()}, default=str))
 
 

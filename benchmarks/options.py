@@ -7,11 +7,14 @@ import sys
 import types
 import typing
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from distill import InputError
 from distill.datasets import DATASETS
+from distill.ranks import ranks_started
+from distill.stops import Terminated, terminations_interrupt
 from process import Precision
 
 __all__ = [
@@ -41,7 +44,7 @@ def add_run_options(
     add("--width", type=int, help="width of all networks; the options below set it for each use")
     add_machine_options(parser)
     add("--output", type=Path, help=f"folder for results (default: {output})")
-    add("--resume", action="store_true", help="go on with the run in --output; ends in the same figures")
+    add("--resume", action="store_true", help="resume the run in --output, on the same data; ends in the same figures")
 
 
 def add_machine_options(parser: argparse.ArgumentParser) -> None:
@@ -152,13 +155,18 @@ def fill_preset(arguments: argparse.Namespace, presets: Mapping[str, Mapping[str
 
 
 def run_command(command: Callable[[], None], *, when_stopped: str = "stopped") -> int:
-    """Run a program; a mistake of the caller ends in one line and exit code 2, Ctrl-C in 130 and `when_stopped`."""
+    """Run a program; a mistake of the caller ends in one line and exit code 2, Ctrl-C in 130 and `when_stopped`.
+
+    SIGTERM is the same as Ctrl-C, with 143; under `torchrun` it ends the process at once, for one that waits for others
+    would not hear of it.
+    """
     try:
-        command()
+        with terminations_interrupt() if ranks_started() == 1 else nullcontext():
+            command()
     except InputError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)  # one line, whatever it quotes
         return 2
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print(f"\n{when_stopped}", file=sys.stderr)
-        return 130
+        return 143 if isinstance(stop, Terminated) else 130
     return 0

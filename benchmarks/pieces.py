@@ -10,7 +10,6 @@ import importlib
 import os
 import pickle
 import platform
-import signal
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
@@ -28,6 +27,8 @@ from joblib.parallel import BACKENDS, get_active_backend
 from tqdm import tqdm
 
 from distill import InputError
+from distill.stops import interrupts_held
+from distill.workers import workers_end_with_program
 from process import set_up_process
 from results import machine, peak_memory_mib
 
@@ -127,7 +128,11 @@ def workers(program: str, build: str, arguments: argparse.Namespace) -> Iterator
 def backend(arguments: argparse.Namespace) -> Iterator[None]:
     """joblib's backend, connected to its cluster."""
     connect = {"dask": dask_client, "ray": ray_session}.get(arguments.backend, no_cluster)
-    with connect(arguments) as options, parallel_config(arguments.backend, n_jobs=arguments.jobs, **options):
+    with (
+        connect(arguments) as options,
+        parallel_config(arguments.backend, n_jobs=arguments.jobs, **options),
+        workers_end_with_program(),
+    ):
         yield
 
 
@@ -172,16 +177,6 @@ def reaching(arguments: argparse.Namespace, address: str | None) -> Iterator[Non
         yield
     except (OSError, ValueError) as error:
         raise InputError(f"--backend {arguments.backend}: cannot use {address or 'this machine'} ({error})") from error
-
-
-@contextmanager
-def interrupts_held() -> Iterator[None]:
-    """Ctrl-C takes effect afterwards; processes started in the meantime never see it, for the program ends them."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def results_of(calls: list[Any], jobs: int) -> Generator[Any, None, None]:

@@ -1,10 +1,9 @@
-"""The folder a benchmark writes: options, figures, versions, machine, cost."""
+"""What a benchmark writes beside its figures: versions, machine, cost; and how it sums figures up."""
 
 import math
 import os
 import platform
 import resource
-import shutil
 import statistics
 import sys
 import time
@@ -15,15 +14,11 @@ from typing import Any
 
 import torch
 
-from distill import InputError
-from distill.files import PARTIAL, read_json, write_json
+from distill.files import read_json, write_json
 
-__all__ = ["add_process", "machine", "mean_and_spread", "open_folder", "paired_leads", "peak_memory_mib", "percent"]
+__all__ = ["add_process", "machine", "mean_and_spread", "paired_leads", "peak_memory_mib", "percent"]
 
-SPACE_NEEDED = 2 << 30  # whitening, distilled sets and two checkpoints of a pool of width 128, with room to spare
 PACKAGES = ("frepo-toolkit", "torch", "avalanche-lib", "numpy")
-# Options that may differ between a run and its resumption: they change no figure, or its last bits at most.
-FREE_OPTIONS = {"output", "resume", "data_dir", "jobs", "backend", "scheduler"}
 
 
 def machine() -> dict[str, Any]:
@@ -114,62 +109,3 @@ def paired_leads(values: Mapping[tuple[Any, ...], float], *, of: str) -> dict[st
             mean, spread = mean_and_spread(differences)
             leads[other] = {"mean": mean, "std": spread, "n": len(differences)}
     return leads
-
-
-def check_space(folder: Path) -> None:
-    """Raise `InputError` when the disk that `folder` is or will be on is nearly full."""
-    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    free = shutil.disk_usage(existing).free
-    if free < SPACE_NEEDED:
-        raise InputError(
-            f"{existing} has {free >> 20} MiB left, a run may need {SPACE_NEEDED >> 20}; make room or choose another "
-            "--output"
-        )
-
-
-def flat(options: dict[str, Any]) -> dict[str, Any]:
-    """Options of options under names with dots, so that a difference can be named."""
-    result: dict[str, Any] = {}
-    for name, value in options.items():
-        inner = flat(value) if isinstance(value, dict) else {}
-        result |= {f"{name}.{key}": v for key, v in inner.items()} if inner else {name: value}
-    return result
-
-
-def open_folder(folder: Path, options: dict[str, Any], *, resume: bool) -> None:
-    """Make `folder` the results of a run with `options`, or find there the run to go on with.
-
-    Raises `InputError` when the folder cannot be written, holds a run and `resume` is off, or holds a run with
-    other options.
-    """
-    try:
-        claim_folder(folder, options, resume=resume)
-        for leftover in folder.rglob(PARTIAL):
-            leftover.unlink()
-    except OSError as error:
-        raise InputError(f"cannot use {folder}: {error.strerror or error}") from error
-
-
-def claim_folder(folder: Path, options: dict[str, Any], *, resume: bool) -> None:
-    """`open_folder`, where the system's own errors come as they are."""
-    record = folder / "options.json"
-    check_space(folder)
-    if not record.exists():
-        # A run that was killed while it wrote its first file leaves nothing but that.
-        if folder.is_dir() and any(not path.match(PARTIAL) for path in folder.iterdir()):
-            raise InputError(f"{folder} is not empty and holds no run of this program; choose another --output")
-        write_json(record, options)
-        return
-    if not resume:
-        raise InputError(f"{folder} already holds a run; add --resume to go on with it, or choose another --output")
-    before, now = flat(read_json(record)), flat(options)
-    changed = [
-        f"{name} was {before.get(name)!r}, now {now.get(name)!r}"
-        for name in sorted(before.keys() | now.keys())
-        if name not in FREE_OPTIONS and before.get(name) != now.get(name)
-    ]
-    if changed:
-        raise InputError(
-            f"{folder} holds a run with other options ({'; '.join(changed)}); resume with those, or choose another "
-            "--output"
-        )

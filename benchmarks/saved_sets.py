@@ -9,7 +9,7 @@ from pathlib import Path
 from distill import InputError, LabelledImages, Preprocessing, SyntheticSet, import_set
 from distill.imported import parse_preprocessing
 
-__all__ = ["check_set_options", "names_of", "read_set"]
+__all__ = ["check_set_options", "files_of", "names_of", "read_set"]
 
 OURS = ".safetensors"
 SAID_OF_OTHERS = ("preprocessing", "pixels", "labels")
@@ -37,6 +37,12 @@ def check_set_options(arguments: argparse.Namespace) -> None:
             f"{others[0]} does not say how its images were preprocessed; say it with --preprocessing "
             "(identity, 'standardize:mean=...;std=...', a set of this toolkit, or fit)"
         )
+
+
+def files_of(arguments: argparse.Namespace) -> list[Path]:
+    """All files that say what the sets are."""
+    stated = [Path(arguments.preprocessing)] if str(arguments.preprocessing).endswith(OURS) else []
+    return [*arguments.set, *stated, *([arguments.labels] if arguments.labels else [])]
 
 
 def names_of(files: Sequence[Path]) -> list[str]:

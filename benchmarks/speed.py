@@ -19,7 +19,8 @@ from distill.files import read_json, write_json
 from distill.progress import progress_bar
 from options import add_machine_options, run_command
 from process import set_up_process
-from results import add_process, open_folder
+from results import add_process
+from run_folder import open_folder
 from speed_cases import Case, measured
 from speed_report import describe, print_report, write_report
 
@@ -105,11 +106,8 @@ def expected_seconds(before: list[dict[str, Any]]) -> float:
     return taken[-1] * max(1.0, taken[-1] / taken[-2]) if len(taken) > 1 else 0.0
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Run the benchmark and write its folder."""
-    started = time.monotonic()
-    arguments = parse(argv)
-    open_folder(arguments.output, {k: str(v) for k, v in vars(arguments).items()}, resume=arguments.resume)
+def all_records(arguments: argparse.Namespace, started: float) -> list[dict[str, Any]]:
+    """The records of the chosen studies' cases."""
     records: list[dict[str, Any]] = []
     chosen = {name: cases for name, cases in studies(arguments.device).items() if name in arguments.study}
     pairs = [(study, case) for study, cases in chosen.items() for case in cases]
@@ -118,7 +116,17 @@ def main(argv: list[str] | None = None) -> None:
         records.append(run_case(arguments, study, case, series))
         add_process(arguments.output, started)
         tqdm.write(describe(records[-1]))
-    write_report(arguments.output, records, add_process(arguments.output, started))
+    return records
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the benchmark and write its folder."""
+    started = time.monotonic()
+    arguments = parse(argv)
+    options = {name: str(value) for name, value in vars(arguments).items()}
+    with open_folder(arguments.output, options, resume=arguments.resume):
+        records = all_records(arguments, started)
+        write_report(arguments.output, records, add_process(arguments.output, started))
     print_report(arguments.output)
     print(f"plots: {arguments.output / 'growth.png'}, {arguments.output / 'parts.png'}")
     print(f"results in {arguments.output}")

@@ -1,12 +1,13 @@
 """What the speed benchmark measures: cases, each in a process of its own, so that its peak memory is its own."""
 
+import os
 import statistics
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,8 @@ from distill.frepo import FRePoState, meta_loss, sample_batch, with_mirror_image
 from distill.networks import build_network
 from distill.preprocess import Identity
 from distill.stepwise import StepwiseDistiller
+from distill.stops import interrupts_held
+from distill.workers import end_with
 from process import set_up_process
 from speed_count import network_cost, step_operations, training_operations
 from speed_memory import forget_peak_memory, peak_memory_mib
@@ -58,9 +61,15 @@ class Case:
 
 def measured(case: Case) -> dict[str, Any]:
     """Measure a case in a fresh process; `{"failed": reason}` where the process was killed, as for want of memory."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(1, get_context("spawn"), initializer=end_with, initargs=(os.getpid(),)) as pool:
         try:
-            return pool.submit(measure, case).result()
+            with interrupts_held():
+                result = pool.submit(measure, case)
+            return result.result()
+        except KeyboardInterrupt:
+            for process in active_children():
+                process.kill()
+            raise
         except BrokenProcessPool:
             return {"failed": "the process was killed, most likely for want of memory"}
         except torch.OutOfMemoryError:

@@ -1,7 +1,7 @@
 """Saves a running distillation now and then, and goes on from there."""
 
+import json
 import time
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -9,22 +9,14 @@ from typing import Any, Protocol
 import torch
 
 from distill.errors import InputError
+from distill.fingerprint import data_fingerprint, fingerprint
 from distill.preprocess import PreprocessedImages
-from distill.streamed import StreamedImages
 from distill.tensor_files import read_tensors, write_tensors
 
 __all__ = ["Checkpoint", "Resumable", "fingerprint", "moments", "set_moments", "with_prefix", "without_prefix"]
 
 SECONDS_BETWEEN = 30.0
-FORMAT = 2  # raised whenever networks or optimizers name their tensors anew
-
-
-def fingerprint(data: PreprocessedImages) -> str:
-    """A checksum of images and labels, to tell one data set from another; of streamed images it takes a sample."""
-    checksum = zlib.crc32(data.labels.cpu().numpy().tobytes())
-    if isinstance(data.images, StreamedImages):
-        return f"{data.images.checksum(checksum):08x}"
-    return f"{zlib.crc32(data.images.cpu().contiguous().numpy().tobytes(), checksum):08x}"
+FORMAT = 3  # raised whenever networks or optimizers name their tensors anew, or fingerprints are taken otherwise
 
 
 class Resumable(Protocol):
@@ -46,8 +38,8 @@ class Checkpoint:
     The file holds images, optimizers, networks and generators, all that the state gives: a distillation that goes on
     from it ends in the same bits as one that was never stopped.
 
-    - `belongs_to`: the distillation's options; `data`: what it distils; `held_out`: what it is watched on. A file of
-      others is refused.
+    - `belongs_to`: the distillation's method and options; `data`: what it distils; `held_out`: what it is watched on. A
+      file of others is refused, in words that say which.
     """
 
     def __init__(
@@ -62,18 +54,23 @@ class Checkpoint:
         self.last, self.cost = time.monotonic(), 0.0
         self.identity: dict[str, Any] = {}
         if path is not None:
-            watched = None if held_out is None else fingerprint(held_out)
-            self.identity = {"format": FORMAT, "options": belongs_to, "data": fingerprint(data), "held_out": watched}
+            identity = {
+                "format": FORMAT,
+                "options": belongs_to,
+                "data": data_fingerprint(data),
+                "held_out": None if held_out is None else fingerprint(held_out),
+            }
+            self.identity = json.loads(json.dumps(identity))  # as it will be when it is read from the file
 
     def load_into(self, state: Resumable) -> None:
         """Bring `state` to where the file left off, if there is one; raises `InputError` if it is another's."""
         if self.path is None or not self.path.exists():
             return
         tensors, metadata = read_tensors(self.path)
-        if metadata.get("identity") != self.identity:
+        if differing := differences(metadata.get("identity"), self.identity):
             raise InputError(
-                f"{self.path} is the checkpoint of a distillation with other options or data, or by another version; "
-                "go on with the options it was started with, or remove it to start anew"
+                f"{self.path} is the checkpoint of a distillation with other options or data ({differing}); resume "
+                "with those it was started with, or remove it to start anew"
             )
         state.restore(tensors, metadata)
 
@@ -89,6 +86,21 @@ class Checkpoint:
             write_tensors(self.path, state.tensors(), {"identity": self.identity, **state.metadata()})
             self.last = time.monotonic()
             self.cost = self.last - started
+
+
+def differences(found: Any, wanted: dict[str, Any]) -> str:
+    """What tells the distillation that a file was saved by from the one that wants to resume; "" for nothing."""
+    if not isinstance(found, dict) or found.get("format") != wanted["format"]:
+        return "saved by another version of this toolkit, or no checkpoint at all"
+    before, now = found["options"], wanted["options"]
+    words = [
+        f"{name} was {before.get(name)!r}, now {now.get(name)!r}"
+        for name in sorted(before.keys() | now.keys())
+        if before.get(name) != now.get(name)
+    ]
+    words += [f"other {part}" for part, value in wanted["data"].items() if found["data"].get(part) != value]
+    words += ["other held-out images"] if found["held_out"] != wanted["held_out"] else []
+    return ", ".join(words)
 
 
 def with_prefix(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -7,12 +7,14 @@ import json
 import os
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from distill.errors import InputError
+from distill.locks import lock
 
-__all__ = ["PARTIAL", "read_json", "write_atomically", "write_json"]
+__all__ = ["PARTIAL", "read_json", "remove_partial", "write_atomically", "write_json"]
 
 PARTIAL = ".*-*.partial*"  # the names of files that were being written when a process was killed
 
@@ -24,12 +26,13 @@ def write_atomically(path: str | Path, write: Callable[[Path], object]) -> Path:
     """
     path = Path(path)
     temporary: Path | None = None
+    handle: int | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # The suffix is kept: savefig and others tell the format from it.
-        handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=f".partial{path.suffix}", dir=path.parent)
-        os.close(handle)
+        opened, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=f".partial{path.suffix}", dir=path.parent)
         temporary = Path(name)
+        handle = locked_while_written(opened)
         write(temporary)
         umask = os.umask(0)
         os.umask(umask)
@@ -42,7 +45,34 @@ def write_atomically(path: str | Path, write: Callable[[Path], object]) -> Path:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+        if handle is not None:
+            os.close(handle)
     return path
+
+
+def locked_while_written(handle: int) -> int | None:
+    """The handle of a temporary file, with the lock that tells it from a leftover; closed where there are no locks."""
+    try:
+        lock(handle)
+    except OSError:
+        os.close(handle)
+        return None
+    return handle
+
+
+def remove_partial(folder: Path) -> None:
+    """Remove what killed processes have left in `folder` and below; what a live one is writing stays.
+
+    Where there are no locks to tell these apart, nothing is removed.
+    """
+    for path in folder.rglob(PARTIAL):
+        with suppress(OSError):  # done, or removed by another, in the meantime
+            handle = os.open(path, os.O_RDWR)
+            try:
+                if lock(handle):
+                    path.unlink()
+            finally:
+                os.close(handle)
 
 
 def write_json(path: str | Path, content: Any) -> Path:

@@ -137,7 +137,8 @@ class StepwiseDistiller(Distiller):
     ) -> SyntheticSet:
         data = self.prepare(data)
         state: StepwiseState = self.start(data)
-        saved = Checkpoint(checkpoint, belongs_to=self.options(), data=data, held_out=held_out)
+        belongs_to = {"method": self.method, "class": type(self).__qualname__, **self.options()}
+        saved = Checkpoint(checkpoint, belongs_to=belongs_to, data=data, held_out=held_out)
         saved.load_into(state)
         wait_for_ranks()  # before the first one writes the file anew
         watch = self.watch(state, held_out)

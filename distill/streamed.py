@@ -1,6 +1,5 @@
 """Images that are preprocessed when they are asked for, of sets too large to hold as floats."""
 
-import zlib
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,6 @@ if TYPE_CHECKING:  # a preprocessing makes streamed images, not the other way ro
 __all__ = ["StreamedImages", "is_large"]
 
 STREAM_ABOVE = 4 * 2**30  # bytes of float32
-CHECKED_IMAGES = 1000
 
 
 def is_large(shape: Sequence[int]) -> bool:
@@ -94,17 +92,6 @@ class StreamedImages:
         return StreamedImages(
             self.pixels, self.preprocessing, positions=chosen, device=self.device, dtype=self.dtype
         )
-
-    def checksum(self, start: int = 0) -> int:
-        """CRC-32 of shape, positions and preprocessing, and of `CHECKED_IMAGES` evenly spread images, not of all."""
-        spread = np.linspace(0, max(len(self) - 1, 0), min(len(self), CHECKED_IMAGES)).round().astype(np.int64)
-        positions = self._positions(slice(None))
-        described = f"{tuple(self.shape)} {self.preprocessing.kind}".encode()
-        state = (tensor.cpu().numpy() for tensor in self.preprocessing.state().values())
-        start = zlib.crc32(described, start)
-        for part in (positions, *state, self.pixels[positions[spread]]):
-            start = zlib.crc32(part.tobytes(), start)
-        return start
 
     def _positions(self, index: torch.Tensor | slice) -> np.ndarray:
         """Positions in `pixels`."""

@@ -9,6 +9,7 @@ from joblib import Parallel, cpu_count, delayed
 from threadpoolctl import threadpool_limits
 
 from distill.errors import InputError
+from distill.workers import workers_end_with_program
 from privacy.attacks import Attack, Part, Scores, gather, split_seed
 from privacy.exposed import checked_images
 from privacy.official import check_official, official_scores
@@ -25,6 +26,7 @@ SPLITS = 3
 SPLITS_OF_MANY = 2
 
 
+@workers_end_with_program()
 def audit(
     records: AttackRecords,
     *,

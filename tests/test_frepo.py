@@ -302,22 +302,36 @@ def test_checkpoint_of_other_options_is_refused_and_kept(data, tmp_path, monkeyp
     checkpoint = tmp_path / "c"
     killed_before_step(5, monkeypatch, TINY, data, checkpoint=checkpoint)
     content = checkpoint.read_bytes()
-    with pytest.raises(InputError, match=f"{checkpoint} is the checkpoint of .* with other options or data"):
+    (name, value), = change.items()
+    message = rf"{checkpoint} is the checkpoint .* data \({name} was {getattr(TINY, name)}, now {value}\); resume"
+    with pytest.raises(InputError, match=message):
         TINY.with_options(**change).distill(data, checkpoint=checkpoint)
     assert checkpoint.read_bytes() == content
 
 
-@pytest.mark.parametrize("part", ["images", "labels"])
-def test_checkpoint_of_other_data_is_refused(data, tmp_path, monkeypatch, part):
+@pytest.mark.parametrize("part", ["images", "labels", "classes", "held-out images"])
+def test_checkpoint_of_other_data_is_refused_by_name(data, tmp_path, monkeypatch, part):
     killed_before_step(5, monkeypatch, TINY, data, checkpoint=tmp_path / "c")
-    images, labels = data.images.clone(), data.labels.clone()
+    images, labels, classes = data.images.clone(), data.labels.clone(), data.classes
     if part == "images":
         images[-1, 0, 0, 0] += 1e-3
-    else:
+    elif part == "labels":
         labels[[0, -1]] = (labels[[0, -1]] + 1) % 3
-    other = PreprocessedImages(images, labels, data.classes, data.preprocessing)
-    with pytest.raises(InputError, match="other options or data"):
-        TINY.distill(other, checkpoint=tmp_path / "c")
+    elif part == "classes":
+        classes = classes[::-1]
+    other = PreprocessedImages(images, labels, classes, data.preprocessing)
+    held_out = data if part == "held-out images" else None
+    with pytest.raises(InputError, match=rf"with other options or data \(other {part}\); resume"):
+        TINY.distill(other, held_out=held_out, checkpoint=tmp_path / "c")
+
+
+def test_checkpoint_of_another_class_with_the_same_options_is_refused(data, tmp_path, monkeypatch):
+    class Mine(FRePo):
+        method = "mine"
+
+    killed_before_step(5, monkeypatch, TINY, data, checkpoint=tmp_path / "c")
+    with pytest.raises(InputError, match="method was 'frepo', now 'mine'"):
+        Mine(**TINY.options()).distill(data, checkpoint=tmp_path / "c")
 
 
 @pytest.mark.parametrize("left", [0, 4, 100, -1], ids=lambda left: f"{left} bytes")

@@ -1,0 +1,115 @@
+"""The folder of a run: it belongs to one set of options and data, and to one process at a time."""
+
+import os
+import platform
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from distill import InputError
+from distill.files import PARTIAL, read_json, remove_partial, write_json
+from distill.locks import Held, lock_file
+
+__all__ = ["check_record", "open_folder"]
+
+SPACE_NEEDED = 2 << 30  # whitening, distilled sets and two checkpoints of a pool of width 128, with room to spare
+RECORD, LOCK = "options.json", ".lock"
+# Options that may differ between a run and its resumption: they change no figure, or its last bits at most.
+FREE_OPTIONS = {"output", "resume", "data_dir", "cache_dir", "jobs", "backend", "scheduler"}
+DATA = "data."  # fingerprints, under the option that holds them
+
+
+@contextmanager
+def open_folder(folder: Path, options: Mapping[str, Any], *, resume: bool) -> Iterator[None]:
+    """Make `folder` the results of a run with `options`, or find there the run to resume; locked while open.
+
+    `options`: JSON-able; under "data" fingerprints, by what they are of. Raises `InputError` when the folder cannot
+    be written, another process works in it, it holds a run and `resume` is off, or a run with other options or data.
+    """
+    check_space(folder)
+    record = folder / RECORD
+    if holds_other_files(folder):  # looked at before anything is written there
+        raise InputError(f"{folder} is not empty and holds no run of this program; choose another --output")
+    with locked(folder):
+        if record.exists():
+            if not resume:
+                raise InputError(
+                    f"{folder} already holds a run; add --resume to resume it, or choose another --output"
+                )
+            check_record(folder, options)
+        else:
+            write_json(record, options)
+        remove_partial(folder)
+        yield
+
+
+def holds_other_files(folder: Path) -> bool:
+    """Whether there is no run in `folder`, but something that a run which was killed at its start does not leave."""
+    try:
+        return (
+            folder.is_dir()
+            and not (folder / RECORD).exists()
+            and any(not path.match(PARTIAL) and path.name != LOCK for path in folder.iterdir())
+        )
+    except OSError as error:
+        raise InputError(f"cannot use {folder}: {error.strerror or error}") from error
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep other processes out of `folder`; raises `InputError` when one is there, or it cannot be written."""
+    with ExitStack() as stack:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(lock_file(folder / LOCK, owner=f"process {os.getpid()} on {platform.node()}"))
+        except Held as error:
+            raise InputError(f"{folder} is in use by {error}; wait for it, or choose another --output") from error
+        except OSError as error:
+            raise InputError(f"cannot write {folder / RECORD}: {error.strerror or error}") from error
+        yield
+
+
+def check_record(folder: Path, options: Mapping[str, Any]) -> None:
+    """Raise `InputError` unless the run in `folder` is one with these options and data."""
+    before, now = flat(read_json(folder / RECORD)), flat(options)
+    changed = [
+        name for name in sorted(before.keys() | now.keys())
+        if name not in FREE_OPTIONS and before.get(name) != now.get(name)
+    ]  # fmt: skip
+    data = [name.removeprefix(DATA) for name in changed if name.startswith(DATA)]
+    if others := [name for name in changed if not name.startswith(DATA)]:
+        words = "; ".join(f"{name} was {before.get(name)!r}, now {now.get(name)!r}" for name in others)
+        raise InputError(
+            f"{folder} holds a run with other options ({words}); resume with those, or choose another --output"
+        )
+    if data and not any(name.startswith(DATA) for name in before):
+        raise InputError(
+            f"{folder} holds a run of an earlier version, which did not record its data; choose another --output"
+        )
+    if data:
+        raise InputError(
+            f"{folder} holds a run on other data ({', '.join(data)} changed since it was started); resume with the "
+            "data it was started with, or choose another --output"
+        )
+
+
+def check_space(folder: Path) -> None:
+    """Raise `InputError` when the disk that `folder` is or will be on is nearly full."""
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    free = shutil.disk_usage(existing).free
+    if free < SPACE_NEEDED:
+        raise InputError(
+            f"{existing} has {free >> 20} MiB left, a run may need {SPACE_NEEDED >> 20}; make room or choose another "
+            "--output"
+        )
+
+
+def flat(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of options under names with dots, so that a difference can be named."""
+    result: dict[str, Any] = {}
+    for name, value in options.items():
+        inner = flat(value) if isinstance(value, dict) else {}
+        result |= {f"{name}.{key}": v for key, v in inner.items()} if inner else {name: value}
+    return result

@@ -1,0 +1,82 @@
+"""Locks of the operating system: they end with the process that holds them, however it ends.
+
+Needs the standard library alone.
+"""
+
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+if sys.platform != "win32":
+    import fcntl
+
+__all__ = ["Held", "lock", "lock_file"]
+
+
+class Held(Exception):
+    """Another holds the lock; the text says who."""
+
+
+def lock(handle: int) -> bool:
+    """Take the lock of an open file; `False` where another has it.
+
+    It is kept until the last copy of `handle` is closed. Raises `OSError` where the system or the file system has no
+    locks.
+    """
+    if sys.platform == "win32":
+        raise OSError("no locks of this kind on Windows")
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+@contextmanager
+def lock_file(path: Path, *, owner: str) -> Iterator[None]:
+    """Hold the file `path` locked, with `owner` written in it; it is removed at the end.
+
+    One that a killed process has left is taken over. Raises `Held` where another holds it, and `OSError` where it
+    cannot be made. Where there are no locks it warns, and holds nothing.
+    """
+    handle = taken(path)
+    try:
+        os.truncate(handle, 0)
+        os.write(handle, owner.encode())
+        yield
+    finally:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)  # still held: whoever opened it in the meantime sees that it is gone
+        os.close(handle)
+
+
+def taken(path: Path) -> int:
+    """The handle of the file `path`, locked."""
+    while True:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            if not lock_or_warn(handle, path):
+                raise Held(os.read(handle, 1000).decode(errors="replace") or "another process")
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(handle), os.stat(path)):
+                    return handle
+        except BaseException:
+            os.close(handle)
+            raise
+        os.close(handle)  # removed by its last holder after it was opened here
+
+
+def lock_or_warn(handle: int, path: Path) -> bool:
+    """`lock`, or a warning and `True` where there are no locks."""
+    try:
+        return lock(handle)
+    except OSError as error:
+        warnings.warn(
+            f"{path.parent} is where files cannot be locked ({error.strerror or error}); see to it that no two "
+            "processes use it at once",
+            stacklevel=2,
+        )
+        return True
