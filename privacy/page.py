@@ -153,7 +153,7 @@ def summary_page(summary: "Summary", *, title: str, notes: Sequence[str]) -> str
     """Many audits: answers, tables, AUCs by arm, curves over training steps, meaning."""
     first, *others = [f"<p>{escape(note)}</p>" for note in notes] or [""]
     body = ["<h2>Answers</h2>", html_table(summary.answer_cells()), f"<p>{escape(ABOUT)}</p>", first]
-    body += ["<h2>AUC</h2>", html_table(summary.auc_cells())]
+    body += [f"<h2>AUC ({summary.spread_in_words()})</h2>", html_table(summary.auc_cells())]
     body += [picture(auc_figure(summary), "AUC of all attacks by arm"), *others]
     for i, level in enumerate(FPR_LEVELS):
         heading = f"<h2>Members found, in %, at {100 * level:g} % false positives</h2>"

@@ -71,7 +71,7 @@ def save_figure(figure: Figure, path: str | Path) -> Path:
 def auc_figure(summary: "Summary") -> Figure:
     """AUC of every attack on every arm, at its most training steps, as points with their spread."""
     rows = summary.last()
-    figure = Figure(figsize=(8, 1.2 + 0.75 * len(rows)), layout="constrained")
+    figure = Figure(figsize=(6.4, 1.6 + 0.75 * len(rows)), layout="constrained")
     axes = figure.subplots()
     places = np.arange(len(rows))[::-1]
     for i, attack in enumerate(summary.attacks):
@@ -87,7 +87,7 @@ def auc_figure(summary: "Summary") -> Figure:
     lowest = min(value.mean for row in rows for value in row.auc.values())
     axes.set_xlim(min(0.45, lowest - 0.05), 1.01)
     axes.grid(alpha=0.3, axis="x")
-    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+    figure.legend(frameon=False, loc="outside lower center", ncols=3)
     return figure
 
 

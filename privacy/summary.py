@@ -139,12 +139,16 @@ class Summary:
     # -- words and files -----------------------------------------------------------------------------------------
 
     def __str__(self) -> str:
-        single = all(row.n == 1 for row in self.rows)
-        spread = "half the 95 % interval, one repetition" if single else "standard deviation of n repetitions"
-        lines = [text_table(self.answer_cells()), "", f"AUC of every attack (± {spread})", text_table(self.auc_cells())]
+        title = f"AUC of every attack ({self.spread_in_words()})"
+        lines = [text_table(self.answer_cells()), "", title, text_table(self.auc_cells())]
         for i, level in enumerate(FPR_LEVELS[:2]):
             lines += ["", f"members found, in %, at {100 * level:g} % false positives", text_table(self.rate_cells(i))]
         return "\n".join(lines)
+
+    def spread_in_words(self) -> str:
+        """What stands behind each ±."""
+        single = all(row.n == 1 for row in self.rows)
+        return "± half the 95 % interval, one repetition" if single else "± standard deviation of n repetitions"
 
     def answer_cells(self) -> list[list[str]]:
         """The cells of the table of answers, header first: how many audits of each arm find a leak of either kind."""
