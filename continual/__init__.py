@@ -10,8 +10,9 @@ with warnings.catch_warnings():
 from continual.accuracy import accuracy_evaluator, stream_accuracy
 from continual.buffer import DistilledBuffer
 from continual.gdumb import GDumb
+from continual.loss import SoftLabelLoss
 from continual.scenario import class_incremental, class_order
-from continual.soft_labels import SoftLabelLoss, with_soft_labels
+from continual.soft_labels import with_soft_labels
 
 __all__ = [
     "DistilledBuffer",

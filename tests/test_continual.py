@@ -17,9 +17,9 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from continual import DistilledBuffer, GDumb, SoftLabelLoss, class_incremental, class_order, with_soft_labels
-from continual.gdumb import draw_weights
 from continual.scenario import labelled_dataset
 from continual.soft_labels import read_all
+from continual.weights import draw_weights
 from distill import Distiller, Identity, InputError, PreprocessedImages, Standardize, SyntheticSet
 from distill.evaluation import train_network
 from distill.networks import build_network
@@ -216,14 +216,16 @@ def test_soft_labels_reach_the_loss_in_gdumb() -> None:
 
 
 def test_soft_labels_refuse_a_model_of_other_size() -> None:
+    distiller = First(images_per_class=2)
     strategy = GDumb(
         model=nn.Sequential(nn.Flatten(), nn.Linear(16, 4)),
-        storage_policy=DistilledBuffer(First(images_per_class=2), num_classes=C),
+        storage_policy=DistilledBuffer(distiller, num_classes=C),
         train_steps=1,
         evaluator=silent(),
     )
-    with pytest.raises(InputError, match=r"output has shape \(12, 4\), the soft labels \(12, 6\)"):
+    with pytest.raises(InputError, match=r"Sequential puts out 4 numbers for an image, but there are 6 classes"):
         strategy.train(stream(images()))
+    assert not distiller.shown
 
 
 def test_soft_label_loss_refuses_batches_without_soft_labels() -> None:
@@ -277,11 +279,20 @@ def test_an_experience_is_distilled_once() -> None:
     policy.post_adapt(None, experience)
     assert len(distiller.shown) == 1
     assert policy.buffer is buffer
-    with pytest.raises(InputError, match=r"experience 0 has classes \[0, 1\], but the buffer has distilled"):
-        policy.post_adapt(None, stream(images(labels=torch.tensor([0, 1, 1])))[0])
+    policy.post_adapt(None, stream(images())[0])  # made anew, the same images
+    assert len(distiller.shown) == 1
 
 
-def test_a_class_that_comes_back_replaces_what_was_kept_of_it() -> None:
+def test_other_images_under_an_index_seen_before_are_distilled() -> None:
+    distiller = First(images_per_class=2)
+    policy = DistilledBuffer(distiller, num_classes=C)
+    policy.post_adapt(None, stream(images(labels=torch.tensor([0, 0, 1, 1])))[0])
+    policy.post_adapt(None, stream(images(labels=torch.tensor([2, 2, 3, 3]), seed=1))[0])
+    assert Counter(policy.buffer.targets) == {0: 2, 1: 2, 2: 2, 3: 2}
+    assert len({shown["seed"] for shown in distiller.shown}) == 2
+
+
+def test_a_class_that_comes_back_shares_its_places_with_what_was_kept_of_it() -> None:
     first, second = images(labels=torch.tensor([0, 0, 1, 1])), images(labels=torch.tensor([1, 1, 2, 2]), seed=1)
     policy = DistilledBuffer(First(images_per_class=2), num_classes=C)
     for experience in stream(first, second):
@@ -289,11 +300,70 @@ def test_a_class_that_comes_back_replaces_what_was_kept_of_it() -> None:
     synthetic = policy.synthetic
     assert synthetic is not None
     assert Counter(synthetic.class_ids.tolist()) == {0: 2, 1: 2, 2: 2}
-    assert torch.equal(synthetic.images[synthetic.class_ids == 1], second.images[:2])
-    policy = DistilledBuffer(First(images_per_class=2), num_classes=C)
-    for experience in stream(first, images(labels=torch.tensor([0, 0, 1, 1]), seed=1)):
-        policy.post_adapt(None, experience)  # all of the first experience is replaced
-    assert Counter(policy.buffer.targets) == {0: 2, 1: 2}
+    assert torch.equal(synthetic.images[synthetic.class_ids == 1], torch.stack([first.images[2], second.images[0]]))
+
+
+@pytest.mark.parametrize(
+    ("returning", "old", "new"), [("share", 3, 1), ("replace", 0, 4), ("add", 4, 4)]
+)
+def test_what_becomes_of_a_class_that_comes_back_is_an_option(returning: str, old: int, new: int) -> None:
+    policy = DistilledBuffer(First(images_per_class=4), num_classes=C, returning=returning)
+    first, second = images(labels=torch.tensor([0] * 30)), images(labels=torch.tensor([0] * 10), seed=1)
+    for experience in stream(first, second):
+        policy.post_adapt(None, experience)
+    assert policy.synthetic is not None
+    kept = policy.synthetic.images
+    assert torch.equal(kept[:old], first.images[:old])
+    assert torch.equal(kept[old:], second.images[:new])
+
+
+def test_a_handful_of_returning_images_takes_no_more_than_its_share() -> None:
+    policy = DistilledBuffer(First(images_per_class=10), num_classes=C)
+    first = images(labels=torch.zeros(500, dtype=torch.long))
+    for experience in stream(first, images(labels=torch.tensor([0]), seed=1)):
+        policy.post_adapt(None, experience)
+    assert policy.synthetic is not None
+    assert torch.equal(policy.synthetic.images, first.images[:10])
+
+
+def test_small_deliveries_get_their_share_in_the_long_run() -> None:
+    """As a reservoir would have it: 40 times 5 images, 8 places, and each quarter of the stream has about 2."""
+    policy = DistilledBuffer(First(images_per_class=8), num_classes=C)
+    parts = [images(labels=torch.zeros(5, dtype=torch.long), seed=k) for k in range(40)]
+    for part in parts:
+        policy.post_adapt(None, stream(part)[0])
+    assert policy.synthetic is not None
+    assert len(policy.synthetic) == 8
+    whole = torch.cat([part.images for part in parts])
+    came = [int((whole == image).flatten(1).all(1).nonzero()) // 50 for image in policy.synthetic.images]
+    assert max(Counter(came).values()) <= 5
+    assert len(set(came)) >= 3
+
+
+def test_classes_of_several_tasks_are_kept_apart() -> None:
+    """As with `class_ids_from_zero_in_each_exp`: the same class ids in every task."""
+    parts = [images(labels=torch.tensor([0, 0, 1, 1]), seed=k) for k in range(3)]
+    tasks = [labelled_dataset(part.images, part.labels, task_label=k) for k, part in enumerate(parts)]
+    policy = DistilledBuffer(First(images_per_class=2), num_classes=2)
+    for experience in benchmark_from_datasets(train=tasks).train_stream:
+        policy.post_adapt(None, experience)
+    assert Counter(zip(policy.buffer.targets_task_labels, policy.buffer.targets, strict=True)) == dict.fromkeys(
+        [(task, c) for task in range(3) for c in range(2)], 2
+    )
+    assert list(policy.buffer_groups) == [(task, c) for task in range(3) for c in range(2)]
+    assert policy.max_size == 12
+
+
+def test_an_experience_of_several_tasks_is_distilled_task_by_task(tmp_path) -> None:
+    parts = [images(labels=torch.tensor([0, 0, 1, 1]), seed=k) for k in range(2)]
+    one = [labelled_dataset(part.images, part.labels, task_label=k) for k, part in enumerate(parts)]
+    for _ in range(2):  # distilled, and then found in the cache
+        policy = DistilledBuffer(First(images_per_class=1), num_classes=2, cache_dir=tmp_path)
+        policy.post_adapt(None, benchmark_from_datasets(train=[one[0].concat(one[1])]).train_stream[0])
+        assert sorted(zip(policy.buffer.targets_task_labels, policy.buffer.targets, strict=True)) == [
+            (0, 0), (0, 1), (1, 0), (1, 1)
+        ]  # fmt: skip
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_one_class_an_experience() -> None:
@@ -603,8 +673,10 @@ def test_train_steps_overrides_the_recipe() -> None:
 def test_gdumb_errors_say_what_to_mend() -> None:
     with pytest.raises(InputError, match="storage_policy is a First; wanted an ExemplarsBuffer"):
         GDumb(model=linear(), storage_policy=First())
-    with pytest.raises(InputError, match=r"Flatten has no linear layer .* give num_classes"):
+    with pytest.raises(InputError, match=r"Flatten has no parameters to train"):
         GDumb(model=nn.Flatten(), storage_policy=ClassBalancedBuffer(6))
+    with pytest.raises(InputError, match=r"model is a str; wanted a torch module"):
+        GDumb(model="resnet", storage_policy=ClassBalancedBuffer(6))
     strategy = GDumb(model=linear(), storage_policy=ClassBalancedBuffer(0), train_steps=1, evaluator=silent())
     with pytest.raises(InputError, match="ClassBalancedBuffer is empty after experience 0"):
         strategy.train(stream(images()))
