@@ -66,8 +66,7 @@ class SoftLabelLoss(SupervisedPlugin):
         self.num_classes = num_classes
         self.loss = loss if callable(loss) else TrainingRecipe(loss=loss, temperature=temperature).losses
         self.reduction: str = reduction
-        self._targets: Tensor | None = None
-        self._labels: Tensor | None = None
+        self._strategy: Any = None  # the one in training
         self._growing = False
 
     def after_train_dataset_adaptation(self, strategy: Any, **kwargs: Any) -> None:
@@ -76,13 +75,13 @@ class SoftLabelLoss(SupervisedPlugin):
 
     def before_training_epoch(self, strategy: Any, **kwargs: Any) -> None:
         """Add soft labels to the memory: by now every plugin has had its chance to replace the loader."""
-        self._growing = grows(strategy.model)
+        self._strategy, self._growing = strategy, grows(strategy.model)
         loader = strategy.dataloader
         if isinstance(loader, MultiDatasetDataLoader):
             loader.datasets = [with_soft_labels(dataset, self.num_classes) for dataset in loader.datasets]
 
     def before_forward(self, strategy: Any, **kwargs: Any) -> None:
-        """Find the soft labels in the mini-batch, and remember whose they are."""
+        """Make sure that the mini-batch holds soft labels."""
         batch = strategy.mbatch
         labels = batch[-2] if len(batch) >= 4 else None
         if labels is None or labels.shape != (len(batch[0]), self.num_classes):
@@ -90,23 +89,26 @@ class SoftLabelLoss(SupervisedPlugin):
                 f"the mini-batch has {len(batch)} tensors and no soft labels; wanted [images, class ids, "
                 "soft labels, task labels]: apply continual.with_soft_labels to the datasets of a loader of your own"
             )
-        self._targets, self._labels = batch[1], labels
 
-    def after_training_iteration(self, strategy: Any, **kwargs: Any) -> None:
-        """Forget the mini-batch."""
-        self._targets = self._labels = None
+    def after_training_exp(self, strategy: Any, **kwargs: Any) -> None:
+        """Forget the strategy."""
+        self._strategy = None
 
     def before_eval_forward(self, strategy: Any, **kwargs: Any) -> None:
-        """Test images have hard labels."""
+        """The head may have grown."""
         self._growing = grows(strategy.model)
-        self._targets = self._labels = None
 
     def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Loss of logits `(n, C)`: on the soft labels that came with `targets` `(n,)`, else on their initial labels."""
-        own = self._labels is not None and targets is self._targets
-        labels = self._labels if own else initial_labels(targets.long(), self.num_classes)
-        assert labels is not None
+        labels = self._soft_labels_of(targets)
+        if labels is None:
+            labels = initial_labels(targets.long(), self.num_classes)
         return self._reduced(self.loss(logits, fitted_labels(logits, labels, growing=self._growing)), len(logits))
+
+    def _soft_labels_of(self, targets: Tensor) -> Tensor | None:
+        """The soft labels that came in the mini-batch whose targets these are; `None` for any other targets."""
+        batch = self._strategy.mbatch if self._strategy is not None and self._strategy.is_training else None
+        return batch[-2] if batch is not None and len(batch) >= 4 and targets is batch[1] else None
 
     def _reduced(self, losses: Tensor, count: int) -> Tensor:
         check_reduction(self.reduction)  # plugins set it, as they do with PyTorch's losses
