@@ -103,7 +103,7 @@ def check_stream(dataset: Any) -> None:
         raise InputError("the dataset has no targets; make it with Avalanche's generators or as_classification_dataset")
     if not len(dataset):
         raise InputError("there are no images to read: the dataset is empty")
-    item = dataset[0]
+    item = dataset.eval()[0] if hasattr(dataset, "eval") else dataset[0]  # a training transform may draw numbers
     if isinstance(item, Mapping) or not isinstance(item, Sequence) or len(item) < 2:
         raise InputError(
             f"the items of the stream are of type {type(item).__name__}; wanted (image, class id, ...): give the "
