@@ -7,7 +7,13 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import avalanche.training  # noqa: F401
 
-from continual.accuracy import accuracy_evaluator, stream_accuracy
+from continual.accuracy import (
+    accuracy_evaluator,
+    average_incremental_accuracy,
+    experience_accuracies,
+    forgetting,
+    stream_accuracy,
+)
 from continual.buffer import DistilledBuffer
 from continual.gdumb import GDumb
 from continual.loss import SoftLabelLoss
@@ -19,8 +25,11 @@ __all__ = [
     "GDumb",
     "SoftLabelLoss",
     "accuracy_evaluator",
+    "average_incremental_accuracy",
     "class_incremental",
     "class_order",
+    "experience_accuracies",
+    "forgetting",
     "stream_accuracy",
     "with_soft_labels",
 ]

@@ -137,7 +137,7 @@ def test_growing_head_in_gdumb(loss: str) -> None:
 
 def test_growing_head_needs_the_number_of_classes_before_anything_else(monkeypatch) -> None:
     monkeypatch.setattr(Random, "distill", lambda *_, **__: pytest.fail("distilled first"))
-    with pytest.raises(InputError, match="the head of SimpleMLP grows with the classes.*give num_classes"):
+    with pytest.raises(InputError, match=r"the head of SimpleMLP grows with the classes.*give num_classes"):
         gdumb(incremental(), buffer(None))
     strategy = Naive(
         model=incremental(), optimizer=torch.optim.SGD(linear().parameters(), lr=0.01), train_mb_size=10,
@@ -206,8 +206,8 @@ def test_attention_is_reset_by_its_own_rule() -> None:
 @pytest.mark.parametrize(
     ("reset", "message"),
     [
-        (lambda: linear(3), "reset.. makes a model of other parts"),
-        (lambda: "resnet", "reset.. gives a str; wanted a freshly made model"),
+        (lambda: linear(3), r"reset\(\) makes a model of other parts"),
+        (lambda: "resnet", r"reset\(\) gives a str; wanted a freshly made model"),
     ],
 )
 def test_a_factory_of_something_else_is_refused(reset, message: str) -> None:
@@ -219,7 +219,7 @@ def test_a_factory_does_not_go_with_growing_heads() -> None:
     with pytest.raises(InputError, match="reset does not go with a head that grows"):
         gdumb(incremental(), buffer(), reset=incremental)
     model = linear()
-    with pytest.raises(InputError, match="reset.. gives the model itself"):
+    with pytest.raises(InputError, match=r"reset\(\) gives the model itself"):
         draw_weights(model, generator_for(0), reset=lambda: model)
 
 

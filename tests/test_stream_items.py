@@ -123,7 +123,7 @@ def test_string_fields_ride_along() -> None:
     policy.post_adapt(None, benchmark_from_datasets(train=[data]).train_stream[0])
     assert all(torch.equal(image, WithIndex()[int(name[:-4])][0]) for image, _, name, _ in policy.buffer)
     strategy = GDumb(model=linear(), storage_policy=policy, train_steps=1, evaluator=EvaluationPlugin())
-    with pytest.raises(InputError, match="a field of the items is '.*png'; wanted numbers"):
+    with pytest.raises(InputError, match=r"a field of the items is '.*png'; wanted numbers"):
         strategy.train(benchmark_from_datasets(train=[data]).train_stream)
 
 
