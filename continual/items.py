@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 
 from distill import InputError
 
-__all__ = ["Items", "Layout", "check_stream", "dataset_of", "read_items"]
+__all__ = ["Items", "Layout", "Rows", "check_stream", "dataset_of", "read_items"]
 
 TASKS = "targets_task_labels"
 
@@ -190,7 +190,9 @@ def class_id_of(label: Any, i: int) -> int:
 class Rows(Dataset):
     """Kept items: image, class id, and the fields between these and the attributes."""
 
-    def __init__(self, images: Tensor, labels: Tensor, fields: Sequence[Sequence[Any]], plain_labels: bool) -> None:
+    def __init__(
+        self, images: Tensor, labels: Tensor, fields: Sequence[Sequence[Any]] = (), *, plain_labels: bool = True
+    ) -> None:
         self.images, self.labels, self.fields, self.plain_labels = images, labels, fields, plain_labels
 
     def __len__(self) -> int:
@@ -210,7 +212,7 @@ def dataset_of(
     """
     layout = items.layout
     images = (items.images.flatten(1) if layout.vectors else items.images).to(layout.dtype)
-    rows = Rows(images, items.labels, items.fields[: layout.plain], layout.plain_labels)
+    rows = Rows(images, items.labels, items.fields[: layout.plain], plain_labels=layout.plain_labels)
     columns: list[Any] = list(items.fields[layout.plain :])
     if layout.has_tasks:
         columns.insert(layout.attributes.index(TASKS), items.tasks.tolist())

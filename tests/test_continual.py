@@ -10,7 +10,7 @@ from avalanche.benchmarks import benchmark_from_datasets, nc_benchmark
 from avalanche.benchmarks.utils import AvalancheDataset
 from avalanche.evaluation.metrics import accuracy_metrics, loss_metrics
 from avalanche.logging import CSVLogger, InteractiveLogger
-from avalanche.training import Naive
+from avalanche.training import ICaRL, Naive
 from avalanche.training.plugins import EvaluationPlugin, ReplayPlugin, SupervisedPlugin
 from avalanche.training.storage_policy import ClassBalancedBuffer
 from torch import nn
@@ -692,3 +692,56 @@ def weights_on(device: str) -> torch.Tensor:
     model = linear().to(device)
     draw_weights(model, generator_for(0))
     return nn.utils.parameters_to_vector(model.parameters()).detach().cpu()
+
+
+# -- what Avalanche's own benchmarks have ----------------------------------------------------------------------------
+
+
+def test_class_incremental_has_the_attributes_of_avalanches_benchmarks() -> None:
+    benchmark = class_incremental(images(), images(12), steps=3, seed=2)
+    assert (benchmark.n_classes, benchmark.n_experiences) == (C, 3)
+    assert benchmark.classes_order == class_order(C, 2)
+    assert benchmark.n_classes_per_exp == [2, 2, 2]
+    for stream in (benchmark.train_stream, benchmark.test_stream, benchmark.test_stream[1:]):
+        assert stream.benchmark is benchmark
+        for experience in stream:
+            assert experience.benchmark is benchmark
+            assert experience.origin_stream.benchmark is benchmark
+            classes = benchmark.original_classes_in_exp[experience.current_experience]
+            assert experience.classes_in_this_experience == classes
+
+
+def test_unequal_steps() -> None:
+    benchmark = class_incremental(images(), images(12), steps=3, first=4)
+    assert [len(experience.classes_in_this_experience) for experience in benchmark.train_stream] == [4, 1, 1]
+    assert benchmark.n_classes_per_exp == [4, 1, 1]
+    order = class_order(C, 0)
+    assert benchmark.train_stream[0].classes_in_this_experience == set(order[:4])
+
+
+@pytest.mark.parametrize(
+    ("steps", "first", "message"),
+    [
+        (3, 3, "6 classes cannot be split into 3 in the first step and equally many in each of 2 others"),
+        (3, 0, "6 classes cannot be split into 0 in the first step"),
+        (2, 7, "6 classes cannot be split into 7 in the first step"),
+        (1, 3, "6 classes cannot be split into 3 in the first step"),
+        (3, 6, "0 classes are left for 2 steps after the first"),
+    ],
+)
+def test_unequal_steps_that_cannot_be_are_refused(steps: int, first: int, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        class_incremental(images(), images(12), steps=steps, first=first)
+
+
+def test_icarl_runs_on_our_stream() -> None:
+    extractor = nn.Sequential(nn.Flatten(), nn.Linear(16, 8))
+    head = nn.Linear(8, C)
+    strategy = ICaRL(
+        feature_extractor=extractor, classifier=head, memory_size=12, buffer_transform=None, fixed_memory=True,
+        optimizer=torch.optim.SGD([*extractor.parameters(), *head.parameters()], lr=0.1), train_mb_size=10,
+        eval_mb_size=10, evaluator=silent(),
+    )  # fmt: skip
+    benchmark = class_incremental(images(), images(12), steps=3)
+    strategy.train(benchmark.train_stream)
+    strategy.eval(benchmark.test_stream)

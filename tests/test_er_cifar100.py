@@ -1,4 +1,4 @@
-"""Experience replay on real CIFAR-100, 20 classes in 4 steps, images cropped and flipped: ours against the stock one."""
+"""Replay on real CIFAR-100, 20 classes in 4 steps, cropped and flipped: our buffer against the stock policy."""
 
 import os
 from pathlib import Path
