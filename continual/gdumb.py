@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from avalanche.training.plugins import (
     EvaluationPlugin,
-    FromScratchTrainingPlugin,
     GDumbPlugin,
     LRSchedulerPlugin,
     ReplayPlugin,
@@ -20,7 +19,7 @@ from avalanche.training.templates import SupervisedTemplate
 from torch import Tensor, nn
 
 from continual.items import check_stream, read_items
-from continual.loss import fitted_labels
+from continual.loss import RecipeLoss
 from continual.model_outputs import check_outputs, grows, model_outputs
 from continual.soft_labels import read_all, with_soft_labels
 from continual.weights import Reset, check_resettable, draw_weights
@@ -35,7 +34,6 @@ __all__ = ["BufferLoader", "GDumb"]
 # Plugins that GDumb leaves nothing to do, and why.
 WITHOUT_EFFECT = {
     LRSchedulerPlugin: "every experience has an optimizer and a schedule of its own; change the recipe",
-    FromScratchTrainingPlugin: "the weights are drawn anew at every experience anyway",
 }
 # Plugins that would replace what GDumb trains on.
 REFUSED = (ReplayPlugin, GDumbPlugin)
@@ -105,12 +103,11 @@ class GDumb(SupervisedTemplate):
         self.seed = seed
         self.progress = progress
         self.scheduler: Any = None
-        self._growing = grows(model)
         self._checked = False
         super().__init__(
             model=model,
             optimizer=self.recipe.optimizer(model),  # the template wants one; every experience makes its own
-            criterion=self.recipe.criterion,
+            criterion=RecipeLoss(self.recipe, self.num_classes, growing=grows(model)),
             train_mb_size=self.recipe.batch_size,
             train_epochs=1,
             eval_mb_size=eval_mb_size,
@@ -126,13 +123,12 @@ class GDumb(SupervisedTemplate):
         """Soft labels `(n, C)` of the current mini-batch: the buffer's in training, the initial ones in evaluation."""
         if self.is_training:
             return self.mbatch[-2]
-        count = self.num_classes or self.mb_output.shape[1]
-        return initial_labels(self.mb_y.long(), max(count, int(self.mb_y.max()) + 1 if self._growing else 0))
+        assert self.num_classes is not None or self.mb_output is not None
+        return initial_labels(self.mb_y.long(), self.num_classes or self.mb_output.shape[1])
 
     def criterion(self) -> Tensor:
-        """The recipe's loss on the soft labels."""
-        labels = fitted_labels(self.mb_output, self.mb_soft_labels, growing=self._growing)
-        return self._criterion(self.mb_output, labels)
+        """The recipe's loss on the soft labels; in evaluation on the class ids."""
+        return self._criterion(self.mb_output, self.mb_soft_labels if self.is_training else self.mb_y)
 
     def train_dataset_adaptation(self, **kwargs: Any) -> None:
         """Update the storage policy; what is trained on is its buffer."""
@@ -157,6 +153,7 @@ class GDumb(SupervisedTemplate):
             self.num_classes = model_outputs(self.model, images, items.tasks)
         else:
             check_outputs(self.model, images, items.tasks, self.num_classes)
+        self._criterion.num_classes = self.num_classes
         self._checked = True
 
     def make_train_dataloader(self, **kwargs: Any) -> None:

@@ -13,7 +13,7 @@ from distill import InputError
 from distill.recipe import Loss, TrainingRecipe
 from distill.synthetic import initial_labels
 
-__all__ = ["SoftLabelLoss", "fitted_labels"]
+__all__ = ["RecipeLoss", "SoftLabelLoss"]
 
 Reduction = Literal["mean", "sum", "none"]
 
@@ -47,7 +47,8 @@ class SoftLabelLoss(SupervisedPlugin):
     - `loss`: "soft-cross-entropy" (default) against `softmax(labels / temperature)`, which learns in short trainings;
       "mse", the paper's, which needs long ones; or a function of logits and soft labels, both `(n, C)`, that gives the
       mean, or a loss for each image.
-    - `temperature`: of "soft-cross-entropy".
+    - `temperature`: of "soft-cross-entropy"; default: `1 / sqrt(num_classes)`, with which an initial label prefers its
+      class alike whatever their number (0.1, that of the class-incremental benchmark, for 100 classes).
     - `reduction`: "mean" (default), "sum" or "none", as in PyTorch's losses.
     """
 
@@ -56,7 +57,7 @@ class SoftLabelLoss(SupervisedPlugin):
         num_classes: int,
         *,
         loss: Loss | Callable[[Tensor, Tensor], Tensor] = "soft-cross-entropy",
-        temperature: float = 0.1,
+        temperature: float | None = None,
         reduction: Reduction = "mean",
     ) -> None:
         super().__init__()
@@ -64,6 +65,7 @@ class SoftLabelLoss(SupervisedPlugin):
             raise InputError(f"num_classes is {num_classes}; wanted at least 1")
         check_reduction(reduction)
         self.num_classes = num_classes
+        temperature = num_classes**-0.5 if temperature is None else temperature
         self.loss = loss if callable(loss) else TrainingRecipe(loss=loss, temperature=temperature).losses
         self.reduction: str = reduction
         self._strategy: Any = None  # the one in training
@@ -103,20 +105,47 @@ class SoftLabelLoss(SupervisedPlugin):
         labels = self._soft_labels_of(targets)
         if labels is None:
             labels = initial_labels(targets.long(), self.num_classes)
-        return self._reduced(self.loss(logits, fitted_labels(logits, labels, growing=self._growing)), len(logits))
+        losses = self.loss(logits, fitted_labels(logits, labels, growing=self._growing))
+        return reduced(losses, self.reduction, len(logits))
 
     def _soft_labels_of(self, targets: Tensor) -> Tensor | None:
         """The soft labels that came in the mini-batch whose targets these are; `None` for any other targets."""
         batch = self._strategy.mbatch if self._strategy is not None and self._strategy.is_training else None
         return batch[-2] if batch is not None and len(batch) >= 4 and targets is batch[1] else None
 
-    def _reduced(self, losses: Tensor, count: int) -> Tensor:
-        check_reduction(self.reduction)  # plugins set it, as they do with PyTorch's losses
-        if losses.ndim == 0:
-            if self.reduction == "none":
-                raise InputError("loss gives one number for all images; wanted one for each where reduction is 'none'")
-            return losses if self.reduction == "mean" else losses * count
-        return losses if self.reduction == "none" else getattr(losses, self.reduction)()
+
+class RecipeLoss:
+    """The criterion of GDumb: a recipe's loss on soft labels `(n, C)`, or on the initial labels of class ids `(n,)`.
+
+    GDumb gives it the soft labels of its mini-batches; plugins give it class ids.
+
+    - `num_classes`: C; `None` until it is known. `growing`: whether the model's head grows. `reduction`: "mean", "sum"
+      or "none".
+    """
+
+    def __init__(self, recipe: TrainingRecipe, num_classes: int | None, *, growing: bool) -> None:
+        self.recipe, self.num_classes, self.growing = recipe, num_classes, growing
+        self.reduction: str = "mean"
+
+    def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Loss of logits `(n, C)`."""
+        if targets.ndim == 1:
+            count = self.num_classes or logits.shape[1]
+            targets = initial_labels(targets.long(), max(count, int(targets.max()) + 1 if self.growing else 0))
+        labels = fitted_labels(logits, targets, growing=self.growing)
+        if self.reduction == "mean":
+            return self.recipe.criterion(logits, labels)
+        return reduced(self.recipe.losses(logits, labels), self.reduction, len(logits))
+
+
+def reduced(losses: Tensor, reduction: str, count: int) -> Tensor:
+    """Losses `(n,)`, or their mean, of `count` images, as `reduction` wants them."""
+    check_reduction(reduction)  # plugins set it, as they do with PyTorch's losses
+    if losses.ndim == 0:
+        if reduction == "none":
+            raise InputError("loss gives one number for all images; wanted one for each where reduction is 'none'")
+        return losses if reduction == "mean" else losses * count
+    return losses if reduction == "none" else getattr(losses, reduction)()
 
 
 def check_reduction(reduction: str) -> None:

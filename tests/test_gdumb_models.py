@@ -10,7 +10,6 @@ from avalanche.models import IncrementalClassifier, MTSimpleMLP, MultiHeadClassi
 from avalanche.training import Naive
 from avalanche.training.plugins import (
     EvaluationPlugin,
-    FromScratchTrainingPlugin,
     GDumbPlugin,
     LRSchedulerPlugin,
     ReplayPlugin,
@@ -231,8 +230,6 @@ def test_plugins_without_effect_warn_and_those_that_replace_the_data_are_refused
     scheduler = torch.optim.lr_scheduler.StepLR(torch.optim.SGD(model.parameters(), lr=0.1), 1)
     with pytest.warns(UserWarning, match="LRSchedulerPlugin has no effect in GDumb: .* change the recipe"):
         gdumb(model, plugins=[LRSchedulerPlugin(scheduler)])
-    with pytest.warns(UserWarning, match="FromScratchTrainingPlugin has no effect in GDumb"):
-        gdumb(model, plugins=[FromScratchTrainingPlugin()])
     for plugin in (ReplayPlugin(), GDumbPlugin()):
         with pytest.raises(InputError, match=f"{type(plugin).__name__} replaces the data that GDumb trains on"):
             gdumb(model, plugins=[plugin])

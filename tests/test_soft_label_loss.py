@@ -125,8 +125,9 @@ def test_reduction_is_that_of_pytorchs_losses() -> None:
 def test_hand_computed_values() -> None:
     logits, targets = torch.tensor([[1.0, 2.0, 0.5]]), torch.tensor([1])
     labels = initial_labels(targets, 3)
-    wanted = -(labels / 0.1).softmax(1) @ logits.log_softmax(1).T
-    assert SoftLabelLoss(3)(logits, targets) == pytest.approx(float(wanted))
+    for temperature in (0.1, None):
+        wanted = -(labels / (temperature or 3**-0.5)).softmax(1) @ logits.log_softmax(1).T
+        assert SoftLabelLoss(3, temperature=temperature)(logits, targets) == pytest.approx(float(wanted))
     assert SoftLabelLoss(3, loss="mse")(logits, targets) == pytest.approx(float(0.5 * (logits - labels).square().sum()))
 
 
@@ -166,4 +167,4 @@ def digits(epochs: int, loss: str) -> float:
 
 def test_the_default_loss_learns_in_a_short_training() -> None:
     assert SoftLabelLoss(10).loss.__self__.loss == "soft-cross-entropy"
-    assert digits(2, "soft-cross-entropy") > 0.6
+    assert digits(2, "soft-cross-entropy") > 0.7
