@@ -5,7 +5,7 @@ import warnings
 import weakref
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Literal, get_args
@@ -19,7 +19,7 @@ from continual.distilling import Distilling, numbered
 from continual.items import Items, check_stream, read_items
 from continual.memory import Group, Key, Memory, Plan, Returning
 from continual.model_outputs import model_outputs
-from continual.online import has_boundaries, is_last
+from continual.online import Collected, has_boundaries, is_last
 from continual.transforms import check_augmentation, stream_augmentation
 from distill import Distiller, Identity, InputError, PreprocessedImages, Preprocessing, Random, SyntheticSet
 from distill.seeds import generator_for
@@ -27,16 +27,6 @@ from distill.seeds import generator_for
 __all__ = ["DistilledBuffer"]
 
 Transform = Callable[[Tensor], Tensor] | Literal["stream"] | None
-
-
-@dataclass
-class Collected:
-    """The sub-experiences of an online experience so far, and the memory as it was before them."""
-
-    origin: Any
-    items: Items
-    count: int
-    before: Memory
 
 
 class DistilledBuffer(ExemplarsBuffer):

@@ -82,6 +82,8 @@ def sketch(images: Tensor, labels: Tensor) -> list[float]:
 
 def check_source(path: Path, found: dict[str, Any], wanted: dict[str, Any], data: PreprocessedImages) -> None:
     """Raise `InputError` when the set at `path` was made from something else."""
+    if found and "sketch" not in found:
+        raise InputError(f"{path} was made by another version of this toolkit; remove it or choose another cache_dir")
     other = [name for name in wanted if name != "sketch" and found.get(name) != wanted[name]]
     if other:
         differences = ", ".join(f"{name} {found.get(name)} instead of {wanted[name]}" for name in other)

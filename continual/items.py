@@ -71,7 +71,7 @@ class Items:
         digest = hashlib.blake2b(digest_size=16)
         for tensor in (self.images, self.labels, self.tasks):
             digest.update(str(tuple(tensor.shape)).encode())
-            digest.update(tensor.contiguous().numpy().tobytes())
+            digest.update(tensor.contiguous().view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()
 
     def of_task(self, task: int) -> Tensor:

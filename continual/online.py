@@ -1,10 +1,24 @@
 """Online streams: experiences that come in many small sub-experiences."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from avalanche.benchmarks import OnlineCLExperience
 
-__all__ = ["has_boundaries", "is_last"]
+from continual.items import Items
+from continual.memory import Memory
+
+__all__ = ["Collected", "has_boundaries", "is_last"]
+
+
+@dataclass
+class Collected:
+    """The sub-experiences of an online experience so far, and the memory as it was before them."""
+
+    origin: Any
+    items: Items
+    count: int
+    before: Memory
 
 
 def has_boundaries(experience: Any) -> bool:

@@ -12,6 +12,8 @@ from distill.networks import Network
 __all__ = ["Reset", "check_resettable", "draw_weights"]
 
 Reset = Callable[[], nn.Module]
+# Parameters that a weight is computed from, by PyTorch's older weight norm, spectral norm and pruning.
+COMPUTED = {f"{name}_{ending}" for name in ("weight", "bias") for ending in ("g", "v", "orig")}
 
 
 def draw_weights(model: nn.Module, generator: torch.Generator, *, reset: Reset | None = None) -> None:
@@ -76,7 +78,7 @@ def parts_of(module: nn.Module) -> Iterator[nn.Module]:
 
 def resetter_of(module: nn.Module) -> Callable[..., object] | None:
     """What draws a part's parameters anew, if it has such a thing; PyTorch's attention has a private one."""
-    if hasattr(module, "parametrizations"):
+    if hasattr(module, "parametrizations") or COMPUTED & module._parameters.keys():
         return None  # it would set the computed weight, not the parameters behind it
     for name in ("reset_parameters", "_reset_parameters"):
         if callable(method := getattr(module, name, None)):

@@ -536,6 +536,32 @@ def test_a_cache_of_other_data_is_refused(tmp_path) -> None:
         DistilledBuffer(distiller, num_classes=C, cache_dir=tmp_path).post_adapt(None, stream(data)[0])
 
 
+def test_a_cache_notices_one_image_and_one_label_that_changed(tmp_path) -> None:
+    """Anywhere in the data, not only where a sample was taken; last bits may differ from machine to machine."""
+    data = images(600)
+    policy = lambda: DistilledBuffer(First(images_per_class=2), num_classes=C, cache_dir=tmp_path)  # noqa: E731
+    policy().post_adapt(None, stream(data)[0])
+    jittered = data.images + 1e-6 * torch.randn(data.images.shape)
+    policy().post_adapt(None, stream(PreprocessedImages(jittered, data.labels, CLASSES, Identity()))[0])
+    changed = data.images.clone()
+    changed[123] += 0.5
+    with pytest.raises(InputError, match="was made from other images"):
+        policy().post_adapt(None, stream(PreprocessedImages(changed, data.labels, CLASSES, Identity()))[0])
+    swapped = data.labels.clone()
+    swapped[[10, 11]] = swapped[[11, 10]]
+    with pytest.raises(InputError, match="was made from other images"):
+        policy().post_adapt(None, stream(PreprocessedImages(data.images, swapped, CLASSES, Identity()))[0])
+
+
+def test_a_cache_of_another_version_is_refused(tmp_path) -> None:
+    data = images()
+    made_by = {"made_from": {"experience": 0, "pixels": [0.0]}}
+    old = SyntheticSet(data.images, initial_labels(data.labels, C), data.labels, CLASSES, Identity(), made_by)
+    old.save(tmp_path / "experience-0.safetensors")
+    with pytest.raises(InputError, match="was made by another version of this toolkit; remove it"):
+        DistilledBuffer(First(images_per_class=2), num_classes=C, cache_dir=tmp_path).post_adapt(None, stream(data)[0])
+
+
 # -- GDumb -------------------------------------------------------------------------------------------------------
 
 

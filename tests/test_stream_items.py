@@ -162,6 +162,14 @@ def dataset(items: list, targets: list | None = None, **options) -> AvalancheDat
     return AvalancheDataset([items], data_attributes=attributes, **options)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_images_come_back_in_the_dtype_of_the_stream(dtype: torch.dtype) -> None:
+    data = labelled_dataset(torch.randn(8, 1, 4, 4).to(dtype), torch.arange(8) % C)
+    policy = DistilledBuffer(Random(images_per_class=1), num_classes=C)
+    policy.post_adapt(None, benchmark_from_datasets(train=[data]).train_stream[0])
+    assert {image.dtype for image, *_ in policy.buffer} == {dtype}
+
+
 IMAGE = torch.zeros(1, 4, 4)
 REFUSED = {
     "no targets": (dataset([(IMAGE, 0)] * 4), "the dataset has no targets"),
