@@ -16,7 +16,15 @@ import torch
 from tqdm import tqdm
 
 from cl_report import print_table, write_report
-from continual import DistilledBuffer, GDumb, accuracy_evaluator, class_incremental, class_order, stream_accuracy
+from continual import (
+    DistilledBuffer,
+    GDumb,
+    accuracy_evaluator,
+    class_incremental,
+    class_order,
+    experience_accuracies,
+)
+from continual.scenario import step_sizes
 from distill import InputError, LabelledImages, PreprocessedImages, Preprocessing
 from distill.checks import check_device
 from distill.files import read_json, write_json
@@ -66,6 +74,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("--steps", type=int, default=10, help="class-incremental steps; must divide the classes (default: 10)")
+    add("--first", type=int, metavar="N",
+        help="classes of the first step, the others being shared by the other steps (default: as many as in those)")
     add("--method", choices=[*METHODS, "all"], nargs="+", default=["frepo", "random", "herding"],
         help="what fills the buffer, one or several (default: frepo random herding, side by side)")
     add("--images-per-class", type=int, default=20, help="images of each class in the buffer (default: 20)")
@@ -100,6 +110,7 @@ class Run:
         check_run_options(arguments)
         self.train, self.test = load_parts(arguments)
         check_classes(self.train, self.test, arguments)
+        self.sizes = step_sizes(self.train.num_classes, arguments.steps, arguments.first)
         common = {"images_per_class": arguments.images_per_class, "device": arguments.device}
         options = {prefix: self._class_options(prefix) for prefix in OPTION_CLASSES}
         self.recipe = TrainingRecipe(**options["train"])
@@ -138,9 +149,14 @@ class Run:
         """Fitted on all training images, or on those of the first step; kept in the folder, since ZCA takes a while."""
         data = self.train
         if self.arguments.fit_preprocessing == "first":
-            classes = class_order(data.num_classes, seed)[: data.num_classes // self.arguments.steps]
+            classes = class_order(data.num_classes, seed)[: self.sizes[0]]
             data = data.subset([label in classes for label in data.labels.tolist()])
         return kept_preprocessing(self._preprocessing_path(seed), data)
+
+    def benchmark(self, seed: int) -> Any:
+        """The Avalanche benchmark of a class order."""
+        steps, first = self.arguments.steps, self.arguments.first
+        return class_incremental(*self.images(seed), steps=steps, seed=seed, first=first)
 
     def _preprocessing_path(self, seed: int) -> Path:
         first = self.arguments.fit_preprocessing == "first"
@@ -165,10 +181,11 @@ def check_run_options(arguments: argparse.Namespace) -> None:
 def check_classes(train: LabelledImages, test: LabelledImages, arguments: argparse.Namespace) -> None:
     """Raise `InputError` when steps do not divide the classes, or a class has too few images."""
     total = train.num_classes
-    if total % arguments.steps:
+    if arguments.first is None and total % arguments.steps:
         possible = ", ".join(str(n) for n in range(1, total + 1) if total % n == 0)
         raise InputError(
-            f"--steps {arguments.steps} does not divide the {total} classes of {train.name}; possible: {possible}"
+            f"--steps {arguments.steps} does not divide the {total} classes of {train.name}; possible: {possible}, or "
+            "--first N for a first step of its own size"
         )
     check_counts(train, arguments.images_per_class)
     absent = [name for class_id, name in enumerate(test.classes) if not (test.labels == class_id).any()]
@@ -179,8 +196,8 @@ def check_classes(train: LabelledImages, test: LabelledImages, arguments: argpar
 def measure_stream(run: Run, method: str, seed: int) -> Iterator[dict[str, Any]]:
     """One method on one class order; yields a record for each step, those found in the folder included."""
     folder = folder_of(run, method, seed)
-    train, test = run.images(seed)
-    benchmark = class_incremental(train, test, steps=run.arguments.steps, seed=seed)
+    train, _ = run.images(seed)
+    benchmark = run.benchmark(seed)
     policy = buffer_of(run, method, seed)
     strategies = [gdumb(run, policy, train, seed=seed, index=i) for i in range(run.arguments.networks)]
     for k, experience in enumerate(benchmark.train_stream):
@@ -189,18 +206,21 @@ def measure_stream(run: Run, method: str, seed: int) -> Iterator[dict[str, Any]]
         policy.post_adapt(None, experience)
         if not path.exists():
             distilled = time.monotonic()
-            accuracies = []
+            accuracies, matrix_rows = [], []
             for strategy in strategies:
                 strategy.train(experience)
-                accuracies.append(stream_accuracy(strategy, benchmark.test_stream[: k + 1]))
+                accuracy, by_step = experience_accuracies(strategy, benchmark.test_stream[: k + 1])
+                accuracies.append(accuracy)
+                matrix_rows.append(by_step)
             seconds_ahead = read_json(ahead)["seconds"] if ahead.exists() else 0.0
             record = {
                 "method": method,
                 "order": seed,
                 "step": k + 1,
-                "classes_seen": (k + 1) * train.num_classes // run.arguments.steps,
+                "classes_seen": sum(run.sizes[: k + 1]),
                 "images": len(policy.buffer),
                 "accuracy": accuracies,
+                "accuracy_by_step": matrix_rows,
                 "seconds": {"distil": distilled - started + seconds_ahead, "train": time.monotonic() - distilled},
             }
             write_json(path, record)
@@ -265,7 +285,7 @@ def distil_ahead(run: Run, method: str, seed: int, k: int) -> None:
     folder = folder_of(run, method, seed)
     if (folder / f"step-{k + 1}.json").exists() or distilled_ahead(folder, k).exists():
         return
-    benchmark = class_incremental(*run.images(seed), steps=run.arguments.steps, seed=seed)
+    benchmark = run.benchmark(seed)
     started = time.monotonic()
     buffer_of(run, method, seed).post_adapt(None, benchmark.train_stream[k])
     write_json(distilled_ahead(folder, k), {"seconds": time.monotonic() - started})

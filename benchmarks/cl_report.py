@@ -1,11 +1,13 @@
 """What the class-incremental benchmark leaves behind: figures as JSON, a table, plots."""
 
+import math
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from continual import average_incremental_accuracy, forgetting
 from distill import SyntheticSet
 from distill.files import write_atomically, write_json
 from methods import COLOURS
@@ -22,7 +24,7 @@ def write_report(folder: Path, options: dict[str, Any], records: list[dict[str, 
     summary = summarize(records)
     leads = final_leads(records)
     results = {"options": options, "cost": cost, "summary": summary, "leads": leads, "steps": records}
-    write_json(folder / "results.json", results)
+    write_json(folder / "results.json", without_nan(results))
     table = format_table(options, summary, leads)
     write_atomically(folder / "table.txt", lambda file: file.write_text(table))
     plot_accuracy(folder / "accuracy.png", options, summary)
@@ -49,8 +51,35 @@ def summarize(records: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
                 {"classes_seen": at_step[0]["classes_seen"], "mean": mean, "std": spread, "n": len(values)}
             )
         seconds = {part: sum(record["seconds"][part] for record in own) for part in ("distil", "train")}
-        summary[method] = {"curve": curve, "seconds": seconds}
+        summary[method] = {"curve": curve, "seconds": seconds, **over_the_stream(own)}
     return summary
+
+
+def over_the_stream(records: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Average incremental accuracy and forgetting of one method, over class orders and networks."""
+    averages, losses = [], []
+    for order in dict.fromkeys(record["order"] for record in records):
+        own = sorted((r for r in records if r["order"] == order), key=lambda r: r["step"])
+        for network in range(len(own[0]["accuracy"])):
+            averages.append(average_incremental_accuracy([record["accuracy"][network] for record in own]))
+            if all("accuracy_by_step" in record for record in own):  # records of older versions have none
+                losses.append(forgetting([record["accuracy_by_step"][network] for record in own]))
+    figures = {"average_incremental_accuracy": averages, "forgetting": [loss for loss in losses if loss is not None]}
+    result = {}
+    for name, values in figures.items():
+        if values:
+            mean, spread = mean_and_spread(values)
+            result[name] = {"mean": mean, "std": spread, "n": len(values)}
+    return result
+
+
+def without_nan(content: Any) -> Any:
+    """The same with `None`, JSON's null, for every number that is none: JSON has no NaN."""
+    if isinstance(content, dict):
+        return {name: without_nan(value) for name, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [without_nan(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content
 
 
 def final_leads(records: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -65,8 +94,9 @@ def protocol(options: dict[str, Any]) -> str:
     fitted = "all classes (future ones too, as published)" if options["fit_preprocessing"] == "all" \
         else "the classes of the first step only"
     where = f"{options['held_out']} held-out training images a class" if options["held_out"] else "test images"
+    first = f" (the first of {options['first']} classes)" if options.get("first") else ""
     return (
-        f"{options['dataset']}, {options['steps']} class-incremental steps, "
+        f"{options['dataset']}, {options['steps']} class-incremental steps{first}, "
         f"{options['images_per_class']} images a class, preset {options['preset']}.\n"
         f"Accuracy in % on {where} of all classes seen so far; mean ± standard deviation over class\n"
         f"orders {options['seeds']} and {options['networks']} networks each, all trained by the same recipe on the "
@@ -87,6 +117,10 @@ def format_table(
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
     lines.insert(1, "-" * len(lines[0]))
+    for name in ("average_incremental_accuracy", "forgetting"):
+        found = [f"{method} {percent(part[name])}" for method, part in summary.items() if name in part]
+        if found:
+            lines.append(f"{name.replace('_', ' ')}: {', '.join(found)}")
     for other, lead in leads.items():
         points = percent(lead, sign="+")
         lines.append(f"frepo - {other} over all classes: {points} points (same order and network, n = {lead['n']})")
@@ -100,7 +134,7 @@ def format_table(
 
 def paper_final(options: dict[str, Any]) -> dict[str, float]:
     """The paper's figures for this data set, steps and memory, if it has them; its budget was another one."""
-    comparable = options["images_per_class"] == 20 and not options["held_out"]
+    comparable = options["images_per_class"] == 20 and not options["held_out"] and not options.get("first")
     return PAPER_FINAL.get((options["dataset"], options["steps"]), {}) if comparable else {}
 
 

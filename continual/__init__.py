@@ -7,19 +7,29 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import avalanche.training  # noqa: F401
 
-from continual.accuracy import accuracy_evaluator, stream_accuracy
+from continual.accuracy import (
+    accuracy_evaluator,
+    average_incremental_accuracy,
+    experience_accuracies,
+    forgetting,
+    stream_accuracy,
+)
 from continual.buffer import DistilledBuffer
 from continual.gdumb import GDumb
+from continual.loss import SoftLabelLoss
 from continual.scenario import class_incremental, class_order
-from continual.soft_labels import SoftLabelLoss, with_soft_labels
+from continual.soft_labels import with_soft_labels
 
 __all__ = [
     "DistilledBuffer",
     "GDumb",
     "SoftLabelLoss",
     "accuracy_evaluator",
+    "average_incremental_accuracy",
     "class_incremental",
     "class_order",
+    "experience_accuracies",
+    "forgetting",
     "stream_accuracy",
     "with_soft_labels",
 ]

@@ -1,26 +1,100 @@
-"""Accuracy over a stream, measured by Avalanche's own metrics."""
+"""Accuracy over a stream, measured by Avalanche's own metrics, and what continual learning makes of it."""
 
+import re
 import warnings
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from avalanche.evaluation.metrics import accuracy_metrics
 from avalanche.training.plugins import EvaluationPlugin
 from avalanche.training.templates import SupervisedTemplate
 
-__all__ = ["accuracy_evaluator", "stream_accuracy"]
+from distill import InputError
+
+__all__ = [
+    "accuracy_evaluator",
+    "average_incremental_accuracy",
+    "experience_accuracies",
+    "forgetting",
+    "stream_accuracy",
+]
+
+Matrix = Sequence[Sequence[float]]
 
 
 def accuracy_evaluator() -> EvaluationPlugin:
-    """An evaluator that measures top-1 accuracy over whole streams and prints nothing."""
+    """An evaluator that measures top-1 accuracy over whole streams and single experiences, and prints nothing."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="No loggers specified")  # that is the point
-        return EvaluationPlugin(accuracy_metrics(stream=True))
+        return EvaluationPlugin(accuracy_metrics(experience=True, stream=True))
 
 
 def stream_accuracy(strategy: SupervisedTemplate, stream: Any) -> float:
-    """Share of all images of `stream` that the strategy's model gets right, in [0, 1].
+    """Share of all images of `stream` that the strategy's model gets right, in [0, 1], over all its tasks.
 
     `strategy` must have been made with `accuracy_evaluator()`, or another that measures accuracy over streams.
     """
-    metrics = strategy.eval(stream)
-    return next(value for name, value in metrics.items() if name.startswith("Top1_Acc_Stream"))
+    return over_stream(measured(strategy, stream), stream)
+
+
+def experience_accuracies(strategy: SupervisedTemplate, stream: Any) -> tuple[float, list[float]]:
+    """`stream_accuracy`, and the same share for each experience of `stream`, by one evaluation.
+
+    `strategy` must have been made with `accuracy_evaluator()`, or another that measures both.
+    """
+    metrics = measured(strategy, stream)
+    own = []
+    for experience in stream:
+        ending = rf"Top1_Acc_Exp/.*/Exp{experience.current_experience:03d}"
+        found = [value for name, value in metrics.items() if re.fullmatch(ending, name)]
+        if not found:
+            raise InputError(
+                "the strategy measures no accuracy over experiences; give it evaluator=accuracy_evaluator()"
+            )
+        own.append(float(found[0]))
+    return over_stream(metrics, stream), own
+
+
+def average_incremental_accuracy(accuracies: Sequence[float]) -> float:
+    """Mean over all steps of the accuracy over what was seen up to each."""
+    return sum(accuracies) / len(accuracies)
+
+
+def forgetting(matrix: Matrix) -> float | None:
+    """How much accuracy the experiences before the last have lost since their best, on average; `None` for one step.
+
+    `matrix`: row `k` holds the accuracies on experiences 0 to `k` after step `k` (Chaudhry et al. 2018).
+    """
+    last = matrix[-1]
+    losses = [max(row[j] for row in matrix[j:-1]) - last[j] for j in range(len(matrix) - 1)]
+    return sum(losses) / len(losses) if losses else None
+
+
+def measured(strategy: SupervisedTemplate, stream: Any) -> dict[str, float]:
+    """What an evaluation on `stream` measures, without what earlier ones on other streams have left."""
+    evaluator = strategy.evaluator
+    before = evaluator.last_metric_results
+    evaluator.last_metric_results = {}
+    metrics = dict(strategy.eval(stream))
+    evaluator.last_metric_results = {**before, **metrics}
+    return metrics
+
+
+def over_stream(metrics: Mapping[str, float], stream: Any) -> float:
+    """The accuracy over all images; Avalanche measures it for each task."""
+    found = {name: value for name, value in metrics.items() if name.startswith("Top1_Acc_Stream/")}
+    if not found:
+        raise InputError("the strategy measures no accuracy over streams; give it evaluator=accuracy_evaluator()")
+    if len(found) == 1:
+        return next(iter(found.values()))
+    counts = images_by_task(stream)
+    return sum(counts[int(name[-3:])] * value for name, value in found.items()) / sum(counts.values())
+
+
+def images_by_task(stream: Any) -> Counter[int]:
+    """How many images of each task `stream` has."""
+    counts: Counter[int] = Counter()
+    for experience in stream:
+        counts.update(map(int, experience.dataset.targets_task_labels))
+    return counts

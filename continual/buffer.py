@@ -1,53 +1,66 @@
 """DistilledBuffer: any Distiller as an Avalanche storage policy."""
 
-import json
 import sys
-from collections.abc import Sequence
+import warnings
+import weakref
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, Literal, get_args
 
 import torch
 from avalanche.benchmarks.utils import AvalancheDataset
-from avalanche.benchmarks.utils.utils import concat_datasets
 from avalanche.training.storage_policy import ExemplarsBuffer
 from torch import Tensor
 
-from continual.scenario import labelled_dataset
-from continual.soft_labels import output_size, read_all, soft_label_attribute
-from distill import Distiller, Identity, InputError, PreprocessedImages, Preprocessing, SyntheticSet
-from distill.preprocess import KeptElsewhere
+from continual.distilling import Distilling, numbered
+from continual.items import Items, check_stream, read_items
+from continual.memory import Group, Key, Memory, Plan, Returning
+from continual.model_outputs import model_outputs
+from continual.online import Collected, has_boundaries, is_last
+from continual.transforms import check_augmentation, stream_augmentation
+from distill import Distiller, Identity, InputError, PreprocessedImages, Preprocessing, Random, SyntheticSet
 from distill.seeds import generator_for
 
 __all__ = ["DistilledBuffer"]
 
-SAMPLED_PIXELS = 32
-# Whitened pixels differ in their last bits from machine to machine; other data differs by far more.
-TOLERANCE = 1e-2
+Transform = Callable[[Tensor], Tensor] | Literal["stream"] | None
 
 
 class DistilledBuffer(ExemplarsBuffer):
-    """Keeps `distiller.images_per_class` distilled images of every class seen; each experience is distilled once.
+    """Keeps distilled images of every class of every task seen; each delivery of images is distilled once.
 
-    `post_adapt` distils the classes of one experience and adds them. Called again for an experience it has seen, it
-    does nothing, so that several strategies can share one buffer. A class that comes back in a later experience is
-    distilled anew and replaces what was kept of it; a class with fewer images than `images_per_class` gets as many as
-    it has. `buffer` is the Avalanche dataset, `synthetic` the same as one `SyntheticSet`.
+    `post_adapt` distils what an experience holds that was not seen before and adds it. Whether it was seen is told by
+    the data, not by the experience's index, so that several strategies can share one buffer. `buffer` is the Avalanche
+    dataset, `synthetic` the same as one `SyntheticSet`, `buffer_groups` the images of each `(task, class)`.
 
         ReplayPlugin(mem_size=policy.max_size, storage_policy=policy)  # Avalanche wants the same number twice
 
-    - `distiller`: what makes the images. Experience k uses a seed of its own, derived from the distiller's and k.
-    - `num_classes` or `classes` (their names): of the whole problem; default: the outputs of the strategy's model.
+    - `distiller`: what makes the images. Every delivery uses a seed of its own, derived from the distiller's.
+    - `num_classes` or `classes` (their names): of the whole problem; default: as many as the strategy's model puts out.
+    - `max_size`: at most so many images in all, shared by all classes alike. Default: no limit but
+      `distiller.images_per_class` of every class of every task.
+    - `adaptive`: the other standard protocol: `max_size` images (default: `images_per_class` of each of `num_classes`)
+      from the first experience on, shared by the classes seen so far; `images_per_class` then limits nothing.
+      Default: off, `images_per_class` of every class from the start, as published.
+    - `returning`: what becomes of a class that comes back. "share" (default): old and new images share its places in
+      proportion to the real images they stand for; "replace": the new ones take all; "add": the new ones get places
+      of their own, `images_per_class` again.
+    - `transform`: of the images in training, a function of one image tensor. "stream" (default): what the stream's
+      training transform does beyond its eval transform, so that replayed images are cropped and flipped as the
+      current ones are; `None`: nothing. `augmentation` is the one in use.
     - `preprocessing`: what the stream's tensors went through, so that the images can be looked at; default: nothing.
-    - `max_size`: at most so many images in all; then fewer of each class are kept, the first ones of each.
-      Default: no limit but `images_per_class` of every class.
     - `held_out`: images that are in no experience; the distiller records accuracy on those of the current classes.
-    - `cache_dir`: a folder where each experience's distilled set is saved, and found again by the next run; a
-      distillation that was stopped goes on from its checkpoint there.
+    - `cache_dir`: a folder where each distilled set is saved, and found again by the next run; a distillation that was
+      stopped goes on from its checkpoint there.
     - `progress`: show the distiller's progress bar.
 
-    Images of an experience are read under their eval transforms, and the distilled images have none: they are in the
-    space of the eval transform, and random crops or flips of the training transform never reach them.
+    Images are read under their eval transforms. Vectors `(d,)` are distilled as images `(1, 1, d)`, where the distiller
+    takes them. Fields of an item beside image, class id and task label come back with the image that started from it.
+    The sub-experiences of an online stream with task boundaries are collected, and distilled at the last one; until
+    then random ones of them are in the buffer. Without boundaries each is distilled by itself.
     """
 
     def __init__(
@@ -58,202 +71,233 @@ class DistilledBuffer(ExemplarsBuffer):
         classes: Sequence[str] | None = None,
         preprocessing: Preprocessing | None = None,
         max_size: int | None = None,
+        adaptive: bool = False,
+        returning: Returning = "share",
+        transform: Transform = "stream",
         held_out: PreprocessedImages | None = None,
         cache_dir: str | Path | None = None,
         progress: bool = False,
     ) -> None:
-        if classes is not None and num_classes not in (None, len(classes)):
-            raise InputError(f"num_classes is {num_classes}, but {len(classes)} classes are named; give one of the two")
-        if max_size is not None and max_size < 1:
-            raise InputError(f"max_size is {max_size}; wanted at least 1, or None for no limit")
+        check_options(num_classes, classes, max_size, adaptive, returning, transform)
         self.distiller = distiller
         self.classes: tuple[str, ...] | None = None if classes is None else tuple(classes)
         if num_classes is not None and classes is None:
             self.classes = numbered(num_classes)
-        if max_size is None:
-            max_size = sys.maxsize if self.classes is None else distiller.images_per_class * len(self.classes)
-        super().__init__(max_size)
-        self.preprocessing = Identity() if preprocessing is None else preprocessing
-        self.held_out = held_out
-        self.cache_dir = None if cache_dir is None else Path(cache_dir)
-        self.progress = progress
-        self._seen: dict[int, list[int]] = {}  # experience -> its classes
-        self._parts: dict[int, SyntheticSet] = {}  # experience -> what is kept of it
-        self._task_labels: dict[int, int] = {}
+        whole = None if self.classes is None else distiller.images_per_class * len(self.classes)
+        self.limit = whole if max_size is None and adaptive else max_size
+        super().__init__(self.limit or whole or sys.maxsize)
+        self.adaptive, self.returning, self.transform = adaptive, returning, transform
+        self.augmentation: Any = None if transform == "stream" else transform
+        self.distilling = Distilling(
+            Identity() if preprocessing is None else preprocessing,
+            held_out=held_out,
+            cache_dir=None if cache_dir is None else Path(cache_dir),
+            progress=progress,
+        )
+        self._memory = Memory()
+        self._collected: Collected | None = None
+        self._fingerprints: set[str] = set()
+        self._deliveries: Counter[int] = Counter()  # by index of the experience
+        self._read: dict[int, weakref.ref] = {}
+        self._unplaced: set[Key] = set()
+
+    def __repr__(self) -> str:
+        per_class = f"{self.distiller.images_per_class} images of each class"
+        if self.adaptive:
+            protocol = f"{self.limit} images in all from the start"
+        else:
+            protocol = per_class if self.limit is None else f"{per_class}, at most {self.limit} in all"
+        return (
+            f"DistilledBuffer({self.distiller.method}: {protocol}; {len(self.buffer)} now; in training "
+            f"{self.augmentation or 'no transform'})"
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_read": {}}  # weak references cannot be pickled
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """What the stream's tensors went through."""
+        return self.distilling.preprocessing
 
     @property
     def synthetic(self) -> SyntheticSet | None:
         """All distilled images as one set, in the order of `buffer`; `None` before the first experience."""
-        if not self._parts:
+        parts = [part.synthetic for part in self._memory.parts]
+        if not parts:
             return None
-        parts = list(self._parts.values())
         made_by = {"method": self.distiller.method, "parts": [part.made_by for part in parts]}
         return replace(SyntheticSet.concatenate(parts), made_by=made_by)
 
+    @property
+    def buffer_groups(self) -> dict[Key, Group]:
+        """The images of each `(task label, class id)`, in the order in which they were first seen."""
+        positions: dict[Key, list[int]] = {key: [] for key in self._memory.seen}
+        for i, key in enumerate(key for part in self._memory.parts for key in part.groups()):
+            positions[key].append(i)
+        return {
+            key: Group(self.buffer.subset(chosen), self._memory.seen[key])
+            for key, chosen in positions.items() if chosen
+        }  # fmt: skip
+
+    @property
+    def buffer_datasets(self) -> list[AvalancheDataset]:
+        """The images of each group as an Avalanche dataset."""
+        return [group.buffer for group in self.buffer_groups.values()]
+
+    # -- what Avalanche calls ------------------------------------------------------------------------------------
+
     def post_adapt(self, strategy: Any, experience: Any) -> None:
-        """Distil the classes of `experience`, or find them in `cache_dir`, and add them to the buffer.
+        """Distil what `experience` holds, or find it in `cache_dir`, and add it to the buffer.
 
         `strategy` may be `None` when the number of classes was given. Raises `InputError` when images are no float
-        tensors, a class id is out of range, another experience of the same index was distilled before, or a file in
-        `cache_dir` was made with other options or data.
+        tensors, items are no `(image, class id, ...)`, a class id is out of range, the number of classes cannot be
+        told, or a file in `cache_dir` was made with other options or data.
         """
-        index = experience.current_experience
-        present = sorted(int(c) for c in experience.dataset.targets.uniques)
-        if self._seen.get(index, present) != present:
-            raise InputError(
-                f"experience {index} has classes {present}, but the buffer has distilled an experience {index} with "
-                f"classes {self._seen[index]}; give every stream a DistilledBuffer of its own"
-            )
-        if index in self._seen:
+        dataset = experience.dataset
+        known = self._read.get(id(dataset))
+        if known is not None and known() is dataset:
             return
-        task_label = single_task_label(experience)
-        part = self._distilled(index, self._read(strategy, experience))
-        self._replace_classes(part.class_ids)
-        self._parts[index] = part
-        self._task_labels[index] = task_label
-        self._seen[index] = present
-        self._trim()
+        check_stream(dataset)
+        items = read_items(dataset)
+        fingerprint = items.fingerprint()
+        if fingerprint not in self._fingerprints:
+            self._resolve_classes(strategy, items)
+            self._resolve_transform(strategy, dataset, items)
+            if has_boundaries(experience):
+                self._collect(experience, items)
+            else:
+                self._finish_collecting()
+                self._take(items, experience.current_experience)
+            self._fingerprints.add(fingerprint)
+        self._read[id(dataset)] = weakref.ref(dataset)
+
+    def update_from_dataset(self, new_data: AvalancheDataset, strategy: Any = None) -> None:
+        """Distil `new_data` as if it were the next experience."""
+        index = 1 + max(self._deliveries, default=-1)
+        self.post_adapt(strategy, SimpleNamespace(dataset=new_data, current_experience=index))
 
     def resize(self, strategy: Any, new_size: int) -> None:
         """Keep at most `new_size` images, equally many of each class; what is dropped does not come back."""
-        self.max_size = new_size
-        self._trim()
+        self.limit = self.max_size = new_size
+        plan = self._plan({})
+        self._memory.shrink(plan.quotas, self._generator())
+        self._rebuild()
 
-    def _read(self, strategy: Any, experience: Any) -> PreprocessedImages:
+    # -- one delivery ----------------------------------------------------------------------------------------------
+
+    def _resolve_classes(self, strategy: Any, items: Items) -> None:
+        """Find out how many classes there are, before anything is distilled."""
         if self.classes is None:
             if strategy is None:
                 raise InputError("how many classes has the whole problem? Give DistilledBuffer num_classes or classes")
-            self.classes = numbered(output_size(strategy.model))
-        images, labels, *_ = read_all(experience.dataset.eval())
-        return PreprocessedImages(images, labels.long(), self.classes, self.preprocessing)
-
-    # -- what is kept --------------------------------------------------------------------------------------------
-
-    def _replace_classes(self, class_ids: Tensor) -> None:
-        """Forget older images of classes that have come back."""
-        for index, part in list(self._parts.items()):
-            self._keep(index, ~torch.isin(part.class_ids, class_ids))
-
-    def _trim(self) -> None:
-        """Keep the first images of each class when there are more than `max_size` in all, and rebuild the dataset."""
-        if sum(map(len, self._parts.values())) > self.max_size:
-            classes = [c for part in self._parts.values() for c in torch.unique(part.class_ids).tolist()]
-            share, rest = divmod(self.max_size, len(classes))
-            quota = {c: share + (position < rest) for position, c in enumerate(classes)}
-            for index, part in list(self._parts.items()):
-                self._keep(index, torch.tensor(within_quota(part.class_ids.tolist(), quota)))
-        self.buffer = concat_datasets([self._dataset(index) for index in self._parts])
-
-    def _keep(self, index: int, mask: Tensor) -> None:
-        if not mask.any():
-            del self._parts[index]
-        elif not mask.all():
-            self._parts[index] = self._parts[index].subset(mask)
-
-    def _dataset(self, index: int) -> AvalancheDataset:
-        part = self._parts[index]
-        soft = soft_label_attribute(part.labels)
-        return labelled_dataset(part.images, part.class_ids, task_label=self._task_labels[index], attributes=[soft])
-
-    # -- distillation and its cache ------------------------------------------------------------------------------
-
-    def _distilled(self, index: int, data: PreprocessedImages) -> SyntheticSet:
-        """The distilled set of experience `index`, from the cache or made now."""
-        distiller = self.distiller.with_options(seed=experience_seed(self.distiller.seed, index))
-        made_from = describe_source(index, distiller, data)
-        path = None if self.cache_dir is None else self.cache_dir / f"experience-{index}.safetensors"
-        if path is not None and path.exists():
-            part = SyntheticSet.load(path)
-            check_source(path, part.made_by.get("made_from", {}), made_from)
-            return replace(part, classes=data.classes, preprocessing=self.preprocessing)
-        part = self._distil(distiller, data, path)
-        part = replace(part, made_by={**part.made_by, "made_from": made_from})
-        if path is not None:
-            # A ZCA matrix takes 19 MB; the stream has it anyway.
-            replace(part, preprocessing=KeptElsewhere()).save(path)
-            for checkpoint in path.parent.glob(f"{path.stem}.checkpoint*"):
-                checkpoint.unlink()
-        return part
-
-    def _distil(self, distiller: Distiller, data: PreprocessedImages, path: Path | None) -> SyntheticSet:
-        """Distil all classes; those with fewer images than asked for apart, to as many as they have."""
-        class_ids, counts = torch.unique(data.labels, return_counts=True)
-        wanted = counts.clamp(max=distiller.images_per_class)
-        parts = []
-        for count in sorted(set(wanted.tolist()), reverse=True):
-            group = class_ids[wanted == count]
-            name = "checkpoint" if count == distiller.images_per_class else f"checkpoint-{count}"
-            parts.append(
-                distiller.with_options(images_per_class=count).distill(
-                    data.subset(torch.isin(data.labels, group)),
-                    held_out=self._held_out(group),
-                    checkpoint=None if path is None else path.with_suffix(f".{name}.safetensors"),
-                    progress=self.progress,
-                )
+            images = items.images[:2].flatten(1) if items.layout.vectors else items.images[:2]
+            self.classes = numbered(model_outputs(strategy.model, images, items.tasks[:2]))
+            if self.adaptive and self.limit is None:
+                self.limit = self.max_size = self.distiller.images_per_class * len(self.classes)
+        low, high = int(items.labels.min()), int(items.labels.max())
+        if low < 0 or high >= len(self.classes):
+            raise InputError(
+                f"labels run from {low} to {high}, but there are {len(self.classes)} classes: wanted 0 to "
+                f"{len(self.classes) - 1}; give num_classes, those of the whole problem"
             )
-        return SyntheticSet.concatenate(parts)
+        if self._memory.parts and (fields := self._memory.parts[0].layout.fields) != items.layout.fields:
+            raise InputError(
+                f"the items have {items.layout.fields} fields beside image, class id and task label, those before "
+                f"them {fields}; wanted as many in all experiences"
+            )
 
-    def _held_out(self, class_ids: Tensor) -> PreprocessedImages | None:
-        if self.held_out is None:
-            return None
-        mask = torch.isin(self.held_out.labels, class_ids)
-        return self.held_out.subset(mask) if mask.any() else None
+    def _resolve_transform(self, strategy: Any, dataset: AvalancheDataset, items: Items) -> None:
+        """Find out what is done to the images in training, before anything is distilled."""
+        if getattr(strategy, "augments_by_itself", None) is True:
+            return
+        image = items.images[0].flatten() if items.layout.vectors else items.images[0]
+        if self.transform == "stream":
+            self.augmentation = stream_augmentation(dataset, image)
+        elif self.transform is not None:
+            check_augmentation(self.transform, image)
+
+    def _collect(self, experience: Any, items: Items) -> None:
+        """Put a sub-experience of an online stream to those before it; distil all at the last one."""
+        origin = experience.origin_experience
+        if self._collected is not None and self._collected.origin is not origin:
+            self._finish_collecting()
+        if self._collected is None:
+            self._collected = Collected(origin, items, 1, self._memory.copy())
+        else:
+            self._collected.items = self._collected.items.joined(items)
+            self._collected.count += 1
+        if is_last(experience, self._collected.count):
+            self._finish_collecting()
+        else:
+            self._memory = self._collected.before.copy()
+            self._take(self._collected.items, origin.current_experience, for_now=True)
+
+    def _finish_collecting(self) -> None:
+        if self._collected is not None:
+            collected, self._collected = self._collected, None
+            self._memory = collected.before
+            self._take(collected.items, collected.origin.current_experience)
+
+    def _take(self, items: Items, index: int, *, for_now: bool = False) -> None:
+        """Distil `items` and share out the places; `for_now`: random ones instead, which are not written down."""
+        keys = list(zip(items.tasks.tolist(), items.labels.tolist(), strict=True))
+        new = dict(sorted(Counter(keys).items()))
+        plan = self._plan(new)
+        self._warn_of_classes_without_place(plan.quotas)
+        assert self.classes is not None
+        distiller: Distiller = Random(seed=self.distiller.seed) if for_now else self.distiller
+        part = self.distilling.part(
+            distiller, items, plan.asked, classes=self.classes, index=index, delivery=self._deliveries[index],
+            keep=not for_now, transform=self.augmentation,
+        )  # fmt: skip
+        self._memory.add(part, new, plan, returning=self.returning, generator=self._generator())
+        if not for_now:
+            self._deliveries[index] += 1
+        if self.limit is None and self.max_size != sys.maxsize:  # a class has a place in every task
+            self.max_size = max(self.max_size, sum(plan.quotas.values()))
+        self._rebuild()
+
+    def _plan(self, new: Mapping[Key, int]) -> Plan:
+        per_group = None if self.adaptive else self.distiller.images_per_class
+        return self._memory.plan(new, limit=self.limit, per_group=per_group, returning=self.returning)
+
+    def _generator(self) -> torch.Generator:
+        return generator_for(self.distiller.seed, sum(self._deliveries.values()), len(self._memory.parts), 1)
+
+    def _rebuild(self) -> None:
+        self.buffer = self._memory.dataset()
+
+    def _warn_of_classes_without_place(self, quotas: Mapping[Key, int]) -> None:
+        assert self.classes is not None
+        unplaced = {key for key, quota in quotas.items() if quota == 0}
+        if unplaced - self._unplaced:
+            tasks = len({task for task, _ in quotas}) > 1
+            names = ", ".join(
+                self.classes[c] + (f" (task {task})" if tasks else "") for task, c in sorted(unplaced)
+            )  # fmt: skip
+            warnings.warn(
+                f"max_size is {self.limit}, so that {len(unplaced)} of {len(quotas)} classes get no place in the "
+                f"buffer: {names}",
+                stacklevel=2,
+            )
+        self._unplaced = unplaced
 
 
-def numbered(num_classes: int) -> tuple[str, ...]:
-    """Names for classes that have none."""
-    return tuple(str(c) for c in range(num_classes))
-
-
-def experience_seed(seed: int, index: int) -> int:
-    """A seed for each experience; neighbouring seeds and experiences have nothing in common."""
-    return generator_for(seed, index).initial_seed() % 2**31
-
-
-def single_task_label(experience: Any) -> int:
-    """The task label of all images of an experience."""
-    labels = getattr(experience.dataset, "targets_task_labels", None)
-    found = {0} if labels is None else set(labels.uniques)
-    if len(found) > 1:
-        raise InputError(
-            f"experience {experience.current_experience} holds images of tasks {sorted(found)}; wanted one task an "
-            "experience"
-        )
-    return int(min(found, default=0))
-
-
-def within_quota(class_ids: list[int], quota: dict[int, int]) -> list[bool]:
-    """For each image, whether it is among the first `quota` of its class."""
-    left = dict(quota)
-    kept = []
-    for class_id in class_ids:
-        left[class_id] -= 1
-        kept.append(left[class_id] >= 0)
-    return kept
-
-
-def describe_source(index: int, distiller: Distiller, data: PreprocessedImages) -> dict[str, Any]:
-    """What a cached set must have been made from to be used again: options and data, but not the device."""
-    pixels = data.images[:].flatten()
-    sampled = pixels[torch.linspace(0, len(pixels) - 1, SAMPLED_PIXELS, dtype=torch.float64).long()]
-    source = {
-        "experience": index,
-        "method": distiller.method,
-        **{name: value for name, value in distiller.options().items() if name != "device"},
-        "classes": torch.unique(data.labels).tolist(),
-        "num_classes": data.num_classes,
-        "images": list(data.images.shape),
-        "preprocessing": data.preprocessing.kind,
-        "pixels": [round(value, 4) for value in sampled.tolist()],
-    }
-    return json.loads(json.dumps(source))  # as it will be when it is read from a file
-
-
-def check_source(path: Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:
-    """Raise `InputError` when the set at `path` was made from something else."""
-    other = [name for name in wanted if name != "pixels" and found.get(name) != wanted[name]]
-    if other:
-        differences = ", ".join(f"{name} {found.get(name)} instead of {wanted[name]}" for name in other)
-        raise InputError(f"{path} was made with {differences}; remove it or choose another cache_dir")
-    if any(abs(a - b) > TOLERANCE for a, b in zip(found["pixels"], wanted["pixels"], strict=True)):
-        raise InputError(f"{path} was made from other images; remove it or choose another cache_dir")
+def check_options(
+    num_classes: int | None, classes: Sequence[str] | None, max_size: int | None, adaptive: bool, returning: str,
+    transform: Any,
+) -> None:  # fmt: skip
+    """Raise `InputError` for options of a buffer that make no sense, alone or together."""
+    if classes is not None and num_classes not in (None, len(classes)):
+        raise InputError(f"num_classes is {num_classes}, but {len(classes)} classes are named; give one of the two")
+    if num_classes is not None and num_classes < 1:
+        raise InputError(f"num_classes is {num_classes}; wanted at least 1")
+    if max_size is not None and max_size < 1:
+        raise InputError(f"max_size is {max_size}; wanted at least 1, or None for no limit")
+    if adaptive and max_size is None and num_classes is None and classes is None:
+        raise InputError("adaptive shares out a fixed number of images; give max_size, or num_classes")
+    if returning not in get_args(Returning):
+        raise InputError(f"returning is {returning!r}; wanted one of {', '.join(get_args(Returning))}")
+    if transform is not None and transform != "stream" and not callable(transform):
+        raise InputError(f"transform is {transform!r}; wanted 'stream', None or a function of one image tensor")

@@ -1,25 +1,42 @@
 """GDumb: a fresh network trained on the buffer alone at every experience, with any storage policy."""
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
-from avalanche.training.plugins import EvaluationPlugin, SupervisedPlugin
+from avalanche.training.plugins import (
+    EvaluationPlugin,
+    GDumbPlugin,
+    LRSchedulerPlugin,
+    ReplayPlugin,
+    SupervisedPlugin,
+)
 from avalanche.training.plugins.evaluation import default_evaluator
 from avalanche.training.storage_policy import ExemplarsBuffer
 from avalanche.training.templates import SupervisedTemplate
 from torch import Tensor, nn
 
-from continual.soft_labels import output_size, read_all, soft_loss, with_soft_labels
+from continual.items import check_stream, read_items
+from continual.loss import RecipeLoss
+from continual.model_outputs import check_outputs, grows, model_outputs
+from continual.soft_labels import read_all, with_soft_labels
+from continual.weights import Reset, check_resettable, draw_weights
 from distill import InputError
-from distill.networks import Network
 from distill.progress import progress_bar
 from distill.recipe import TrainingRecipe
 from distill.seeds import generator_for
 from distill.synthetic import initial_labels
 
-__all__ = ["BufferLoader", "GDumb", "draw_weights"]
+__all__ = ["BufferLoader", "GDumb"]
+
+# Plugins that GDumb leaves nothing to do, and why.
+WITHOUT_EFFECT = {
+    LRSchedulerPlugin: "every experience has an optimizer and a schedule of its own; change the recipe",
+}
+# Plugins that would replace what GDumb trains on.
+REFUSED = (ReplayPlugin, GDumbPlugin)
 
 
 class GDumb(SupervisedTemplate):
@@ -28,19 +45,24 @@ class GDumb(SupervisedTemplate):
     An ordinary Avalanche strategy: plugins, loggers and the evaluator work; one experience is one epoch of
     `train_steps` iterations. All randomness comes from `seed` and the index of the experience.
 
-    - `model`: maps images to `num_classes` logits. Its weights are drawn anew at each experience: a distill `Network`
-      by its own rule, any other module by the `reset_parameters` of its parts.
+    - `model`: maps images to `num_classes` logits, or has a head that grows (`IncrementalClassifier`,
+      `MultiHeadClassifier`). Its weights are drawn anew at each experience: a distill `Network` by its own rule, any
+      other module by the `reset_parameters` of its parts.
+    - `reset`: a function that makes a fresh model like `model`, for those with parts that have no `reset_parameters`
+      (weight norm); called at each experience under a seed of its own.
     - `storage_policy`: any `ExemplarsBuffer`. Several strategies may share a `DistilledBuffer`, no other policy. Images
       are read once an experience under their eval transforms; hard labels become initial soft labels.
     - `recipe`: loss, optimizer, schedule, batch size and augmentation; its network fields are not used.
       `train_steps`: short for a recipe with that many updates.
-    - `num_classes`: of the whole problem; default: the outputs of the model's last linear layer.
+    - `num_classes`: of the whole problem; default: as many as the model puts out.
     - `eval_mb_size`, `device`, `plugins`, `evaluator`, `eval_every`, `peval_mode`: as in every Avalanche strategy.
     - `progress`: show a bar with the time left.
 
     Unlike Avalanche's `GDumbPlugin`, which restores the same initial weights at each experience, makes integers of
     soft labels and knows no other policy than `ClassBalancedBuffer`.
     """
+
+    augments_by_itself = True  # images are read under their eval transforms
 
     def __init__(
         self,
@@ -50,6 +72,7 @@ class GDumb(SupervisedTemplate):
         recipe: TrainingRecipe | None = None,
         train_steps: int | None = None,
         num_classes: int | None = None,
+        reset: Reset | None = None,
         seed: int = 0,
         eval_mb_size: int = 500,
         device: str | torch.device = "cpu",
@@ -64,16 +87,27 @@ class GDumb(SupervisedTemplate):
                 f"storage_policy is a {type(storage_policy).__name__}; wanted an ExemplarsBuffer, such as "
                 "DistilledBuffer(distiller) or Avalanche's ClassBalancedBuffer"
             )
+        check_model(model, reset)
+        check_plugins(plugins or ())
         recipe = TrainingRecipe() if recipe is None else recipe
         self.recipe = recipe if train_steps is None else replace(recipe, train_steps=train_steps)
-        self.num_classes = output_size(model) if num_classes is None else num_classes
+        known = getattr(storage_policy, "classes", None)
+        self.num_classes = len(known) if num_classes is None and known is not None else num_classes
+        if self.num_classes is None and grows(model):
+            raise InputError(
+                f"the head of {type(model).__name__} grows with the classes, so that it does not tell how many there "
+                "will be; give num_classes, those of the whole problem"
+            )
         self.storage_policy = storage_policy
+        self.reset = reset
         self.seed = seed
         self.progress = progress
+        self.scheduler: Any = None
+        self._checked = False
         super().__init__(
             model=model,
             optimizer=self.recipe.optimizer(model),  # the template wants one; every experience makes its own
-            criterion=self.recipe.criterion,
+            criterion=RecipeLoss(self.recipe, self.num_classes, growing=grows(model)),
             train_mb_size=self.recipe.batch_size,
             train_epochs=1,
             eval_mb_size=eval_mb_size,
@@ -87,14 +121,18 @@ class GDumb(SupervisedTemplate):
     @property
     def mb_soft_labels(self) -> Tensor:
         """Soft labels `(n, C)` of the current mini-batch: the buffer's in training, the initial ones in evaluation."""
-        return self.mbatch[-2] if self.is_training else initial_labels(self.mb_y, self.num_classes)
+        if self.is_training:
+            return self.mbatch[-2]
+        assert self.num_classes is not None or self.mb_output is not None
+        return initial_labels(self.mb_y.long(), self.num_classes or self.mb_output.shape[1])
 
     def criterion(self) -> Tensor:
-        """The recipe's loss on the soft labels."""
-        return soft_loss(self._criterion, self.mb_output, self.mb_soft_labels)
+        """The recipe's loss on the soft labels; in evaluation on the class ids."""
+        return self._criterion(self.mb_output, self.mb_soft_labels if self.is_training else self.mb_y)
 
     def train_dataset_adaptation(self, **kwargs: Any) -> None:
         """Update the storage policy; what is trained on is its buffer."""
+        self._check_outputs()
         self.storage_policy.post_adapt(self, self.experience)
         if not len(self.storage_policy.buffer):
             raise InputError(
@@ -103,10 +141,26 @@ class GDumb(SupervisedTemplate):
             )
         self.adapted_dataset = self.storage_policy.buffer
 
+    def _check_outputs(self) -> None:
+        """Compare what the model puts out with the number of classes, once, before anything is distilled."""
+        if self._checked:
+            return
+        dataset = self.experience.dataset
+        check_stream(dataset)
+        items = read_items(dataset.subset([0]))
+        images = items.images.flatten(1) if items.layout.vectors else items.images
+        if self.num_classes is None:
+            self.num_classes = model_outputs(self.model, images, items.tasks)
+        else:
+            check_outputs(self.model, images, items.tasks, self.num_classes)
+        self._criterion.num_classes = self.num_classes
+        self._checked = True
+
     def make_train_dataloader(self, **kwargs: Any) -> None:
         """Read the buffer into tensors on the device. Options of torch's DataLoader do not apply."""
         index = self.experience.current_experience
         self.generator = generator_for(self.seed, index)
+        assert self.num_classes is not None
         columns = read_all(with_soft_labels(self.adapted_dataset.eval(), self.num_classes))
         self.dataloader = BufferLoader(
             [column.to(self.device) for column in columns],
@@ -118,7 +172,7 @@ class GDumb(SupervisedTemplate):
     def check_model_and_optimizer(self, **kwargs: Any) -> None:
         """Fresh weights, optimizer and schedule."""
         self.model = self.model_adaptation()
-        draw_weights(self.model, self.generator)
+        draw_weights(self.model, self.generator, reset=self.reset)
         self.optimizer = self.recipe.optimizer(self.model)
         self.scheduler = self.recipe.scheduler(self.optimizer, len(self.dataloader))
 
@@ -127,13 +181,37 @@ class GDumb(SupervisedTemplate):
         self.optimizer.step()
         self.scheduler.step()
 
+    def _train_cleanup(self) -> None:
+        super()._train_cleanup()
+        self.scheduler = None  # it is over, and it cannot be pickled
+
     def _obtain_common_dataloader_parameters(self, **kwargs: Any) -> dict[str, Any]:
         # Even without shuffling, a torch DataLoader draws from the global generator unless it has its own.
         return {**super()._obtain_common_dataloader_parameters(**kwargs), "generator": torch.Generator()}
 
 
+def check_model(model: Any, reset: Reset | None) -> None:
+    """Raise `InputError` for what cannot be trained from scratch again and again."""
+    if not isinstance(model, nn.Module):
+        raise InputError(f"model is a {type(model).__name__}; wanted a torch module")
+    if next(model.parameters(), None) is None:
+        raise InputError(f"{type(model).__name__} has no parameters to train")
+    check_resettable(model, reset)
+
+
+def check_plugins(plugins: Sequence[Any]) -> None:
+    """Raise `InputError` for plugins that replace what GDumb trains on; warn of those that have no effect in it."""
+    for plugin in plugins:
+        name = type(plugin).__name__
+        if isinstance(plugin, REFUSED):
+            raise InputError(f"{name} replaces the data that GDumb trains on; leave it out, and give storage_policy")
+        for kind, reason in WITHOUT_EFFECT.items():
+            if isinstance(plugin, kind):
+                warnings.warn(f"{name} has no effect in GDumb: {reason}", stacklevel=3)
+
+
 class BufferLoader:
-    """Mini-batches of a buffer that is held in tensors: `[images, class ids, soft labels, task labels]`.
+    """Mini-batches of a buffer that is held in tensors: `[images, class ids, (fields,) soft labels, task labels]`.
 
     `recipe.steps_for(n)` mini-batches of `recipe.batch_size`, or of all `n` if there are fewer, drawn without
     replacement until too few are left for a full one, and augmented by the recipe. Order and augmentation come from
@@ -154,38 +232,3 @@ class BufferLoader:
         shown = self.title is not None
         for chosen in progress_bar(batches, shown=shown, total=len(self), desc=self.title, unit="step"):
             yield [self.recipe.transform(images[chosen], self.generator), *(column[chosen] for column in others)]
-
-
-def draw_weights(model: nn.Module, generator: torch.Generator) -> None:
-    """Draw all parameters of `model` anew from `generator`, running statistics included.
-
-    A distill `Network` by its own rule; any other module by the `reset_parameters` of its parts, on the CPU so that
-    every device draws the same numbers. Leaves the global generators as they were.
-
-    Raises `InputError` when a part holds parameters but has no `reset_parameters`.
-    """
-    if isinstance(model, Network):
-        model.reset_parameters(generator)
-        return
-    device = next(model.parameters()).device
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(int(torch.randint(2**62, (1,), generator=generator)))
-        model.cpu()
-        reset_parts(model, generator)
-        model.to(device)
-
-
-def reset_parts(module: nn.Module, generator: torch.Generator) -> None:
-    """Reset the children, then the module itself, which may have a rule for all of them."""
-    if isinstance(module, Network):
-        module.reset_parameters(generator)
-        return
-    for child in module.children():
-        reset_parts(child, generator)
-    if callable(reset := getattr(module, "reset_parameters", None)):
-        reset()
-    elif next(module.parameters(recurse=False), None) is not None:
-        raise InputError(
-            f"{type(module).__name__} holds parameters but has no reset_parameters() to draw fresh weights with; "
-            "add one"
-        )

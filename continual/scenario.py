@@ -11,11 +11,11 @@ from avalanche.benchmarks.utils import (
     TaskAwareSupervisedClassificationDataset,
     TaskLabels,
 )
-from torch.utils.data import TensorDataset
 
+from continual.items import Rows
 from distill import InputError, PreprocessedImages
 
-__all__ = ["class_incremental", "class_order", "labelled_dataset"]
+__all__ = ["class_incremental", "class_order", "labelled_dataset", "step_sizes"]
 
 
 def class_order(num_classes: int, seed: int = 0) -> list[int]:
@@ -26,21 +26,44 @@ def class_order(num_classes: int, seed: int = 0) -> list[int]:
     return np.random.RandomState(seed).permutation(num_classes).tolist()
 
 
+def step_sizes(num_classes: int, steps: int, first: int | None = None) -> list[int]:
+    """How many classes come in each of `steps`: equally many, or `first` in the first and equally many in the others.
+
+    Raises `InputError` when that cannot be.
+    """
+    if first is None:
+        if steps < 1 or num_classes % steps:
+            possible = ", ".join(str(n) for n in range(1, num_classes + 1) if num_classes % n == 0)
+            raise InputError(f"{num_classes} classes cannot be split into {steps} equal steps; possible: {possible}")
+        return [num_classes // steps] * steps
+    rest = num_classes - first
+    if first < 1 or rest < 0 or steps < 1 or (rest % (steps - 1) if steps > 1 else rest):
+        raise InputError(
+            f"{num_classes} classes cannot be split into {first} in the first step and equally many in each of "
+            f"{steps - 1} others; wanted a number of other steps that divides {rest}"
+        )
+    if steps > 1 and rest < steps - 1:
+        raise InputError(f"{rest} classes are left for {steps - 1} steps after the first; wanted at least one for each")
+    return [first, *[rest // (steps - 1)] * (steps - 1)] if steps > 1 else [first]
+
+
 def class_incremental(
-    train: PreprocessedImages, test: PreprocessedImages, *, steps: int, seed: int = 0
+    train: PreprocessedImages, test: PreprocessedImages, *, steps: int, seed: int = 0, first: int | None = None
 ) -> CLScenario:
     """An Avalanche benchmark of `steps` experiences with equally many classes each, in `class_order(C, seed)`.
 
     Streams `train_stream` and `test_stream`; labels stay 0 to C - 1 (no remapping, so heads keep all C outputs); the
-    task label is 0; no transforms. The images are not copied.
+    task label is 0; no transforms. The images are not copied. As Avalanche's own benchmarks it has `n_classes`,
+    `n_experiences`, `classes_order`, `n_classes_per_exp` and `original_classes_in_exp`, and its experiences have
+    `benchmark`.
 
-    Raises `InputError` when `steps` does not divide the number of classes C, a class has no image in `train` or
-    `test`, or the two differ in classes or image shape.
+    - `first`: classes of the first step, the others being shared by the other steps; default: as many as in those.
+
+    Raises `InputError` when the classes cannot be split so, a class has no image in `train` or `test`, or the two
+    differ in classes or image shape.
     """
     num_classes = train.num_classes
-    if steps < 1 or num_classes % steps:
-        possible = ", ".join(str(n) for n in range(1, num_classes + 1) if num_classes % n == 0)
-        raise InputError(f"{num_classes} classes cannot be split into {steps} equal steps; possible: {possible}")
+    sizes = step_sizes(num_classes, steps, first)
     if train.classes != test.classes or train.images.shape[1:] != test.images.shape[1:]:
         raise InputError(
             f"train has {num_classes} classes and images of shape {tuple(train.images.shape[1:])}, test has "
@@ -55,14 +78,32 @@ def class_incremental(
             )
     streams = {name: labelled_dataset(data.images[:], data.labels) for name, data in (("train", train), ("test", test))}
     order = class_order(num_classes, seed)
-    return with_task_labels(class_incremental_benchmark(streams, class_order=order, num_experiences=steps))
+    split = class_incremental_benchmark(streams, class_order=order, num_classes_per_exp=sizes)
+    return described(with_task_labels(split), order, sizes)
+
+
+def described(benchmark: CLScenario, order: list[int], sizes: list[int]) -> CLScenario:
+    """The same benchmark with the attributes of Avalanche's own, which iCaRL and others look for."""
+    benchmark.n_classes, benchmark.n_experiences = len(order), len(sizes)
+    benchmark.classes_order, benchmark.n_classes_per_exp = list(order), list(sizes)
+    starts = [sum(sizes[:k]) for k in range(len(sizes))]
+    classes = [order[start : start + size] for start, size in zip(starts, sizes, strict=True)]
+    benchmark.original_classes_in_exp = [set(of_step) for of_step in classes]
+    for stream in benchmark.streams.values():
+        stream.benchmark = benchmark
+        for experience in stream:
+            experience.benchmark = benchmark
+    return benchmark
 
 
 def labelled_dataset(
     images: torch.Tensor, labels: torch.Tensor, *, task_label: int = 0, attributes: list[DataAttribute] | None = None
 ) -> TaskAwareSupervisedClassificationDataset:
-    """Images `(n, channels, height, width)` and class ids `(n,)` as an Avalanche dataset without transforms."""
+    """Images `(n, channels, height, width)` and class ids `(n,)` as an Avalanche dataset without transforms.
+
+    Its items are `(image, class id, task label)`, both ids ints, as in Avalanche's own datasets.
+    """
     own = [DataAttribute(labels, "targets"), TaskLabels(ConstantSequence(task_label, len(labels)))]
     return TaskAwareSupervisedClassificationDataset(
-        [TensorDataset(images, labels)], data_attributes=[*own, *(attributes or [])]
+        [Rows(images, labels)], data_attributes=[*own, *(attributes or [])]
     )

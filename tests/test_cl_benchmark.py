@@ -1,5 +1,6 @@
 """The class-incremental benchmark as a program: its files, its complaints, and a run that was killed going on."""
 
+import json
 import os
 import re
 import signal
@@ -100,6 +101,37 @@ def test_summary_is_mean_and_spread_over_the_networks(undisturbed):
         assert point["std"] == pytest.approx(np.std(record["accuracy"], ddof=1))
 
 
+def test_results_hold_the_accuracy_matrix_and_what_is_made_of_it(undisturbed):
+    results = read_json(undisturbed / "results.json")
+    own = [record for record in results["steps"] if record["method"] == "random"]
+    matrix = [record["accuracy_by_step"][0] for record in own]
+    assert [len(row) for row in matrix] == [1, 2, 3, 4, 5]
+    assert matrix[0][0] == pytest.approx(own[0]["accuracy"][0])
+    summary = results["summary"]["random"]
+    wanted = np.mean([np.mean([record["accuracy"][i] for record in own]) for i in range(2)])
+    assert summary["average_incremental_accuracy"]["mean"] == pytest.approx(wanted)
+    assert summary["forgetting"]["n"] == 2
+    assert -1 <= summary["forgetting"]["mean"] <= 1
+    table = (undisturbed / "table.txt").read_text()
+    assert "average incremental accuracy: frepo " in table
+    assert "forgetting: frepo " in table
+
+
+def strict(path: Path):
+    """A JSON file as other programs read it: NaN and infinity are none of JSON's numbers."""
+    return json.loads(path.read_text(), parse_constant=lambda name: pytest.fail(f"{path.name} holds {name}"))
+
+
+def test_one_network_and_unequal_steps_and_no_nan(command, tmp_path, capsys):
+    options = ("--method", "random", "frepo", "--networks", 1, "--first", 6, "--steps", 3)
+    assert command("--output", tmp_path / "run", *options) == 0
+    results = strict(tmp_path / "run" / "results.json")
+    assert [record["classes_seen"] for record in results["steps"][:3]] == [6, 8, 10]
+    assert results["summary"]["random"]["curve"][0]["std"] is None
+    assert results["leads"]["random"]["std"] is None
+    assert "3 class-incremental steps (the first of 6 classes)" in capsys.readouterr().out
+
+
 def test_every_method_is_trained_from_the_same_weights_and_frepo_starts_at_random_choice(command, tmp_path):
     # Without steps FRePo is the random choice of its seed, so that all that follows must agree too.
     assert command("--output", tmp_path / "frepo", "--method", "frepo", "--frepo-steps", 0) == 0
@@ -193,6 +225,10 @@ BAD_INPUT = {
     "steps that do not divide the classes": (
         lambda tmp: ["--steps", 3],
         "--steps 3 does not divide the 10 classes of digits; possible: 1, 2, 5, 10",
+    ),
+    "a first step that leaves no equal others": (
+        lambda tmp: ["--steps", 3, "--first", 5],
+        "10 classes cannot be split into 5 in the first step and equally many in each of 2 others",
     ),
     "no steps": (lambda tmp: ["--steps", 0], "--steps is 0; wanted at least 1"),
     "more images of a class than there are": (

@@ -10,16 +10,16 @@ from avalanche.benchmarks import benchmark_from_datasets, nc_benchmark
 from avalanche.benchmarks.utils import AvalancheDataset
 from avalanche.evaluation.metrics import accuracy_metrics, loss_metrics
 from avalanche.logging import CSVLogger, InteractiveLogger
-from avalanche.training import Naive
+from avalanche.training import ICaRL, Naive
 from avalanche.training.plugins import EvaluationPlugin, ReplayPlugin, SupervisedPlugin
 from avalanche.training.storage_policy import ClassBalancedBuffer
 from torch import nn
 from torch.utils.data import DataLoader
 
 from continual import DistilledBuffer, GDumb, SoftLabelLoss, class_incremental, class_order, with_soft_labels
-from continual.gdumb import draw_weights
 from continual.scenario import labelled_dataset
 from continual.soft_labels import read_all
+from continual.weights import draw_weights
 from distill import Distiller, Identity, InputError, PreprocessedImages, Standardize, SyntheticSet
 from distill.evaluation import train_network
 from distill.networks import build_network
@@ -216,14 +216,16 @@ def test_soft_labels_reach_the_loss_in_gdumb() -> None:
 
 
 def test_soft_labels_refuse_a_model_of_other_size() -> None:
+    distiller = First(images_per_class=2)
     strategy = GDumb(
         model=nn.Sequential(nn.Flatten(), nn.Linear(16, 4)),
-        storage_policy=DistilledBuffer(First(images_per_class=2), num_classes=C),
+        storage_policy=DistilledBuffer(distiller, num_classes=C),
         train_steps=1,
         evaluator=silent(),
     )
-    with pytest.raises(InputError, match=r"output has shape \(12, 4\), the soft labels \(12, 6\)"):
+    with pytest.raises(InputError, match=r"Sequential puts out 4 numbers for an image, but there are 6 classes"):
         strategy.train(stream(images()))
+    assert not distiller.shown
 
 
 def test_soft_label_loss_refuses_batches_without_soft_labels() -> None:
@@ -277,11 +279,20 @@ def test_an_experience_is_distilled_once() -> None:
     policy.post_adapt(None, experience)
     assert len(distiller.shown) == 1
     assert policy.buffer is buffer
-    with pytest.raises(InputError, match=r"experience 0 has classes \[0, 1\], but the buffer has distilled"):
-        policy.post_adapt(None, stream(images(labels=torch.tensor([0, 1, 1])))[0])
+    policy.post_adapt(None, stream(images())[0])  # made anew, the same images
+    assert len(distiller.shown) == 1
 
 
-def test_a_class_that_comes_back_replaces_what_was_kept_of_it() -> None:
+def test_other_images_under_an_index_seen_before_are_distilled() -> None:
+    distiller = First(images_per_class=2)
+    policy = DistilledBuffer(distiller, num_classes=C)
+    policy.post_adapt(None, stream(images(labels=torch.tensor([0, 0, 1, 1])))[0])
+    policy.post_adapt(None, stream(images(labels=torch.tensor([2, 2, 3, 3]), seed=1))[0])
+    assert Counter(policy.buffer.targets) == {0: 2, 1: 2, 2: 2, 3: 2}
+    assert len({shown["seed"] for shown in distiller.shown}) == 2
+
+
+def test_a_class_that_comes_back_shares_its_places_with_what_was_kept_of_it() -> None:
     first, second = images(labels=torch.tensor([0, 0, 1, 1])), images(labels=torch.tensor([1, 1, 2, 2]), seed=1)
     policy = DistilledBuffer(First(images_per_class=2), num_classes=C)
     for experience in stream(first, second):
@@ -289,11 +300,70 @@ def test_a_class_that_comes_back_replaces_what_was_kept_of_it() -> None:
     synthetic = policy.synthetic
     assert synthetic is not None
     assert Counter(synthetic.class_ids.tolist()) == {0: 2, 1: 2, 2: 2}
-    assert torch.equal(synthetic.images[synthetic.class_ids == 1], second.images[:2])
-    policy = DistilledBuffer(First(images_per_class=2), num_classes=C)
-    for experience in stream(first, images(labels=torch.tensor([0, 0, 1, 1]), seed=1)):
-        policy.post_adapt(None, experience)  # all of the first experience is replaced
-    assert Counter(policy.buffer.targets) == {0: 2, 1: 2}
+    assert torch.equal(synthetic.images[synthetic.class_ids == 1], torch.stack([first.images[2], second.images[0]]))
+
+
+@pytest.mark.parametrize(
+    ("returning", "old", "new"), [("share", 3, 1), ("replace", 0, 4), ("add", 4, 4)]
+)
+def test_what_becomes_of_a_class_that_comes_back_is_an_option(returning: str, old: int, new: int) -> None:
+    policy = DistilledBuffer(First(images_per_class=4), num_classes=C, returning=returning)
+    first, second = images(labels=torch.tensor([0] * 30)), images(labels=torch.tensor([0] * 10), seed=1)
+    for experience in stream(first, second):
+        policy.post_adapt(None, experience)
+    assert policy.synthetic is not None
+    kept = policy.synthetic.images
+    assert torch.equal(kept[:old], first.images[:old])
+    assert torch.equal(kept[old:], second.images[:new])
+
+
+def test_a_handful_of_returning_images_takes_no_more_than_its_share() -> None:
+    policy = DistilledBuffer(First(images_per_class=10), num_classes=C)
+    first = images(labels=torch.zeros(500, dtype=torch.long))
+    for experience in stream(first, images(labels=torch.tensor([0]), seed=1)):
+        policy.post_adapt(None, experience)
+    assert policy.synthetic is not None
+    assert torch.equal(policy.synthetic.images, first.images[:10])
+
+
+def test_small_deliveries_get_their_share_in_the_long_run() -> None:
+    """As a reservoir would have it: 40 times 5 images, 8 places, and each quarter of the stream has about 2."""
+    policy = DistilledBuffer(First(images_per_class=8), num_classes=C)
+    parts = [images(labels=torch.zeros(5, dtype=torch.long), seed=k) for k in range(40)]
+    for part in parts:
+        policy.post_adapt(None, stream(part)[0])
+    assert policy.synthetic is not None
+    assert len(policy.synthetic) == 8
+    whole = torch.cat([part.images for part in parts])
+    came = [int((whole == image).flatten(1).all(1).nonzero()) // 50 for image in policy.synthetic.images]
+    assert max(Counter(came).values()) <= 5
+    assert len(set(came)) >= 3
+
+
+def test_classes_of_several_tasks_are_kept_apart() -> None:
+    """As with `class_ids_from_zero_in_each_exp`: the same class ids in every task."""
+    parts = [images(labels=torch.tensor([0, 0, 1, 1]), seed=k) for k in range(3)]
+    tasks = [labelled_dataset(part.images, part.labels, task_label=k) for k, part in enumerate(parts)]
+    policy = DistilledBuffer(First(images_per_class=2), num_classes=2)
+    for experience in benchmark_from_datasets(train=tasks).train_stream:
+        policy.post_adapt(None, experience)
+    assert Counter(zip(policy.buffer.targets_task_labels, policy.buffer.targets, strict=True)) == dict.fromkeys(
+        [(task, c) for task in range(3) for c in range(2)], 2
+    )
+    assert list(policy.buffer_groups) == [(task, c) for task in range(3) for c in range(2)]
+    assert policy.max_size == 12
+
+
+def test_an_experience_of_several_tasks_is_distilled_task_by_task(tmp_path) -> None:
+    parts = [images(labels=torch.tensor([0, 0, 1, 1]), seed=k) for k in range(2)]
+    one = [labelled_dataset(part.images, part.labels, task_label=k) for k, part in enumerate(parts)]
+    for _ in range(2):  # distilled, and then found in the cache
+        policy = DistilledBuffer(First(images_per_class=1), num_classes=2, cache_dir=tmp_path)
+        policy.post_adapt(None, benchmark_from_datasets(train=[one[0].concat(one[1])]).train_stream[0])
+        assert sorted(zip(policy.buffer.targets_task_labels, policy.buffer.targets, strict=True)) == [
+            (0, 0), (0, 1), (1, 0), (1, 1)
+        ]  # fmt: skip
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_one_class_an_experience() -> None:
@@ -466,6 +536,32 @@ def test_a_cache_of_other_data_is_refused(tmp_path) -> None:
         DistilledBuffer(distiller, num_classes=C, cache_dir=tmp_path).post_adapt(None, stream(data)[0])
 
 
+def test_a_cache_notices_one_image_and_one_label_that_changed(tmp_path) -> None:
+    """Anywhere in the data, not only where a sample was taken; last bits may differ from machine to machine."""
+    data = images(600)
+    policy = lambda: DistilledBuffer(First(images_per_class=2), num_classes=C, cache_dir=tmp_path)  # noqa: E731
+    policy().post_adapt(None, stream(data)[0])
+    jittered = data.images + 1e-6 * torch.randn(data.images.shape)
+    policy().post_adapt(None, stream(PreprocessedImages(jittered, data.labels, CLASSES, Identity()))[0])
+    changed = data.images.clone()
+    changed[123] += 0.5
+    with pytest.raises(InputError, match="was made from other images"):
+        policy().post_adapt(None, stream(PreprocessedImages(changed, data.labels, CLASSES, Identity()))[0])
+    swapped = data.labels.clone()
+    swapped[[10, 11]] = swapped[[11, 10]]
+    with pytest.raises(InputError, match="was made from other images"):
+        policy().post_adapt(None, stream(PreprocessedImages(data.images, swapped, CLASSES, Identity()))[0])
+
+
+def test_a_cache_of_another_version_is_refused(tmp_path) -> None:
+    data = images()
+    made_by = {"made_from": {"experience": 0, "pixels": [0.0]}}
+    old = SyntheticSet(data.images, initial_labels(data.labels, C), data.labels, CLASSES, Identity(), made_by)
+    old.save(tmp_path / "experience-0.safetensors")
+    with pytest.raises(InputError, match="was made by another version of this toolkit; remove it"):
+        DistilledBuffer(First(images_per_class=2), num_classes=C, cache_dir=tmp_path).post_adapt(None, stream(data)[0])
+
+
 # -- GDumb -------------------------------------------------------------------------------------------------------
 
 
@@ -603,8 +699,10 @@ def test_train_steps_overrides_the_recipe() -> None:
 def test_gdumb_errors_say_what_to_mend() -> None:
     with pytest.raises(InputError, match="storage_policy is a First; wanted an ExemplarsBuffer"):
         GDumb(model=linear(), storage_policy=First())
-    with pytest.raises(InputError, match=r"Flatten has no linear layer .* give num_classes"):
+    with pytest.raises(InputError, match=r"Flatten has no parameters to train"):
         GDumb(model=nn.Flatten(), storage_policy=ClassBalancedBuffer(6))
+    with pytest.raises(InputError, match=r"model is a str; wanted a torch module"):
+        GDumb(model="resnet", storage_policy=ClassBalancedBuffer(6))
     strategy = GDumb(model=linear(), storage_policy=ClassBalancedBuffer(0), train_steps=1, evaluator=silent())
     with pytest.raises(InputError, match="ClassBalancedBuffer is empty after experience 0"):
         strategy.train(stream(images()))
@@ -620,3 +718,56 @@ def weights_on(device: str) -> torch.Tensor:
     model = linear().to(device)
     draw_weights(model, generator_for(0))
     return nn.utils.parameters_to_vector(model.parameters()).detach().cpu()
+
+
+# -- what Avalanche's own benchmarks have ----------------------------------------------------------------------------
+
+
+def test_class_incremental_has_the_attributes_of_avalanches_benchmarks() -> None:
+    benchmark = class_incremental(images(), images(12), steps=3, seed=2)
+    assert (benchmark.n_classes, benchmark.n_experiences) == (C, 3)
+    assert benchmark.classes_order == class_order(C, 2)
+    assert benchmark.n_classes_per_exp == [2, 2, 2]
+    for stream in (benchmark.train_stream, benchmark.test_stream, benchmark.test_stream[1:]):
+        assert stream.benchmark is benchmark
+        for experience in stream:
+            assert experience.benchmark is benchmark
+            assert experience.origin_stream.benchmark is benchmark
+            classes = benchmark.original_classes_in_exp[experience.current_experience]
+            assert experience.classes_in_this_experience == classes
+
+
+def test_unequal_steps() -> None:
+    benchmark = class_incremental(images(), images(12), steps=3, first=4)
+    assert [len(experience.classes_in_this_experience) for experience in benchmark.train_stream] == [4, 1, 1]
+    assert benchmark.n_classes_per_exp == [4, 1, 1]
+    order = class_order(C, 0)
+    assert benchmark.train_stream[0].classes_in_this_experience == set(order[:4])
+
+
+@pytest.mark.parametrize(
+    ("steps", "first", "message"),
+    [
+        (3, 3, "6 classes cannot be split into 3 in the first step and equally many in each of 2 others"),
+        (3, 0, "6 classes cannot be split into 0 in the first step"),
+        (2, 7, "6 classes cannot be split into 7 in the first step"),
+        (1, 3, "6 classes cannot be split into 3 in the first step"),
+        (3, 6, "0 classes are left for 2 steps after the first"),
+    ],
+)
+def test_unequal_steps_that_cannot_be_are_refused(steps: int, first: int, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        class_incremental(images(), images(12), steps=steps, first=first)
+
+
+def test_icarl_runs_on_our_stream() -> None:
+    extractor = nn.Sequential(nn.Flatten(), nn.Linear(16, 8))
+    head = nn.Linear(8, C)
+    strategy = ICaRL(
+        feature_extractor=extractor, classifier=head, memory_size=12, buffer_transform=None, fixed_memory=True,
+        optimizer=torch.optim.SGD([*extractor.parameters(), *head.parameters()], lr=0.1), train_mb_size=10,
+        eval_mb_size=10, evaluator=silent(),
+    )  # fmt: skip
+    benchmark = class_incremental(images(), images(12), steps=3)
+    strategy.train(benchmark.train_stream)
+    strategy.eval(benchmark.test_stream)

@@ -1,0 +1,146 @@
+"""One delivery of images to a part of a buffer: task by task, class by class, by way of the cache."""
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from continual.cache import cached, describe_source
+from continual.items import Items
+from continual.memory import Key, Part
+from distill import Distiller, PreprocessedImages, Preprocessing, SyntheticSet
+from distill.seeds import generator_for
+
+__all__ = ["Distilling", "experience_seed", "numbered"]
+
+
+@dataclass(frozen=True)
+class Distilling:
+    """What distillations of a buffer have in common; see `DistilledBuffer`."""
+
+    preprocessing: Preprocessing
+    held_out: PreprocessedImages | None = None
+    cache_dir: Path | None = None
+    progress: bool = False
+
+    def part(
+        self, distiller: Distiller, items: Items, asked: Mapping[Key, int], *, classes: tuple[str, ...], index: int,
+        delivery: int, keep: bool, transform: Any,
+    ) -> Part | None:  # fmt: skip
+        """Distil `items` to as many images of each group as `asked`; `None` where that is none.
+
+        - `index`, `delivery`: of the experience, and how often one of that index has come before; the seed and the
+          file in the cache follow from them. `keep`: use the cache.
+        """
+        warn_of_fields(distiller, items)
+        seed = experience_seed(distiller.seed, index, delivery)
+        stem = f"experience-{index}" + (f"-{delivery + 1}" if delivery else "")
+        tasks = torch.unique(items.tasks).tolist()
+        done: list[SyntheticSet] = []
+        tasks_of: list[int] = []
+        origins: list[int | None] = []
+        for task in tasks:
+            positions = items.of_task(task)
+            wanted = {c: count for (t, c), count in asked.items() if t == task and count}
+            if not wanted:
+                continue
+            name = stem if len(tasks) == 1 else f"{stem}-task-{task}"
+            path = self.cache_dir / f"{name}.safetensors" if self.cache_dir is not None and keep else None
+            data = PreprocessedImages(items.images[positions], items.labels[positions], classes, self.preprocessing)
+            made = self._distilled(distiller.with_options(seed=seed), data, wanted, index, path)
+            done.append(made)
+            tasks_of += [task] * len(made)
+            origins += [None if i is None else int(positions[i]) for i in origins_of(made, data.labels, wanted)]
+        if not done:
+            return None
+        warn_of_blank_fields(items, origins)
+        fields = tuple([followed(column, origin) for origin in origins] for column in items.fields)
+        counts = {key: int(((items.tasks == key[0]) & (items.labels == key[1])).sum()) for key in asked}
+        whole = SyntheticSet.concatenate(done)
+        return Part(whole, torch.tensor(tasks_of), fields, items.layout, counts, transform)
+
+    def _distilled(
+        self, distiller: Distiller, data: PreprocessedImages, wanted: Mapping[int, int], index: int, path: Path | None
+    ) -> SyntheticSet:
+        if path is None:
+            return self._distil(distiller, data, wanted, None)
+        made_from = describe_source(index, distiller, data, wanted)
+        return cached(path, made_from, data, lambda: self._distil(distiller, data, wanted, path))
+
+    def _distil(
+        self, distiller: Distiller, data: PreprocessedImages, wanted: Mapping[int, int], path: Path | None
+    ) -> SyntheticSet:
+        """Distil all classes; those of which another number is wanted apart."""
+        parts = []
+        for count, mask in groups_by_count(data.labels, wanted):
+            name = "checkpoint" if count == distiller.images_per_class else f"checkpoint-{count}"
+            parts.append(
+                distiller.with_options(images_per_class=count).distill(
+                    data.subset(mask),
+                    held_out=self._held_out(torch.unique(data.labels[mask])),
+                    checkpoint=None if path is None else path.with_suffix(f".{name}.safetensors"),
+                    progress=self.progress,
+                )
+            )
+        return SyntheticSet.concatenate(parts)
+
+    def _held_out(self, class_ids: Tensor) -> PreprocessedImages | None:
+        if self.held_out is None:
+            return None
+        mask = torch.isin(self.held_out.labels, class_ids)
+        return self.held_out.subset(mask) if mask.any() else None
+
+
+def numbered(num_classes: int) -> tuple[str, ...]:
+    """Names for classes that have none."""
+    return tuple(str(c) for c in range(num_classes))
+
+
+def experience_seed(seed: int, index: int, delivery: int = 0) -> int:
+    """A seed for each experience and each delivery under its index; neighbours have nothing in common."""
+    return generator_for(seed, index, delivery).initial_seed() % 2**31
+
+
+def groups_by_count(labels: Tensor, wanted: Mapping[int, int]) -> Iterator[tuple[int, Tensor]]:
+    """Each number of images that is wanted of some class, the highest first, with a mask of the images of those."""
+    for count in sorted(set(wanted.values()), reverse=True):
+        yield count, torch.isin(labels, torch.tensor([c for c, number in wanted.items() if number == count]))
+
+
+def origins_of(made: SyntheticSet, labels: Tensor, wanted: Mapping[int, int]) -> list[int | None]:
+    """For each image of `made` the position of the one that it started from, or `None` where that is not known."""
+    groups = list(groups_by_count(labels, wanted))
+    parts = [made.made_by] if len(groups) == 1 else made.made_by.get("parts", [])
+    origins: list[int | None] = []
+    for (_, mask), made_by in zip(groups, parts, strict=False):
+        positions = torch.nonzero(mask).squeeze(1)
+        origins += [int(positions[i]) for i in made_by.get("started_from", [])]
+    return origins if len(origins) == len(made) else [None] * len(made)
+
+
+def warn_of_fields(distiller: Distiller, items: Items) -> None:
+    """Warn before anything is distilled where fields of the items have no image to come back with."""
+    if items.fields and getattr(distiller, "init", "real") == "noise":
+        warn_of_blank_fields(items, [None])
+
+
+def warn_of_blank_fields(items: Items, origins: Sequence[int | None]) -> None:
+    """Warn where images stand for no single item whose fields could come back with them."""
+    if items.fields and None in origins:
+        warnings.warn(
+            f"items have {len(items.fields)} fields beside image, class id and task label, but the distilled images "
+            "start from no single item: these fields are zero in the buffer; drop them from the stream, or take a "
+            'distiller that starts from real images (init="real")',
+            stacklevel=2,
+        )
+
+
+def followed(column: Sequence[Any], origin: int | None) -> Any:
+    """A field of the item that an image started from; an empty one of that kind where there is none."""
+    if origin is not None:
+        return column[origin]
+    return torch.zeros_like(column[0]) if isinstance(column[0], Tensor) else type(column[0])()

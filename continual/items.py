@@ -1,0 +1,226 @@
+"""What the items of a stream hold: images, class ids, task labels, and fields of the user's own."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from avalanche.benchmarks.utils import (
+    AvalancheDataset,
+    DataAttribute,
+    TaskAwareSupervisedClassificationDataset,
+)
+from avalanche.benchmarks.utils.classification_dataset import ClassificationDataset
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from distill import InputError
+
+__all__ = ["Items", "Layout", "Rows", "check_stream", "dataset_of", "read_items"]
+
+TASKS = "targets_task_labels"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How an item of a stream is made up, so that what is kept comes back in the same form.
+
+    - `plain`: number of fields between class id and the attributes. `attributes`: names of those, in order.
+    - `has_tasks`: whether task labels are among them. `plain_labels`: class ids are ints instead of tensors.
+    - `vectors`: items are vectors `(d,)`, kept as images `(1, 1, d)`. `dtype`: of the images.
+    """
+
+    plain: int
+    attributes: tuple[str, ...]
+    plain_labels: bool
+    vectors: bool
+    dtype: torch.dtype
+    collate_fn: Any = None
+
+    @property
+    def has_tasks(self) -> bool:
+        """Whether items end in a task label."""
+        return TASKS in self.attributes
+
+    @property
+    def fields(self) -> int:
+        """Number of fields beside image, class id and task label."""
+        return self.plain + len(self.attributes) - self.has_tasks
+
+
+@dataclass(frozen=True)
+class Items:
+    """Items of a stream, read.
+
+    - `images`: float tensor `(n, channels, height, width)`. `labels`, `tasks`: int64 `(n,)`.
+    - `fields`: the other fields of each item, one list each, in the order of `layout`.
+    """
+
+    images: Tensor
+    labels: Tensor
+    tasks: Tensor
+    fields: tuple[list[Any], ...]
+    layout: Layout
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def fingerprint(self) -> str:
+        """What tells these items from any others."""
+        digest = hashlib.blake2b(digest_size=16)
+        for tensor in (self.images, self.labels, self.tasks):
+            digest.update(str(tuple(tensor.shape)).encode())
+            digest.update(tensor.contiguous().view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
+
+    def of_task(self, task: int) -> Tensor:
+        """Positions of the items of one task."""
+        return torch.nonzero(self.tasks == task).squeeze(1)
+
+    def joined(self, other: "Items") -> "Items":
+        """These items and then `other`."""
+        if replace(self.layout, collate_fn=None) != replace(other.layout, collate_fn=None):
+            raise InputError(f"items of {describe(self.layout)} are followed by items of {describe(other.layout)}; "
+                             "wanted one kind in a stream")  # fmt: skip
+        return Items(
+            torch.cat([self.images, other.images]),
+            torch.cat([self.labels, other.labels]),
+            torch.cat([self.tasks, other.tasks]),
+            tuple([*own, *others] for own, others in zip(self.fields, other.fields, strict=True)),
+            self.layout,
+        )
+
+
+def describe(layout: Layout) -> str:
+    """One phrase on a layout."""
+    return f"{'vectors' if layout.vectors else 'images'} with {layout.fields} fields of their own"
+
+
+def check_stream(dataset: Any) -> None:
+    """Raise `InputError` when the items of an experience are of no kind that can be replayed."""
+    if not hasattr(dataset, "targets"):
+        raise InputError("the dataset has no targets; make it with Avalanche's generators or as_classification_dataset")
+    if not len(dataset):
+        raise InputError("there are no images to read: the dataset is empty")
+    item = dataset.eval()[0] if hasattr(dataset, "eval") else dataset[0]  # a training transform may draw numbers
+    if isinstance(item, Mapping) or not isinstance(item, Sequence) or len(item) < 2:
+        raise InputError(
+            f"the items of the stream are of type {type(item).__name__}; wanted (image, class id, ...): give the "
+            "benchmark a data set that returns those"
+        )
+
+
+def read_items(dataset: AvalancheDataset) -> Items:
+    """All items of `dataset`, its eval transforms applied.
+
+    Raises `InputError` when there are none, an image is no float tensor `(channels, height, width)` or vector of one
+    shape, or a class id is no whole number.
+    """
+    check_stream(dataset)
+    dataset = dataset.eval()
+    item = dataset[0]
+    layout = layout_of(dataset, item)
+    images = torch.empty((len(dataset), *image_of(item, 0).shape), dtype=layout.dtype)
+    labels = torch.empty(len(dataset), dtype=torch.long)
+    others: list[list[Any]] = [[] for _ in item[2:]]
+    for i in range(len(dataset)):
+        image, label, *fields = dataset[i]
+        images[i] = image_of((image,), i, tuple(images.shape[1:]))
+        labels[i] = class_id_of(label, i)
+        for column, field in zip(others, fields, strict=True):
+            column.append(field)
+    tasks = torch.zeros_like(labels)
+    if layout.has_tasks:
+        tasks = torch.tensor([int(task) for task in others.pop(position_of_tasks(layout))])
+    if layout.vectors:
+        images = images.view(len(images), 1, 1, -1)
+    return Items(images, labels, tasks, tuple(others), layout)
+
+
+def position_of_tasks(layout: Layout) -> int:
+    """Where the task label stands among the fields after image and class id."""
+    return layout.plain + layout.attributes.index(TASKS)
+
+
+def layout_of(dataset: AvalancheDataset, item: Sequence[Any]) -> Layout:
+    """The layout of the items of an Avalanche dataset, one of which is `item`."""
+    attributes = tuple(name for name, a in dataset._data_attributes.items() if a.use_in_getitem)
+    image = image_of(item, 0)
+    plain_labels = not isinstance(item[1], Tensor)
+    return Layout(
+        len(item) - 2 - len(attributes), attributes, plain_labels, image.ndim == 1, image.dtype, dataset.collate_fn
+    )
+
+
+def image_of(item: Sequence[Any], i: int, shape: tuple[int, ...] | None = None) -> Tensor:
+    """The image of an item; raises `InputError` unless it is a float tensor, of `shape` if given."""
+    image = item[0]
+    if not isinstance(image, Tensor) or not image.is_floating_point():
+        kind = str(image.dtype) if isinstance(image, Tensor) else type(image).__name__
+        raise InputError(
+            f"the images of the stream are {kind}; wanted float tensors: give the benchmark an eval transform that "
+            "makes them, such as torchvision's ToTensor()"
+        )
+    if image.ndim not in (1, 3):
+        raise InputError(
+            f"image {i} has shape {tuple(image.shape)}; wanted (channels, height, width), or vectors (d,): let the "
+            "eval transform reshape them"
+        )
+    if shape is not None and image.shape != shape:
+        raise InputError(
+            f"image {i} has shape {tuple(image.shape)}, those before it {shape}; wanted one shape: let the eval "
+            "transform resize them"
+        )
+    return image
+
+
+def class_id_of(label: Any, i: int) -> int:
+    """A class id as an int; raises `InputError` for anything but one whole number."""
+    number = label.item() if isinstance(label, Tensor) and label.numel() == 1 else label
+    try:
+        class_id = int(number)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"the class id of item {i} is {label!r}; wanted one whole number") from error
+    if class_id != number:
+        raise InputError(f"the class id of item {i} is {label!r}; wanted one whole number")
+    return class_id
+
+
+class Rows(Dataset):
+    """Kept items: image, class id, and the fields between these and the attributes."""
+
+    def __init__(
+        self, images: Tensor, labels: Tensor, fields: Sequence[Sequence[Any]] = (), *, plain_labels: bool = True
+    ) -> None:
+        self.images, self.labels, self.fields, self.plain_labels = images, labels, fields, plain_labels
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[Any, ...]:
+        label = self.labels[index]
+        return self.images[index], int(label) if self.plain_labels else label, *(field[index] for field in self.fields)
+
+
+def dataset_of(
+    items: Items, *, attributes: Sequence[DataAttribute] = (), train_transform: Any = None
+) -> TaskAwareSupervisedClassificationDataset | ClassificationDataset:
+    """`items` as an Avalanche dataset of their layout; `attributes` come in addition and stay out of the items.
+
+    `train_transform` is applied in the transform group "train", which is the current one, and nothing in "eval".
+    """
+    layout = items.layout
+    images = (items.images.flatten(1) if layout.vectors else items.images).to(layout.dtype)
+    rows = Rows(images, items.labels, items.fields[: layout.plain], plain_labels=layout.plain_labels)
+    columns: list[Any] = list(items.fields[layout.plain :])
+    if layout.has_tasks:
+        columns.insert(layout.attributes.index(TASKS), items.tasks.tolist())
+    own = [DataAttribute(items.labels, "targets")]
+    own += [DataAttribute(column, name, use_in_getitem=True) for name, column in
+            zip(layout.attributes, columns, strict=True)]  # fmt: skip
+    groups = None if train_transform is None else {"train": (train_transform, None), "eval": None}
+    kind = TaskAwareSupervisedClassificationDataset if layout.has_tasks else ClassificationDataset
+    return kind(
+        [rows], data_attributes=[*own, *attributes], transform_groups=groups, collate_fn=layout.collate_fn
+    )

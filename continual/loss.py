@@ -1,0 +1,154 @@
+"""The loss on soft labels, for Avalanche's own strategies."""
+
+from collections.abc import Callable
+from typing import Any, Literal, get_args
+
+from avalanche.benchmarks.utils.data_loader import MultiDatasetDataLoader
+from avalanche.training.plugins import SupervisedPlugin
+from torch import Tensor
+
+from continual.model_outputs import grows
+from continual.soft_labels import with_soft_labels
+from distill import InputError
+from distill.recipe import Loss, TrainingRecipe
+from distill.synthetic import initial_labels
+
+__all__ = ["RecipeLoss", "SoftLabelLoss"]
+
+Reduction = Literal["mean", "sum", "none"]
+
+
+def fitted_labels(logits: Tensor, labels: Tensor, *, growing: bool) -> Tensor:
+    """`labels` `(n, C)` for `logits` `(n, k)`: of the first `k` classes, where a `growing` head has no more yet.
+
+    Raises `InputError` rather than broadcast other shapes.
+    """
+    if growing and logits.ndim == 2 and len(logits) == len(labels) and logits.shape[1] < labels.shape[1]:
+        labels = labels[:, : logits.shape[1]]
+    if logits.shape != labels.shape:
+        raise InputError(
+            f"the model's output has shape {tuple(logits.shape)}, the soft labels {tuple(labels.shape)}; wanted one "
+            "output for each class of the whole problem from the first experience on"
+        )
+    return labels.to(logits)
+
+
+class SoftLabelLoss(SupervisedPlugin):
+    """Criterion for Avalanche's own strategies: the loss on soft labels, of real and replayed images in one batch.
+
+        Naive(model=model, optimizer=optimizer, criterion=SoftLabelLoss(100), plugins=[ReplayPlugin(...)])
+
+    Give it as `criterion`: Avalanche also registers it as a plugin. It adds the soft labels to what the strategy
+    trains on, whatever the loader made of it: the current images get the initial label of their class, replayed ones
+    keep the soft labels of the buffer, if it has any. Soft labels belong to the mini-batch they came in: a plugin that
+    calls the criterion with targets of its own (EWC, GEM, MIR, ...) gets their initial labels, and so does evaluation.
+
+    - `num_classes`: of the whole problem; the model must have that many outputs throughout, or a head that grows.
+    - `loss`: "soft-cross-entropy" (default) against `softmax(labels / temperature)`, which learns in short trainings;
+      "mse", the paper's, which needs long ones; or a function of logits and soft labels, both `(n, C)`, that gives the
+      mean, or a loss for each image.
+    - `temperature`: of "soft-cross-entropy"; default: `1 / sqrt(num_classes)`, with which an initial label prefers its
+      class alike whatever their number (0.1, that of the class-incremental benchmark, for 100 classes).
+    - `reduction`: "mean" (default), "sum" or "none", as in PyTorch's losses.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        *,
+        loss: Loss | Callable[[Tensor, Tensor], Tensor] = "soft-cross-entropy",
+        temperature: float | None = None,
+        reduction: Reduction = "mean",
+    ) -> None:
+        super().__init__()
+        if num_classes < 1:
+            raise InputError(f"num_classes is {num_classes}; wanted at least 1")
+        check_reduction(reduction)
+        self.num_classes = num_classes
+        temperature = num_classes**-0.5 if temperature is None else temperature
+        self.loss = loss if callable(loss) else TrainingRecipe(loss=loss, temperature=temperature).losses
+        self.reduction: str = reduction
+        self._strategy: Any = None  # the one in training
+        self._growing = False
+
+    def after_train_dataset_adaptation(self, strategy: Any, **kwargs: Any) -> None:
+        """Add soft labels to the current experience's images."""
+        strategy.adapted_dataset = with_soft_labels(strategy.adapted_dataset, self.num_classes)
+
+    def before_training_epoch(self, strategy: Any, **kwargs: Any) -> None:
+        """Add soft labels to the memory: by now every plugin has had its chance to replace the loader."""
+        self._strategy, self._growing = strategy, grows(strategy.model)
+        loader = strategy.dataloader
+        if isinstance(loader, MultiDatasetDataLoader):
+            loader.datasets = [with_soft_labels(dataset, self.num_classes) for dataset in loader.datasets]
+
+    def before_forward(self, strategy: Any, **kwargs: Any) -> None:
+        """Make sure that the mini-batch holds soft labels."""
+        batch = strategy.mbatch
+        labels = batch[-2] if len(batch) >= 4 else None
+        if labels is None or labels.shape != (len(batch[0]), self.num_classes):
+            raise InputError(
+                f"the mini-batch has {len(batch)} tensors and no soft labels; wanted [images, class ids, "
+                "soft labels, task labels]: apply continual.with_soft_labels to the datasets of a loader of your own"
+            )
+
+    def after_training_exp(self, strategy: Any, **kwargs: Any) -> None:
+        """Forget the strategy."""
+        self._strategy = None
+
+    def before_eval_forward(self, strategy: Any, **kwargs: Any) -> None:
+        """The head may have grown."""
+        self._growing = grows(strategy.model)
+
+    def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Loss of logits `(n, C)`: on the soft labels that came with `targets` `(n,)`, else on their initial labels."""
+        labels = self._soft_labels_of(targets)
+        if labels is None:
+            labels = initial_labels(targets.long(), self.num_classes)
+        losses = self.loss(logits, fitted_labels(logits, labels, growing=self._growing))
+        return reduced(losses, self.reduction, len(logits))
+
+    def _soft_labels_of(self, targets: Tensor) -> Tensor | None:
+        """The soft labels that came in the mini-batch whose targets these are; `None` for any other targets."""
+        batch = self._strategy.mbatch if self._strategy is not None and self._strategy.is_training else None
+        return batch[-2] if batch is not None and len(batch) >= 4 and targets is batch[1] else None
+
+
+class RecipeLoss:
+    """The criterion of GDumb: a recipe's loss on soft labels `(n, C)`, or on the initial labels of class ids `(n,)`.
+
+    GDumb gives it the soft labels of its mini-batches; plugins give it class ids.
+
+    - `num_classes`: C; `None` until it is known. `growing`: whether the model's head grows. `reduction`: "mean", "sum"
+      or "none".
+    """
+
+    def __init__(self, recipe: TrainingRecipe, num_classes: int | None, *, growing: bool) -> None:
+        self.recipe, self.num_classes, self.growing = recipe, num_classes, growing
+        self.reduction: str = "mean"
+
+    def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Loss of logits `(n, C)`."""
+        if targets.ndim == 1:
+            count = self.num_classes or logits.shape[1]
+            targets = initial_labels(targets.long(), max(count, int(targets.max()) + 1 if self.growing else 0))
+        labels = fitted_labels(logits, targets, growing=self.growing)
+        if self.reduction == "mean":
+            return self.recipe.criterion(logits, labels)
+        return reduced(self.recipe.losses(logits, labels), self.reduction, len(logits))
+
+
+def reduced(losses: Tensor, reduction: str, count: int) -> Tensor:
+    """Losses `(n,)`, or their mean, of `count` images, as `reduction` wants them."""
+    check_reduction(reduction)  # plugins set it, as they do with PyTorch's losses
+    if losses.ndim == 0:
+        if reduction == "none":
+            raise InputError("loss gives one number for all images; wanted one for each where reduction is 'none'")
+        return losses if reduction == "mean" else losses * count
+    return losses if reduction == "none" else getattr(losses, reduction)()
+
+
+def check_reduction(reduction: str) -> None:
+    """Raise `InputError` for what PyTorch's losses do not know."""
+    if reduction not in get_args(Reduction):
+        raise InputError(f"reduction is {reduction!r}; wanted one of {', '.join(get_args(Reduction))}")

@@ -1,0 +1,64 @@
+"""How many classes a model tells apart: what it really puts out, not what its layers look like."""
+
+from typing import Any
+
+import torch
+from avalanche.models import DynamicModule
+from avalanche.models.utils import avalanche_forward
+from torch import Tensor, nn
+
+from distill import InputError
+
+__all__ = ["check_outputs", "grows", "model_outputs"]
+
+
+def grows(model: Any) -> bool:
+    """Whether a model has a head that grows with the classes, such as Avalanche's `IncrementalClassifier`."""
+    return isinstance(model, nn.Module) and any(isinstance(part, DynamicModule) for part in model.modules())
+
+
+@torch.no_grad()
+def model_outputs(model: Any, images: Tensor, tasks: Tensor) -> int:
+    """The number of outputs that `model` has for `images` `(n, ...)` of `tasks` `(n,)`; changes nothing in it.
+
+    Raises `InputError` when the model has a growing head, cannot take the images, or gives no `(n, classes)`.
+    """
+    if not isinstance(model, nn.Module):
+        raise InputError(f"how many classes has the whole problem? A {type(model).__name__} does not tell: give "
+                         "num_classes")  # fmt: skip
+    if grows(model):
+        raise InputError(
+            f"the head of {type(model).__name__} grows with the classes, so that it does not tell how many there will "
+            "be; give num_classes, those of the whole problem"
+        )
+    modes = {part: part.training for part in model.modules()}
+    parameter = next(model.parameters(), torch.empty(0))
+    try:
+        with torch.random.fork_rng(devices=[]):
+            outputs = avalanche_forward(model.eval(), images.to(parameter.device), tasks.to(parameter.device))
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        reason = (str(error).splitlines() or [""])[0]
+        raise InputError(
+            f"{type(model).__name__} cannot take images of shape {tuple(images.shape[1:])} as the stream has them "
+            f"({reason}); wanted a model for those"
+        ) from error
+    finally:
+        for part, mode in modes.items():
+            part.training = mode
+    if not isinstance(outputs, Tensor) or outputs.ndim != 2:
+        given = f"shape {tuple(outputs.shape)}" if isinstance(outputs, Tensor) else type(outputs).__name__
+        raise InputError(
+            f"{type(model).__name__} puts out {given} for {len(images)} images; wanted (n, classes): give a model of "
+            "which the logits alone come back"
+        )
+    return outputs.shape[1]
+
+
+def check_outputs(model: Any, images: Tensor, tasks: Tensor, num_classes: int) -> None:
+    """Raise `InputError` when `model` has another number of outputs than there are classes; growing heads may."""
+    if not grows(model) and (found := model_outputs(model, images, tasks)) != num_classes:
+        raise InputError(
+            f"{type(model).__name__} puts out {found} numbers for an image, but there are {num_classes} classes; "
+            "wanted one for each class of the whole problem from the first experience on: give num_classes, or a model "
+            "with that many outputs"
+        )

@@ -1,0 +1,210 @@
+"""The training transform of a stream reaches the images that the buffer gives back."""
+
+import random
+
+import numpy as np
+import pytest
+import torch
+from avalanche.benchmarks import benchmark_from_datasets, nc_benchmark
+from avalanche.benchmarks.utils import _make_taskaware_classification_dataset as make_dataset
+from avalanche.training import Naive
+from avalanche.training.plugins import EvaluationPlugin, ReplayPlugin, SupervisedPlugin
+from PIL import Image
+from torch import nn
+from torch.utils.data import Dataset
+from torchvision import transforms
+from torchvision.transforms import v2
+
+from continual import DistilledBuffer, GDumb
+from continual.items import read_items
+from distill import InputError, Random
+
+MEAN, STD = (0.2, 0.4, 0.6), (0.3, 0.2, 0.1)
+NORMALIZE = transforms.Normalize(MEAN, STD)
+TO_TENSOR = [transforms.ToTensor(), NORMALIZE]
+
+
+class Left:
+    """The right-hand 8 of 11 columns, of a PIL image or a tensor."""
+
+    def __call__(self, image):
+        return image[..., 3:] if isinstance(image, torch.Tensor) else image.crop((3, 0, 11, 8))
+
+    def __repr__(self) -> str:
+        return "Left()"
+
+
+class Pictures(Dataset):
+    """PIL images as torchvision's data sets give them, all pixels bright."""
+
+    targets = [0, 1] * 6
+
+    def __init__(self, mode: str = "RGB") -> None:
+        generator = np.random.default_rng(0)
+        shape = (12, 8, 8, 3) if mode == "RGB" else (12, 8, 8)
+        self.pixels = generator.integers(100, 256, shape, dtype=np.uint8)
+
+    def __len__(self) -> int:
+        return 12
+
+    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
+        return Image.fromarray(self.pixels[index]), self.targets[index]
+
+
+def buffer_of(train, evaluate, data: Dataset | None = None, **options) -> DistilledBuffer:
+    data = Pictures() if data is None else data
+    stream = nc_benchmark(data, data, 1, task_labels=False, train_transform=train, eval_transform=evaluate).train_stream
+    policy = DistilledBuffer(Random(images_per_class=3), num_classes=2, **options)
+    policy.post_adapt(None, stream[0])
+    return policy
+
+
+def kept(policy: DistilledBuffer, *, training: bool) -> torch.Tensor:
+    data = policy.buffer.train() if training else policy.buffer.eval()
+    return torch.stack([data[i][0] for i in range(len(data))])
+
+
+@pytest.mark.parametrize("version", [transforms, v2])
+def test_crops_and_flips_of_pil_images_reach_replayed_ones(version) -> None:
+    """Padding is black, as in training, not the mean colour that 0 is after the normalisation."""
+    last = [transforms.ToTensor(), NORMALIZE] if version is transforms else \
+        [v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize(MEAN, STD)]  # fmt: skip
+    shift = version.Pad((3, 0, 0, 0))  # to the right, then cut off and turned round: three columns on the right are new
+    train = version.Compose([shift, version.RandomHorizontalFlip(1.0), version.RandomCrop((8, 11)), Left(), *last])
+    policy = buffer_of(train, version.Compose(last))
+    plain, augmented = kept(policy, training=False), kept(policy, training=True)
+    assert policy.synthetic is not None
+    assert torch.equal(plain, policy.synthetic.images)
+    black = ((torch.zeros(3) - torch.tensor(MEAN)) / torch.tensor(STD)).view(3, 1, 1)
+    assert torch.allclose(augmented[..., 5:], black.expand(3, 8, 3), atol=1e-5)
+    assert torch.allclose(augmented[..., :5], plain[..., :5].flip(-1), atol=1e-5)
+    assert "RandomHorizontalFlip" in repr(policy)
+
+
+def test_transform_is_drawn_anew_each_time() -> None:
+    train = transforms.Compose([transforms.RandomCrop(8, padding=4), *TO_TENSOR])
+    policy = buffer_of(train, transforms.Compose(TO_TENSOR))
+    torch.manual_seed(0)
+    assert not torch.equal(kept(policy, training=True), kept(policy, training=True))
+
+
+def test_it_reaches_the_mini_batches_of_replay_and_not_those_of_gdumb() -> None:
+    """Every replayed image is turned upside down, which nothing else does."""
+    seen: list[torch.Tensor] = []
+
+    class Spy(SupervisedPlugin):
+        def before_forward(self, strategy, **kwargs) -> None:
+            seen.extend(strategy.mb_x)
+
+    flip = transforms.Compose([transforms.RandomVerticalFlip(1.0), *TO_TENSOR])
+    data = Pictures()
+    benchmark = nc_benchmark(
+        data, data, 2, task_labels=False, fixed_class_order=[0, 1], train_transform=flip,
+        eval_transform=transforms.Compose(TO_TENSOR),
+    )  # fmt: skip
+    policy = DistilledBuffer(Random(images_per_class=3), num_classes=2)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(192, 2))
+    strategy = Naive(
+        model=model, optimizer=torch.optim.SGD(model.parameters(), lr=0.01), train_mb_size=6,
+        plugins=[Spy(), ReplayPlugin(mem_size=policy.max_size, storage_policy=policy)], evaluator=EvaluationPlugin(),
+    )  # fmt: skip
+    strategy.train(benchmark.train_stream[0], eval_streams=[])
+    seen.clear()
+    memory = policy.synthetic
+    strategy.train(benchmark.train_stream[1], eval_streams=[])
+    assert memory is not None
+    upright = {image.numpy().tobytes() for image in memory.images}
+    turned = {image.flip(1).numpy().round(4).tobytes() for image in memory.images}
+    assert not any(image.numpy().tobytes() in upright for image in seen)
+    assert sum(image.numpy().round(4).tobytes() in turned for image in seen) >= 3
+
+    seen.clear()
+    gdumb = GDumb(model=model, storage_policy=policy, train_steps=1, plugins=[Spy()], evaluator=EvaluationPlugin())
+    gdumb.recipe = type(gdumb.recipe)(train_steps=1, augment=False)
+    gdumb.train(benchmark.train_stream[1], eval_streams=[])
+    assert sum(image.numpy().tobytes() in upright for image in seen) == 3
+
+
+def test_what_both_transforms_share_is_not_done_twice() -> None:
+    """As in Avalanche's PermutedMNIST and RotatedMNIST."""
+    turn = transforms.RandomRotation((90, 90))
+    both = transforms.Compose([turn, *TO_TENSOR])
+    policy = buffer_of(both, both)
+    assert policy.augmentation is None
+    assert torch.equal(kept(policy, training=True), kept(policy, training=False))
+    policy = buffer_of(transforms.Compose([turn, transforms.RandomHorizontalFlip(1.0), *TO_TENSOR]), both)
+    assert torch.allclose(kept(policy, training=True), kept(policy, training=False).flip(-1), atol=1e-5)
+
+
+def test_frozen_transforms_are_those_of_the_data() -> None:
+    """Avalanche freezes the transform of a domain before it adds the stream's own."""
+    data = make_dataset(Pictures(), transform=transforms.Compose(TO_TENSOR)).freeze_transforms()
+    flip = transforms.RandomHorizontalFlip(1.0)
+    data = make_dataset(data, transform_groups={"train": (flip, None), "eval": None})
+    policy = DistilledBuffer(Random(images_per_class=3), num_classes=2)
+    policy.post_adapt(None, benchmark_from_datasets(train=[data]).train_stream[0])
+    assert torch.allclose(kept(policy, training=True), kept(policy, training=False).flip(-1), atol=1e-5)
+
+
+def test_transform_by_option() -> None:
+    train = transforms.Compose([transforms.RandomCrop(8, padding=4), *TO_TENSOR])
+    policy = buffer_of(train, transforms.Compose(TO_TENSOR), transform=lambda image: image + 1)
+    assert torch.equal(kept(policy, training=True), kept(policy, training=False) + 1)
+    policy = buffer_of(train, transforms.Compose(TO_TENSOR), transform=None)
+    assert torch.equal(kept(policy, training=True), kept(policy, training=False))
+    assert "in training no transform" in repr(policy)
+    with pytest.raises(InputError, match="transform is 'flip'; wanted 'stream', None or a function"):
+        DistilledBuffer(Random(), transform="flip")
+    with pytest.raises(InputError, match=r"makes torch.float32 of shape \(3, 4, 4\) of torch.float32 of shape"):
+        buffer_of(train, transforms.Compose(TO_TENSOR), transform=transforms.CenterCrop(4))
+
+
+def test_a_transform_that_takes_no_tensors_is_named_before_anything_is_distilled(monkeypatch) -> None:
+    def tint(image: Image.Image) -> Image.Image:
+        return image.convert("L").convert("RGB")
+
+    order = []
+    distil = Random.distill
+
+    def distil_after_warning(*given, **options):
+        order.append(len(caught))
+        return distil(*given, **options)
+
+    monkeypatch.setattr(Random, "distill", distil_after_warning)
+    with pytest.warns(UserWarning, match=r"does not work on the tensors that are kept \(.*tint") as caught:
+        policy = buffer_of(transforms.Compose([tint, *TO_TENSOR]), transforms.Compose(TO_TENSOR))
+    assert len(caught) == 1
+    assert order == [1]
+    assert policy.augmentation is None
+    assert torch.equal(kept(policy, training=True), kept(policy, training=False))
+
+
+def test_a_normalisation_that_something_follows_is_left_alone() -> None:
+    class Double:
+        def __call__(self, image: torch.Tensor) -> torch.Tensor:
+            return 2 * image
+
+        def __repr__(self) -> str:
+            return "Double()"
+
+    last = [*TO_TENSOR, Double()]
+    policy = buffer_of(transforms.Compose([transforms.RandomHorizontalFlip(1.0), *last]), transforms.Compose(last))
+    assert torch.allclose(kept(policy, training=True), kept(policy, training=False).flip(-1))
+
+
+def test_trying_the_transform_draws_no_random_number() -> None:
+    train = transforms.Compose([transforms.RandomCrop(8, padding=4), transforms.RandomHorizontalFlip(), *TO_TENSOR])
+    stream = nc_benchmark(Pictures(), Pictures(), 1, task_labels=False, fixed_class_order=[0, 1],
+                          train_transform=train, eval_transform=transforms.Compose(TO_TENSOR)).train_stream  # fmt: skip
+    before, plain = torch.get_rng_state(), random.getstate()
+    DistilledBuffer(Random(images_per_class=3), num_classes=2).post_adapt(None, stream[0])
+    assert torch.equal(torch.get_rng_state(), before)
+    assert random.getstate() == plain
+
+
+def test_items_are_read_under_the_eval_transform() -> None:
+    train = transforms.Compose([transforms.RandomCrop(8, padding=4), *TO_TENSOR])
+    stream = nc_benchmark(Pictures(), Pictures(), 1, task_labels=False, train_transform=train,
+                          eval_transform=transforms.Compose(TO_TENSOR)).train_stream  # fmt: skip
+    items = read_items(stream[0].dataset)
+    assert torch.equal(items.images, read_items(stream[0].dataset).images)

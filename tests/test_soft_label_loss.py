@@ -1,0 +1,170 @@
+"""Soft labels belong to the mini-batch they came in; reduction; the loss that learns in short trainings."""
+
+import pytest
+import torch
+from avalanche.models import IncrementalClassifier, SimpleMLP
+from avalanche.training import Naive
+from avalanche.training.plugins import (
+    AGEMPlugin,
+    EvaluationPlugin,
+    EWCPlugin,
+    GEMPlugin,
+    MIRPlugin,
+    ReplayPlugin,
+    RWalkPlugin,
+    SupervisedPlugin,
+)
+from torch import nn
+from torch.nn import functional as F
+
+from continual import DistilledBuffer, SoftLabelLoss, class_incremental
+from distill import Identity, InputError, PreprocessedImages, Random, load_images
+from distill.preprocess import default_preprocessing
+from distill.synthetic import initial_labels
+
+C = 6
+
+
+def images(n: int = 60, seed: int = 0) -> PreprocessedImages:
+    drawn = torch.randn(n, 1, 4, 4, generator=torch.Generator().manual_seed(seed))
+    return PreprocessedImages(drawn, torch.arange(n) % C, tuple("abcdef"), Identity())
+
+
+class Marked(Random):
+    """Random images with soft labels that no class id leads to."""
+
+    def _distill(self, data, **options):
+        made = super()._distill(data, **options)
+        object.__setattr__(made, "labels", made.labels + 0.25)
+        return made
+
+
+class Recording(SoftLabelLoss):
+    """Remembers targets, labels, and whether they were the current mini-batch's."""
+
+    def __init__(self) -> None:
+        super().__init__(C, loss=self.losses)
+        self.seen: list[torch.Tensor] = []
+
+    def losses(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        self.seen.append(labels.detach().clone())
+        return F.cross_entropy(logits, labels.softmax(1), reduction="none")
+
+
+def train(criterion: SoftLabelLoss, plugins: list[SupervisedPlugin], *, replay: bool = True) -> None:
+    policy = DistilledBuffer(Marked(images_per_class=2), num_classes=C)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(16, C))
+    own = [ReplayPlugin(mem_size=policy.max_size, storage_policy=policy)] if replay else []
+    strategy = Naive(
+        model=model, optimizer=torch.optim.SGD(model.parameters(), lr=0.01), criterion=criterion, train_mb_size=10,
+        plugins=[plugins[0], *own, *plugins[1:]], evaluator=EvaluationPlugin(),
+    )  # fmt: skip
+    strategy.train(class_incremental(images(), images(12), steps=3).train_stream)
+
+
+PLUGINS = {
+    "EWC": lambda: EWCPlugin(ewc_lambda=1.0),
+    "AGEM": lambda: AGEMPlugin(patterns_per_experience=10, sample_size=10),
+    "GEM": lambda: GEMPlugin(patterns_per_experience=10, memory_strength=0.5),
+    "RWalk": lambda: RWalkPlugin(),
+    "MIR": lambda: MIRPlugin(batch_size_mem=4, mem_size=12, subsample=8),
+}
+
+
+@pytest.mark.parametrize("name", PLUGINS)
+def test_targets_of_a_plugin_get_their_initial_labels(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every call: labels of the mini-batch where its own targets come, initial ones for any other targets."""
+    criterion, foreign = Recording(), []
+    call = SoftLabelLoss.__call__
+
+    def checked(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        own = targets is strategy_batch[0]
+        loss = call(self, logits, targets)
+        if own:
+            assert torch.equal(criterion.seen[-1], strategy_batch[1])
+        else:
+            foreign.append(targets)
+            assert torch.equal(criterion.seen[-1], initial_labels(targets, C))
+        return loss
+
+    strategy_batch: list[torch.Tensor] = [torch.empty(0), torch.empty(0)]
+
+    class Spy(SupervisedPlugin):
+        def before_training_iteration(self, strategy, **kwargs) -> None:
+            strategy_batch[:] = [strategy.mbatch[1], strategy.mbatch[2]]
+
+        def after_training_iteration(self, strategy, **kwargs) -> None:
+            strategy_batch[:] = [torch.empty(0), torch.empty(0)]
+
+    monkeypatch.setattr(SoftLabelLoss, "__call__", checked)
+    plugin = PLUGINS[name]()
+    train(criterion, [Spy(), plugin], replay=name != "MIR")  # which looks for classes that are not in the mini-batch
+    if name != "MIR":
+        assert any((labels.sum(1) > 1).any() for labels in criterion.seen)  # the buffer's soft labels came as well
+    assert bool(foreign) == (name != "RWalk")  # which looks at the current mini-batch itself
+
+
+def test_reduction_is_that_of_pytorchs_losses() -> None:
+    logits, targets = torch.randn(5, C), torch.arange(5)
+    each = SoftLabelLoss(C, reduction="none")(logits, targets)
+    assert each.shape == (5,)
+    assert SoftLabelLoss(C)(logits, targets) == pytest.approx(float(each.mean()))
+    criterion = SoftLabelLoss(C, reduction="sum")
+    assert criterion(logits, targets) == pytest.approx(float(each.sum()))
+    criterion.reduction = "none"  # as MIR does
+    assert torch.equal(criterion(logits, targets), each)
+    assert float(SoftLabelLoss(C, loss=F.mse_loss, reduction="sum")(logits, targets)) > 0
+    with pytest.raises(InputError, match="loss gives one number for all images"):
+        SoftLabelLoss(C, loss=F.mse_loss, reduction="none")(logits, targets)
+    with pytest.raises(InputError, match="reduction is 'median'; wanted one of mean, sum, none"):
+        SoftLabelLoss(C, reduction="median")
+    with pytest.raises(InputError, match="num_classes is 0"):
+        SoftLabelLoss(0)
+
+
+def test_hand_computed_values() -> None:
+    logits, targets = torch.tensor([[1.0, 2.0, 0.5]]), torch.tensor([1])
+    labels = initial_labels(targets, 3)
+    for temperature in (0.1, None):
+        wanted = -(labels / (temperature or 3**-0.5)).softmax(1) @ logits.log_softmax(1).T
+        assert SoftLabelLoss(3, temperature=temperature)(logits, targets) == pytest.approx(float(wanted))
+    assert SoftLabelLoss(3, loss="mse")(logits, targets) == pytest.approx(float(0.5 * (logits - labels).square().sum()))
+
+
+def test_growing_heads_are_trained_on_the_classes_they_have() -> None:
+    model = SimpleMLP(input_size=16, hidden_size=8)
+    model.classifier = IncrementalClassifier(8, 1)
+    policy = DistilledBuffer(Random(images_per_class=2), num_classes=C)
+    strategy = Naive(
+        model=model, optimizer=torch.optim.SGD(model.parameters(), lr=0.01), criterion=SoftLabelLoss(C),
+        train_mb_size=10, plugins=[ReplayPlugin(mem_size=policy.max_size, storage_policy=policy)],
+        evaluator=EvaluationPlugin(),
+    )  # fmt: skip
+    benchmark = class_incremental(images(), images(12), steps=3)
+    strategy.train(benchmark.train_stream)
+    strategy.eval(benchmark.test_stream)
+    assert model.classifier.classifier.out_features == C
+
+
+def digits(epochs: int, loss: str) -> float:
+    """Accuracy of replay on digits, five steps of two classes."""
+    torch.manual_seed(0)
+    raw, raw_test = load_images("digits"), load_images("digits", split="test")
+    preprocessing = default_preprocessing(raw)
+    benchmark = class_incremental(preprocessing.apply(raw), preprocessing.apply(raw_test), steps=5)
+    policy = DistilledBuffer(Random(images_per_class=10), num_classes=10)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
+    strategy = Naive(
+        model=model, optimizer=torch.optim.Adam(model.parameters(), lr=1e-3), criterion=SoftLabelLoss(10, loss=loss),
+        train_mb_size=32, train_epochs=epochs, eval_mb_size=500,
+        plugins=[ReplayPlugin(mem_size=policy.max_size, storage_policy=policy)], evaluator=EvaluationPlugin(),
+    )  # fmt: skip
+    strategy.train(benchmark.train_stream)
+    data = preprocessing.apply(raw_test)
+    with torch.no_grad():
+        return float((model.eval()(data.images).argmax(1) == data.labels).float().mean())
+
+
+def test_the_default_loss_learns_in_a_short_training() -> None:
+    assert SoftLabelLoss(10).loss.__self__.loss == "soft-cross-entropy"
+    assert digits(2, "soft-cross-entropy") > 0.7
