@@ -1,15 +1,38 @@
-"""Checks of options at the door, in one wording."""
+"""Checks of options and arguments at the door, in one wording."""
 
+import dataclasses
+import numbers
+import types
+import typing
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import torch
 
 from distill.errors import InputError
 
-__all__ = ["DTYPES", "check_device", "check_dtype", "require_choice", "require_not_negative", "require_positive"]
+if typing.TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+__all__ = ["DTYPES", "check_device", "check_dtype", "check_option_types", "class_names", "positions", "require_a",
+           "require_choice", "require_not_negative", "require_positive", "require_whole"]  # fmt: skip
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+def require_a(name: str, value: Any, *kinds: type, hint: str = "") -> None:
+    """Raise `InputError` unless the argument `name` is of one of these `kinds`; `hint`: how to come by one."""
+    if not isinstance(value, kinds):
+        wanted = " or ".join(kind.__name__ for kind in kinds)
+        raise InputError(f"{name} is a {type(value).__name__}; wanted {wanted}" + (f": {hint}" if hint else ""))
+
+
+def require_whole(name: str, value: Any, *, least: int = 0) -> None:
+    """Raise `InputError` unless the argument `name` is a whole number, `least` or more."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
+        raise InputError(f"{name} is {value!r:.50}; wanted a whole number, {least} or more")
 
 
 def require_choice(options: Any, name: str, known: Iterable[str]) -> None:
@@ -35,11 +58,95 @@ def require_not_negative(options: Any, *names: str) -> None:
             raise InputError(f"{name} is {value}; wanted 0 or more")
 
 
+def check_option_types(options: "DataclassInstance") -> None:
+    """Raise `InputError` for an option of a dataclass that is of another type than its annotation says.
+
+    Numbers of NumPy become Python's, whole ones where the annotation says so; `True` and `False` are no numbers.
+    """
+    for name, annotation in _annotations(type(options)).items():
+        kinds = typing.get_args(annotation) if _is_union(annotation) else (annotation,)
+        value = getattr(options, name)
+        if typing.get_origin(kinds[0]) is typing.Literal:
+            continue  # `require_choice` lists what there is
+        if value is None and type(None) in kinds:
+            continue
+        plain = _as_kind(value, kinds[0])
+        if plain is None:
+            wanted = {int: "a whole number", float: "a number", bool: "True or False", str: "text"}[kinds[0]]
+            raise InputError(f"{name} is {value!r:.50}; wanted {wanted}")
+        object.__setattr__(options, name, plain)
+
+
+@lru_cache(maxsize=64)
+def _annotations(cls: type["DataclassInstance"]) -> dict[str, Any]:
+    """The annotations of the fields that `check_option_types` knows."""
+    fields = {field.name for field in dataclasses.fields(cls)}
+    hints = {name: hint for name, hint in typing.get_type_hints(cls).items() if name in fields}
+
+    def known(hint: Any) -> bool:
+        first = typing.get_args(hint)[0] if _is_union(hint) else hint
+        return first in (int, float, bool, str)
+
+    return {name: hint for name, hint in hints.items() if known(hint)}
+
+
+def _is_union(annotation: Any) -> bool:
+    return typing.get_origin(annotation) in (typing.Union, types.UnionType)
+
+
+def _as_kind(value: Any, kind: type) -> Any:
+    """`value` as Python's own `int`, `float`, `bool` or `str`; `None` where it is of another kind."""
+    if kind is bool or isinstance(value, (bool, np.bool_)):
+        return bool(value) if kind is bool and isinstance(value, (bool, np.bool_)) else None
+    if kind is str:
+        return value if isinstance(value, str) else None
+    if isinstance(value, numbers.Integral):
+        return int(value)
+    return float(value) if kind is float and isinstance(value, numbers.Real) else None
+
+
+def class_names(given: Any) -> tuple[str, ...]:
+    """Class names as a tuple; raises `InputError` for one text, and for names that are no text."""
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise InputError(f"classes are {given!r:.50}; wanted a list of names, one for each class")
+    names = tuple(given)
+    if wrong := [name for name in names if not isinstance(name, str)]:
+        raise InputError(f"classes hold {wrong[0]!r:.50}, a {type(wrong[0]).__name__}; wanted names, which are text")
+    return names
+
+
+def positions(given: Any, count: int) -> np.ndarray:
+    """Positions in `count` things as int64 `(k,)`, given as such, as a list, a slice or a boolean mask.
+
+    Raises `InputError` for anything else, for a mask of another length, and for positions out of range.
+    """
+    if isinstance(given, slice):
+        return np.arange(count)[given]
+    try:
+        index = given.detach().cpu().numpy() if isinstance(given, torch.Tensor) else np.asarray(given)
+    except (TypeError, ValueError) as error:  # rows of different lengths
+        raise InputError(f"indices are a {type(given).__name__}; wanted positions or a mask") from error
+    if index.ndim == 1 and not index.size:
+        return np.empty(0, np.int64)
+    if index.ndim != 1 or index.dtype.kind not in "biu":
+        raise InputError(
+            f"indices are {index.dtype} of shape {index.shape}; wanted positions, whole numbers of shape (k,), or a "
+            f"boolean mask ({count},)"
+        )
+    if index.dtype.kind == "b":
+        if len(index) != count:
+            raise InputError(f"the mask has {len(index)} entries for {count} images; wanted one for each")
+        return np.flatnonzero(index)
+    if index.min() < -count or index.max() >= count:
+        raise InputError(f"indices run from {index.min()} to {index.max()}, but there are {count} images")
+    return index.astype(np.int64)
+
+
 def check_device(device: str) -> None:
     """Raise `InputError` unless torch can put a tensor on `device`."""
     try:
         torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:  # unknown; known but absent
+    except (RuntimeError, AssertionError, TypeError) as error:  # unknown; known but absent; no device at all
         reason = str(error).splitlines()[0]
         raise InputError(f"device {device!r} cannot be used here ({reason}); try 'cpu'") from error
 

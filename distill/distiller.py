@@ -8,7 +8,7 @@ from typing import Any, ClassVar, TypeVar
 
 import torch
 
-from distill.checks import check_device, require_not_negative, require_positive
+from distill.checks import check_device, check_option_types, require_not_negative, require_positive
 from distill.datasets import LabelledImages
 from distill.errors import InputError
 from distill.preprocess import PreprocessedImages, default_preprocessing
@@ -35,6 +35,7 @@ class Distiller(ABC):
     device: str = "cpu"
 
     def __post_init__(self) -> None:
+        check_option_types(self)
         require_positive(self, "images_per_class")
         require_not_negative(self, "seed")
 

@@ -288,7 +288,7 @@ def test_resolution_of_sets_that_are_no_files(tmp_path):
     np.savez(tmp_path / "cub200.npz", **content, x_test=content["x_train"], y_test=content["y_train"])
     assert load_images("cub200", data_dir=tmp_path).images.shape == (2, 9, 7, 3)
     assert load_images("cub200", data_dir=tmp_path, resolution=4).images.shape == (2, 4, 4, 3)
-    fails("digits", "resolution is 0; wanted 1 or more", resolution=0)
+    fails("digits", "resolution is 0; wanted a whole number, 1 or more", resolution=0)
 
 
 def test_a_folder_of_images_of_different_sizes_is_resized(tmp_path):
@@ -298,7 +298,7 @@ def test_a_folder_of_images_of_different_sizes_is_resized(tmp_path):
     picture(folder / "test" / "a" / "2.png", 11, mode="L", size=(8, 8))
     picture(folder / "test" / "b" / "3.png", 13, mode="L", size=(9, 8))
     fails(folder, r"differ in size: .* 20x30, .* 50x10 .*give the size .*resolution=.*--resolution", data_dir=tmp_path)
-    fails(folder, "kept in .*pets/cache, within the folder .*pets, .*--data-dir", data_dir=folder, resolution=8)
+    fails(folder, "kept in .*pets/cache, within the .*pets, .*--cache-dir or FREPO", data_dir=folder, resolution=8)
     train = load_images(folder, data_dir=tmp_path, resolution=8)
     assert train.images.shape == (2, 8, 8, 1)
     assert train.images[:, 0, 0, 0].tolist() == [7, 9]
@@ -380,7 +380,7 @@ def test_a_damaged_cache_file_is_made_again(tmp_path, decoded, damage):
 def test_a_cache_that_cannot_be_written_or_a_full_disk(tmp_path, monkeypatch):
     tiny(tmp_path)
     (tmp_path / "cache").write_text("no folder")
-    fails("tiny-imagenet", "cannot write .*cache/tiny-imagenet-train-64-.*.npy: File exists", data_dir=tmp_path)
+    fails("tiny-imagenet", "cannot write .*cache/tiny-imagenet-train-.*: File exists; .*FREPO_CACHE", data_dir=tmp_path)
     (tmp_path / "cache").unlink()
 
     def full(*_):

@@ -42,8 +42,10 @@ class Layout:
         return data_dir / [*enough, *reversed(there)][0] if there else None
 
 
-def load_layout(layout: Layout, name: str, part: Part, data_dir: Path, resolution: int | None) -> Arrays | None:
-    """One part of the set, resized and kept in `<data_dir>/cache`; `None` where it is not on disk.
+def load_layout(
+    layout: Layout, name: str, part: Part, data_dir: Path, resolution: int | None, cache: Path
+) -> Arrays | None:
+    """One part of the set, resized and kept in the folder `cache`; `None` where it is not on disk.
 
     Raises `InputError` when files are missing or damaged.
     """
@@ -53,7 +55,7 @@ def load_layout(layout: Layout, name: str, part: Part, data_dir: Path, resolutio
         return None
     classes, (files, labels) = layout.find(folder, part)
     images = cached_images(
-        files, name=f"{name}-{part}", folder=data_dir / "cache", resolution=wanted, fit=layout.fit
+        files, name=f"{name}-{part}", folder=cache, resolution=wanted, fit=layout.fit
     )
     return Arrays(images, labels, classes)
 
