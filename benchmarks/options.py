@@ -6,6 +6,7 @@ import re
 import sys
 import types
 import typing
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from distill.datasets import DATASETS
 from process import Precision
 
 __all__ = [
+    "add_cache_option",
     "add_class_options",
     "add_machine_options",
     "add_run_options",
@@ -42,6 +44,12 @@ def add_run_options(
     add_machine_options(parser)
     add("--output", type=Path, help=f"folder for results (default: {output})")
     add("--resume", action="store_true", help="go on with the run in --output; ends in the same figures")
+
+
+def add_cache_option(parser: argparse.ArgumentParser) -> None:
+    """Where decoded images are kept, for programs that read their data by `labelled.load_parts`."""
+    parser.add_argument("--cache-dir", type=Path, help="where images decoded from files are kept (default: "
+                        "$FREPO_CACHE, else cache/ in the data folder)")  # fmt: skip
 
 
 def add_machine_options(parser: argparse.ArgumentParser) -> None:
@@ -151,10 +159,22 @@ def fill_preset(arguments: argparse.Namespace, presets: Mapping[str, Mapping[str
             setattr(arguments, name, value)
 
 
+def _warning_line(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, file: Any = None, line: Any = None
+) -> None:
+    """One line for what concerns the user, and Python's own form for everything else."""
+    if issubclass(category, UserWarning):
+        print(f"warning: {' '.join(str(message).split())}", file=file or sys.stderr)
+    else:
+        print(warnings.formatwarning(message, category, filename, lineno, line), end="", file=file or sys.stderr)
+
+
 def run_command(command: Callable[[], None], *, when_stopped: str = "stopped") -> int:
     """Run a program; a mistake of the caller ends in one line and exit code 2, Ctrl-C in 130 and `when_stopped`."""
     try:
-        command()
+        with warnings.catch_warnings():
+            warnings.showwarning = _warning_line
+            command()
     except InputError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)  # one line, whatever it quotes
         return 2

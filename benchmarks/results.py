@@ -23,7 +23,7 @@ __all__ = ["add_process", "machine", "mean_and_spread", "open_folder", "paired_l
 SPACE_NEEDED = 2 << 30  # whitening, distilled sets and two checkpoints of a pool of width 128, with room to spare
 PACKAGES = ("frepo-toolkit", "torch", "avalanche-lib", "numpy")
 # Options that may differ between a run and its resumption: they change no figure, or its last bits at most.
-FREE_OPTIONS = {"output", "resume", "data_dir", "jobs", "backend", "scheduler"}
+FREE_OPTIONS = {"output", "resume", "data_dir", "cache_dir", "jobs", "backend", "scheduler"}
 
 
 def machine() -> dict[str, Any]:

@@ -17,7 +17,7 @@ if typing.TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 __all__ = ["DTYPES", "check_device", "check_dtype", "check_option_types", "class_names", "positions", "require_a",
-           "require_choice", "require_not_negative", "require_positive", "require_whole"]  # fmt: skip
+           "require_choice", "require_not_negative", "require_positive", "require_whole", "tensor_of"]  # fmt: skip
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -107,7 +107,9 @@ def _as_kind(value: Any, kind: type) -> Any:
 
 def class_names(given: Any) -> tuple[str, ...]:
     """Class names as a tuple; raises `InputError` for one text, and for names that are no text."""
-    if isinstance(given, str) or not isinstance(given, Iterable):
+    if isinstance(given, str):
+        raise InputError(f"classes are the one text {given!r:.50}; wanted a list of names, one for each class")
+    if not isinstance(given, Iterable):
         raise InputError(f"classes are {given!r:.50}; wanted a list of names, one for each class")
     names = tuple(given)
     if wrong := [name for name in names if not isinstance(name, str)]:
@@ -140,6 +142,18 @@ def positions(given: Any, count: int) -> np.ndarray:
     if index.min() < -count or index.max() >= count:
         raise InputError(f"indices run from {index.min()} to {index.max()}, but there are {count} images")
     return index.astype(np.int64)
+
+
+def tensor_of(given: Any, name: str) -> torch.Tensor:
+    """A tensor as it is, or what an array or a list of numbers or tensors holds; `InputError` for anything else."""
+    if isinstance(given, torch.Tensor):
+        return given
+    try:
+        if isinstance(given, (list, tuple)) and given and all(isinstance(one, torch.Tensor) for one in given):
+            return torch.stack(list(given))
+        return torch.as_tensor(np.asarray(given))
+    except (TypeError, ValueError, RuntimeError) as error:  # text, objects, rows of different lengths
+        raise InputError(f"{name} are a {type(given).__name__}, not numbers of one shape; wanted a tensor") from error
 
 
 def check_device(device: str) -> None:

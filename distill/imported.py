@@ -2,15 +2,20 @@
 
 import hashlib
 import math
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
-from distill.errors import InputError
+from distill.checks import class_names, require_a
+from distill.errors import InputError, InputWarning
+from distill.files import as_path
 from distill.foreign_files import read_images_and_labels
+from distill.foreign_folders import folder_sha256, read_class_folders
 from distill.preprocess import Identity, KeptElsewhere, Preprocessing, Standardize
+from distill.sources.npz import out_of_range
 from distill.synthetic import SyntheticSet, describe, initial_labels
 
 __all__ = ["Layout", "import_set", "parse_preprocessing"]
@@ -28,9 +33,12 @@ def import_set(
     labels: str | Path | None = None,
     classes: Sequence[str] | None = None,
     layout: Layout = "auto",
+    channels: int | None = None,
     name: str | None = None,
 ) -> SyntheticSet:
     """Read a distilled set from an .npz, .npy, .pt or .pth file of another program; no pickled code is run.
+
+    Or from a folder of class folders of image files, which are pixels.
 
     - `preprocessing`: what the images have been through, which no such file says: a `Preprocessing`, such as
       `SyntheticSet.load(file).preprocessing`, or text for `parse_preprocessing`. It stays with the set, and
@@ -39,6 +47,8 @@ def import_set(
     - `labels`: a second file for the labels (MTT: images_best.pt and labels_best.pt).
     - `classes`: names of all classes of the problem; default: the file's, or "0" to the number of classes - 1.
     - `layout`: of images of four dimensions; "auto" looks for 1 or 3 channels.
+    - `channels`: how many are wanted, 1 or 3. Grey images of a folder become RGB, and RGB ones without colours grey; a
+      file whose images have another number is refused. Default: as they are.
     - `name`: what to call the set in `made_by`; default: the file's name without its ending.
 
     Labels are class ids `(n,)`, which become initial soft labels, or soft labels `(n, C)`, taken as they are, the
@@ -47,11 +57,25 @@ def import_set(
 
     Raises `InputError` when a file cannot be read, lacks images or labels, or does not fit what is stated.
     """
-    path, labels = Path(path), None if labels is None else Path(labels)
+    path, labels = as_path(path), None if labels is None else as_path(labels, "labels")
     if layout not in ("auto", "nchw", "nhwc"):
         raise InputError(f"layout is {layout!r}; wanted one of auto, nchw, nhwc")
-    found = read_images_and_labels(path, labels)
-    images = _channels_first(found.images, layout, path)
+    if channels not in (None, *CHANNELS):
+        raise InputError(f"channels is {channels!r:.50}; wanted 1, 3 or None")
+    require_a("preprocessing", preprocessing, Preprocessing, str, hint=FORMS)
+    classes = None if classes is None else class_names(classes)
+    is_folder = path.is_dir()
+    if is_folder and (labels is not None or layout == "nchw"):
+        raise InputError(f"{path} is a folder, whose class folders say the labels; leave out labels and layout")
+    pixels = pixels or is_folder
+    found = (
+        read_class_folders(path, classes=classes, channels=channels)
+        if is_folder
+        else read_images_and_labels(path, labels)
+    )
+    images = _channels_first(found.images, "nchw" if is_folder else layout, path)
+    if channels is not None and images.shape[1] != channels:
+        raise InputError(f"images of {path} have {images.shape[1]} channels; wanted {channels}")
     if found.labels.shape[:1] != images.shape[:1]:
         raise InputError(
             f"{path} has images of shape {tuple(found.images.shape)} and labels of shape "
@@ -62,7 +86,7 @@ def import_set(
     if isinstance(preprocessing, str):
         preprocessing = parse_preprocessing(preprocessing, channels=images.shape[1])
     images = _preprocessed(images, preprocessing, pixels=pixels, path=path)
-    options: dict[str, Any] = {"file": path.name, "sha256": _sha256(path)}
+    options: dict[str, Any] = {"file": path.name, "sha256": folder_sha256(path) if is_folder else _sha256(path)}
     if labels is not None:
         options |= {"labels_file": labels.name, "labels_sha256": _sha256(labels)}
     options |= {"preprocessing": stated if isinstance(stated, str) else stated.kind, "pixels": pixels}
@@ -147,11 +171,13 @@ def _preprocessed(
     if not bool(torch.isfinite(images).all()):
         bad = int((~torch.isfinite(images).flatten(1).all(1)).sum())
         raise InputError(f"{bad} of {len(images)} images of {path} hold NaN or infinite values; remove or mend them")
-    if pixels and (float(images.min()) < 0 or float(images.max()) > 1):
-        raise InputError(
-            f"images of {path} run from {float(images.min()):g} to {float(images.max()):g}; wanted pixels in [0, 1]: "
-            "rescale or clip them, or leave out `pixels` if they have been preprocessed already"
-        )
+    if pixels:
+        if span := out_of_range(float(images.min()), float(images.max())):
+            raise InputError(
+                f"images of {path} run from {span}; wanted pixels in [0, 1]: rescale or clip them, or leave out "
+                "`pixels` if they have been preprocessed already"
+            )
+        images = images.clamp(0, 1)
     _check_fits(preprocessing, images)
     return preprocessing.forward(images) if pixels else images
 
@@ -160,15 +186,10 @@ def _check_fits(preprocessing: Preprocessing, images: torch.Tensor) -> None:
     """Raise `InputError` unless the preprocessing is for images of this shape, and is there at all."""
     if isinstance(preprocessing, KeptElsewhere):
         raise InputError(KeptElsewhere.missing)
-    one = images[:1]
-    try:
-        fits = preprocessing.inverse(one).shape == one.shape == preprocessing.forward(one).shape
-    except RuntimeError:  # sizes that do not multiply
-        fits = False
-    if not fits:
+    if reason := preprocessing.misfit(images.shape[1:]):
         raise InputError(
-            f"the stated preprocessing ({preprocessing.kind}) is not for images of shape {tuple(one.shape[1:])} "
-            "(channels, height, width); wanted one that was fitted on images of that shape"
+            f"the stated preprocessing ({preprocessing.kind}) is not for images of shape {tuple(images.shape[1:])} "
+            f"(channels, height, width), but {reason}; wanted one that was fitted on images of that shape"
         )
 
 
@@ -200,13 +221,30 @@ def _soft_labels(
 def _class_names(classes: Sequence[str] | None, class_ids: torch.Tensor, path: Path) -> tuple[str, ...]:
     """Names that fit class ids."""
     low, high = int(class_ids.min()), int(class_ids.max())
+    used = torch.unique(class_ids)
     names = _checked_names(classes)
     if low < 0:
         raise InputError(f"labels of {path} hold the class id {low}; wanted class ids from 0")
     if not names and high >= max(len(class_ids), 256):  # a wild label would make millions of names
         raise InputError(f"labels of {path} hold the class id {high}, for {len(class_ids)} images; name all classes")
     if names and high >= len(names):
-        raise InputError(f"labels of {path} hold the class id {high}, but {len(names)} class names were given")
+        raise InputError(
+            f"labels of {path} hold the class id {high}, but {len(names)} class names were given"
+            + ("; they start at 1: subtract 1" if low == 1 and high == len(names) else "")
+        )
+    if not names and low > 0:
+        raise InputError(
+            f"labels of {path} start at {low} and end at {high}; wanted class ids from 0: subtract {low}, or name all "
+            f"{high + 1} classes"
+        )
+    if not names and len(used) <= high:
+        gaps = sorted(set(range(high)) - set(used.tolist()))
+        warnings.warn(
+            f"labels of {path} have gaps: no image has the class id {', '.join(map(str, gaps[:5]))}"
+            f"{', ...' if len(gaps) > 5 else ''}; taken for classes of which the set has no image",
+            InputWarning,
+            stacklevel=4,
+        )
     return names or tuple(str(i) for i in range(high + 1))
 
 

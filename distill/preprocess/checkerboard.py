@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 
+from distill.checks import require_a
 from distill.datasets import LabelledImages
 from distill.errors import InputError
 from distill.preprocess.zca import ZCA, fit_whitening
@@ -32,6 +33,8 @@ class CheckerboardZCA(ZCA):
         stride: torch.Tensor,
     ) -> None:
         super().__init__(mean, std, centre, triangle)
+        if not isinstance(stride, torch.Tensor) or stride.numel() != 1 or not 1 <= float(stride) == int(stride):
+            raise InputError(f"stride of the preprocessing {self.kind!r} is {stride}; wanted a whole number above 0")
         self.stride = int(stride)
 
     @classmethod
@@ -40,6 +43,7 @@ class CheckerboardZCA(ZCA):
 
         Raises `InputError` when a side of the images is no multiple of the stride.
         """
+        require_a("data", data, LabelledImages, hint="uint8 images with labels and classes")
         height, width = data.images.shape[1:3]
         stride = 2
         while int(np.prod(data.images.shape[1:])) > cls.largest * stride**2:

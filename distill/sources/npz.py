@@ -118,8 +118,8 @@ def _to_uint8(images: np.ndarray, what: str) -> np.ndarray:
     if not np.isfinite(images).all():
         bad = int((~np.isfinite(images).reshape(len(images), -1).all(1)).sum())
         raise InputError(f"{what}: {bad} of {len(images)} images hold NaN or infinite pixels; remove or mend them")
-    if reason := out_of_range(float(images.min()), float(images.max())):
-        raise InputError(f"{what} {reason}; wanted floats in [0, 1] or uint8: rescale it")
+    if span := out_of_range(float(images.min()), float(images.max())):
+        raise InputError(f"{what} runs from {span}; wanted floats in [0, 1] or uint8: rescale it")
     return np.rint(images.clip(0, 1) * 255).astype(np.uint8)
 
 
@@ -127,7 +127,7 @@ def out_of_range(low: float, high: float) -> str:
     """How pixels from `low` to `high` leave [0, 1] by more than rounding, in digits that show it; else nothing."""
     if low >= -ROUNDING and high <= 1 + ROUNDING:
         return ""
-    return f"runs from {low:.9g} to {high:.9g}"
+    return f"{low:.9g} to {high:.9g}"
 
 
 def _classes(archive: NpzFile, path: Path, labels: dict[str, np.ndarray]) -> tuple[str, ...]:
