@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from distill.errors import InputError
+from distill.errors import InputError, shown
 
 if typing.TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 __all__ = ["DTYPES", "check_device", "check_dtype", "check_option_types", "class_names", "positions", "require_a",
-           "require_choice", "require_not_negative", "require_positive", "require_whole", "tensor_of"]  # fmt: skip
+           "require_choice", "require_not_negative", "require_one_of", "require_positive", "require_whole", "tensor_of"]  # fmt: skip
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -32,14 +32,19 @@ def require_a(name: str, value: Any, *kinds: type, hint: str = "") -> None:
 def require_whole(name: str, value: Any, *, least: int = 0) -> None:
     """Raise `InputError` unless the argument `name` is a whole number, `least` or more."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
-        raise InputError(f"{name} is {value!r:.50}; wanted a whole number, {least} or more")
+        raise InputError(f"{name} is {shown(value)}; wanted a whole number, {least} or more")
 
 
 def require_choice(options: Any, name: str, known: Iterable[str]) -> None:
     """Raise `InputError` unless the option `name` is one of `known`."""
-    value, known = getattr(options, name), list(known)
-    if value not in known:
-        raise InputError(f"{name} is {value!r}; wanted one of {', '.join(known)}")
+    require_one_of(name, getattr(options, name), known)
+
+
+def require_one_of(name: str, value: Any, known: Iterable[str]) -> None:
+    """Raise `InputError` unless the argument `name` is one of `known`."""
+    known = list(known)
+    if not isinstance(value, str) or value not in known:
+        raise InputError(f"{name} is {shown(value)}; wanted one of {', '.join(known)}")
 
 
 def require_positive(options: Any, *names: str) -> None:
@@ -73,7 +78,7 @@ def check_option_types(options: "DataclassInstance") -> None:
         plain = _as_kind(value, kinds[0])
         if plain is None:
             wanted = {int: "a whole number", float: "a number", bool: "True or False", str: "text"}[kinds[0]]
-            raise InputError(f"{name} is {value!r:.50}; wanted {wanted}")
+            raise InputError(f"{name} is {shown(value)}; wanted {wanted}")
         object.__setattr__(options, name, plain)
 
 
@@ -108,12 +113,12 @@ def _as_kind(value: Any, kind: type) -> Any:
 def class_names(given: Any) -> tuple[str, ...]:
     """Class names as a tuple; raises `InputError` for one text, and for names that are no text."""
     if isinstance(given, str):
-        raise InputError(f"classes are the one text {given!r:.50}; wanted a list of names, one for each class")
+        raise InputError(f"classes are the one text {shown(given)}; wanted a list of names, one for each class")
     if not isinstance(given, Iterable):
-        raise InputError(f"classes are {given!r:.50}; wanted a list of names, one for each class")
+        raise InputError(f"classes are {shown(given)}; wanted a list of names, one for each class")
     names = tuple(given)
     if wrong := [name for name in names if not isinstance(name, str)]:
-        raise InputError(f"classes hold {wrong[0]!r:.50}, a {type(wrong[0]).__name__}; wanted names, which are text")
+        raise InputError(f"classes hold {shown(wrong[0])}, a {type(wrong[0]).__name__}; wanted names, which are text")
     return names
 
 
@@ -162,7 +167,7 @@ def check_device(device: str) -> None:
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError, TypeError) as error:  # unknown; known but absent; no device at all
         reason = str(error).splitlines()[0]
-        raise InputError(f"device {device!r} cannot be used here ({reason}); try 'cpu'") from error
+        raise InputError(f"device {shown(device)} cannot be used here ({reason}); try 'cpu'") from error
 
 
 def check_dtype(options: Any) -> None:

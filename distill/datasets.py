@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from distill.checks import class_names, positions, require_whole
-from distill.errors import InputError
+from distill.errors import InputError, shown
 from distill.files import as_path
 from distill.sources.decode import resize_arrays
 from distill.sources.folders import load_folder
@@ -115,12 +115,12 @@ def load_images(
     resized come as a read-only memory map. Raises `InputError` when the source is unknown, missing, damaged or not
     what it should be.
     """
-    if split not in ("train", "test"):
-        raise InputError(f"unknown split {split!r}; wanted 'train' or 'test'")
+    if not isinstance(split, str) or split not in ("train", "test"):
+        raise InputError(f"unknown split {shown(split)}; wanted 'train' or 'test'")
     if resolution is not None:
         require_whole("resolution", resolution, least=1)
-    folder = as_path(data_dir or os.environ.get("FREPO_DATA") or "data", "data_dir")
-    cache = as_path(cache_dir or os.environ.get("FREPO_CACHE") or folder / "cache", "cache_dir")
+    folder = _place(data_dir, "data_dir", "FREPO_DATA", "data")
+    cache = _place(cache_dir, "cache_dir", "FREPO_CACHE", folder / "cache")
     if isinstance(source, str) and source in DATASETS:
         return LabelledImages(*load_named(source, split, folder, cache=cache, resolution=resolution), name=source)
     path = as_path(source, "source")
@@ -134,6 +134,12 @@ def load_images(
         images = found.images if resolution is None else resize_arrays(found.images, resolution)
         return LabelledImages(images, found.labels, found.classes, name=path.stem)
     raise InputError(f"{path} is neither a folder nor an .npz file; wanted one of them, or one of {_known()}")
+
+
+def _place(given: Any, name: str, variable: str, default: str | Path) -> Path:
+    """The folder that is given, or the one in the environment, or the default."""
+    is_given = given is not None and not (isinstance(given, str) and not given)
+    return as_path(given if is_given else os.environ.get(variable) or default, name)
 
 
 def _not_found(source: str) -> InputError:

@@ -13,6 +13,7 @@ import torch
 from distill.checks import check_device, check_option_types, require_a, require_not_negative, require_positive
 from distill.datasets import LabelledImages
 from distill.errors import InputError, InputWarning
+from distill.files import as_path
 from distill.preprocess import PreprocessedImages, default_preprocessing
 from distill.streamed import StreamedImages
 from distill.synthetic import SyntheticSet
@@ -87,6 +88,7 @@ class Distiller(ABC):
         data = data.to("cpu", torch.float32)
         held_out = checked_held_out(held_out, data)
         self._warn_of_small_classes(data)
+        checkpoint = None if checkpoint is None else as_path(checkpoint, "checkpoint")
         return self._distill(
             data, held_out=held_out, checkpoint=checkpoint, progress=progress, on_record=on_record
         )

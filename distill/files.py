@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from distill.errors import InputError
+from distill.errors import InputError, shown
 
 __all__ = ["PARTIAL", "as_path", "read_json", "write_atomically", "write_json"]
 
@@ -20,9 +20,9 @@ PARTIAL = ".*-*.partial*"  # the names of files that were being written when a p
 def as_path(given: Any, name: str = "path") -> Path:
     """`given` as a path, `~` spelt out where it begins with one; raises `InputError` for what is none."""
     try:
-        return Path(os.path.expanduser(given))
+        return Path(os.path.expanduser(os.fsdecode(given)))
     except TypeError as error:
-        raise InputError(f"{name} is {given!r:.50}, a {type(given).__name__}; wanted a path") from error
+        raise InputError(f"{name} is {shown(given)}; wanted a path") from error
 
 
 def write_atomically(path: str | Path, write: Callable[[Path], object]) -> Path:

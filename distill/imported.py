@@ -5,11 +5,11 @@ import math
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 
-from distill.checks import class_names, require_a
+from distill.checks import class_names, require_a, require_one_of, require_whole
 from distill.errors import InputError, InputWarning
 from distill.files import as_path
 from distill.foreign_files import read_images_and_labels
@@ -58,10 +58,11 @@ def import_set(
     Raises `InputError` when a file cannot be read, lacks images or labels, or does not fit what is stated.
     """
     path, labels = as_path(path), None if labels is None else as_path(labels, "labels")
-    if layout not in ("auto", "nchw", "nhwc"):
-        raise InputError(f"layout is {layout!r}; wanted one of auto, nchw, nhwc")
-    if channels not in (None, *CHANNELS):
-        raise InputError(f"channels is {channels!r:.50}; wanted 1, 3 or None")
+    require_one_of("layout", layout, get_args(Layout))
+    if channels is not None:
+        require_whole("channels", channels, least=1)
+    if name is not None:
+        require_a("name", name, str)
     require_a("preprocessing", preprocessing, Preprocessing, str, hint=FORMS)
     classes = None if classes is None else class_names(classes)
     is_folder = path.is_dir()

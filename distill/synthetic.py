@@ -105,6 +105,7 @@ class SyntheticSet(Dataset):
     @staticmethod
     def concatenate(parts: Sequence["SyntheticSet"]) -> "SyntheticSet":
         """One set of all `parts`, which must share classes, image shape and preprocessing; `made_by` lists theirs."""
+        require_a("parts", parts, list, tuple)
         if not parts:
             raise InputError("nothing to concatenate: 0 synthetic sets were given")
         for part in parts:

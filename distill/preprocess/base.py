@@ -8,7 +8,7 @@ import torch
 
 from distill.checks import require_a
 from distill.datasets import LabelledImages
-from distill.errors import InputError
+from distill.errors import InputError, shown
 from distill.preprocess.images import PreprocessedImages
 from distill.streamed import StreamedImages, is_large
 
@@ -46,12 +46,13 @@ class Preprocessing(ABC):
     @classmethod
     def from_state(cls, kind: str, state: Mapping[str, torch.Tensor]) -> "Preprocessing":
         """Build the preprocessing of that `kind` from its `state`; raises `InputError` for an unknown kind."""
+        require_a("state", state, Mapping)
         if not isinstance(kind, str) or kind not in cls.kinds:
-            raise InputError(f"unknown preprocessing {kind!r}; known: {', '.join(sorted(cls.kinds))}")
+            raise InputError(f"unknown preprocessing {shown(kind)}; known: {', '.join(sorted(cls.kinds))}")
         try:
             return cls.kinds[kind](**state)
         except TypeError as error:  # a tensor too few or too many
-            raise InputError(f"{', '.join(state) or 'nothing'} is no state of the preprocessing {kind!r}") from error
+            raise InputError(f"{', '.join(map(str, state)) or 'nothing'} is no state of the preprocessing {kind!r}") from error
 
     def same_as(self, other: "Preprocessing") -> bool:
         """Whether images preprocessed by both mean the same."""

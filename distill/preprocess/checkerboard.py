@@ -5,7 +5,7 @@ import torch
 
 from distill.checks import require_a
 from distill.datasets import LabelledImages
-from distill.errors import InputError
+from distill.errors import InputError, shown
 from distill.preprocess.zca import ZCA, fit_whitening
 
 __all__ = ["CheckerboardZCA"]
@@ -34,7 +34,7 @@ class CheckerboardZCA(ZCA):
     ) -> None:
         super().__init__(mean, std, centre, triangle)
         if not isinstance(stride, torch.Tensor) or stride.numel() != 1 or not 1 <= float(stride) == int(stride):
-            raise InputError(f"stride of the preprocessing {self.kind!r} is {stride}; wanted a whole number above 0")
+            raise InputError(f"stride of the preprocessing {self.kind!r} is {shown(stride)}; wanted a whole number above 0")
         self.stride = int(stride)
 
     @classmethod
