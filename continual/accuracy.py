@@ -7,6 +7,9 @@ from avalanche.evaluation.metrics import accuracy_metrics
 from avalanche.training.plugins import EvaluationPlugin
 from avalanche.training.templates import SupervisedTemplate
 
+from continual.checks import check_stream
+from distill import InputError
+
 __all__ = ["accuracy_evaluator", "stream_accuracy"]
 
 
@@ -22,5 +25,9 @@ def stream_accuracy(strategy: SupervisedTemplate, stream: Any) -> float:
 
     `strategy` must have been made with `accuracy_evaluator()`, or another that measures accuracy over streams.
     """
+    check_stream(strategy, stream)
     metrics = strategy.eval(stream)
-    return next(value for name, value in metrics.items() if name.startswith("Top1_Acc_Stream"))
+    for name, value in metrics.items():
+        if name.startswith("Top1_Acc_Stream"):
+            return value
+    raise InputError("the strategy measures no accuracy over streams; give it evaluator=accuracy_evaluator()")

@@ -13,9 +13,12 @@ from avalanche.benchmarks.utils.utils import concat_datasets
 from avalanche.training.storage_policy import ExemplarsBuffer
 from torch import Tensor
 
+from continual.checks import check_buffer, check_experience
 from continual.scenario import labelled_dataset
 from continual.soft_labels import output_size, read_all, soft_label_attribute
 from distill import Distiller, Identity, InputError, PreprocessedImages, Preprocessing, SyntheticSet
+from distill.checks import require_whole
+from distill.files import as_path
 from distill.preprocess import KeptElsewhere
 from distill.seeds import generator_for
 
@@ -62,6 +65,7 @@ class DistilledBuffer(ExemplarsBuffer):
         cache_dir: str | Path | None = None,
         progress: bool = False,
     ) -> None:
+        check_buffer(distiller, num_classes, classes, preprocessing, max_size, held_out, cache_dir)
         if classes is not None and num_classes not in (None, len(classes)):
             raise InputError(f"num_classes is {num_classes}, but {len(classes)} classes are named; give one of the two")
         if max_size is not None and max_size < 1:
@@ -75,7 +79,7 @@ class DistilledBuffer(ExemplarsBuffer):
         super().__init__(max_size)
         self.preprocessing = Identity() if preprocessing is None else preprocessing
         self.held_out = held_out
-        self.cache_dir = None if cache_dir is None else Path(cache_dir)
+        self.cache_dir = None if cache_dir is None else as_path(cache_dir)
         self.progress = progress
         self._seen: dict[int, list[int]] = {}  # experience -> its classes
         self._parts: dict[int, SyntheticSet] = {}  # experience -> what is kept of it
@@ -97,6 +101,7 @@ class DistilledBuffer(ExemplarsBuffer):
         tensors, a class id is out of range, another experience of the same index was distilled before, or a file in
         `cache_dir` was made with other options or data.
         """
+        check_experience(experience)
         index = experience.current_experience
         present = sorted(int(c) for c in experience.dataset.targets.uniques)
         if self._seen.get(index, present) != present:
@@ -116,6 +121,7 @@ class DistilledBuffer(ExemplarsBuffer):
 
     def resize(self, strategy: Any, new_size: int) -> None:
         """Keep at most `new_size` images, equally many of each class; what is dropped does not come back."""
+        require_whole("new_size", new_size, least=1)
         self.max_size = new_size
         self._trim()
 

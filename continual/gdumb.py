@@ -11,6 +11,7 @@ from avalanche.training.storage_policy import ExemplarsBuffer
 from avalanche.training.templates import SupervisedTemplate
 from torch import Tensor, nn
 
+from continual.checks import check_gdumb
 from continual.soft_labels import output_size, read_all, soft_loss, with_soft_labels
 from distill import InputError
 from distill.networks import Network
@@ -59,6 +60,7 @@ class GDumb(SupervisedTemplate):
         peval_mode: str = "epoch",
         progress: bool = False,
     ) -> None:
+        check_gdumb(model, recipe, num_classes, seed, eval_mb_size, device)
         if not isinstance(storage_policy, ExemplarsBuffer):
             raise InputError(
                 f"storage_policy is a {type(storage_policy).__name__}; wanted an ExemplarsBuffer, such as "

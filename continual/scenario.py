@@ -13,6 +13,7 @@ from avalanche.benchmarks.utils import (
 )
 from torch.utils.data import TensorDataset
 
+from continual.checks import check_order, check_scenario
 from distill import InputError, PreprocessedImages
 
 __all__ = ["class_incremental", "class_order", "labelled_dataset"]
@@ -23,6 +24,7 @@ def class_order(num_classes: int, seed: int = 0) -> list[int]:
 
     NumPy's legacy generator, as in the paper's protocol (orders 0 to 4), without touching NumPy's global state.
     """
+    check_order(num_classes, seed)
     return np.random.RandomState(seed).permutation(num_classes).tolist()
 
 
@@ -37,6 +39,7 @@ def class_incremental(
     Raises `InputError` when `steps` does not divide the number of classes C, a class has no image in `train` or
     `test`, or the two differ in classes or image shape.
     """
+    check_scenario(train, test, steps, seed)
     num_classes = train.num_classes
     if steps < 1 or num_classes % steps:
         possible = ", ".join(str(n) for n in range(1, num_classes + 1) if num_classes % n == 0)

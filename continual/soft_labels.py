@@ -21,6 +21,7 @@ from avalanche.training.plugins import SupervisedPlugin
 from torch import Tensor, nn
 
 from distill import InputError
+from distill.checks import require_whole
 from distill.recipe import TrainingRecipe
 from distill.synthetic import initial_labels
 
@@ -75,6 +76,7 @@ def with_soft_labels(dataset: AvalancheDataset, num_classes: int) -> SoftLabelDa
 
     Raises `InputError` when the dataset has no targets.
     """
+    require_whole("num_classes", num_classes, least=1)
     if isinstance(dataset, SoftLabelDataset) and hasattr(dataset, NAME):
         return dataset
     if not hasattr(dataset, "targets"):
@@ -157,6 +159,7 @@ class SoftLabelLoss(SupervisedPlugin):
 
     def __init__(self, num_classes: int, *, loss: Callable[[Tensor, Tensor], Tensor] | None = None) -> None:
         super().__init__()
+        require_whole("num_classes", num_classes, least=1)
         self.num_classes = num_classes
         self.loss = TrainingRecipe().criterion if loss is None else loss
         self._labels: Tensor | None = None

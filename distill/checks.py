@@ -17,7 +17,8 @@ if typing.TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 __all__ = ["DTYPES", "check_device", "check_dtype", "check_option_types", "class_names", "positions", "require_a",
-           "require_choice", "require_not_negative", "require_one_of", "require_positive", "require_whole", "tensor_of"]  # fmt: skip
+           "require_choice", "require_not_negative", "require_one_of", "require_positive", "require_whole",
+           "tensor_of"]  # fmt: skip
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -161,11 +162,12 @@ def tensor_of(given: Any, name: str) -> torch.Tensor:
         raise InputError(f"{name} are a {type(given).__name__}, not numbers of one shape; wanted a tensor") from error
 
 
-def check_device(device: str) -> None:
+def check_device(device: str | torch.device) -> None:
     """Raise `InputError` unless torch can put a tensor on `device`."""
+    require_a("device", device, str, torch.device)
     try:
         torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError, TypeError) as error:  # unknown; known but absent; no device at all
+    except (RuntimeError, AssertionError) as error:  # unknown; known but absent
         reason = str(error).splitlines()[0]
         raise InputError(f"device {shown(device)} cannot be used here ({reason}); try 'cpu'") from error
 

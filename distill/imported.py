@@ -65,6 +65,8 @@ def import_set(
         require_a("name", name, str)
     require_a("preprocessing", preprocessing, Preprocessing, str, hint=FORMS)
     classes = None if classes is None else class_names(classes)
+    if classes == ():
+        raise InputError("classes are empty; wanted the names of all classes, or None to number them")
     is_folder = path.is_dir()
     if is_folder and (labels is not None or layout == "nchw"):
         raise InputError(f"{path} is a folder, whose class folders say the labels; leave out labels and layout")

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -81,20 +82,34 @@ WRONG: dict[str, Make] = {
 }
 
 
-def raw(folder: Path | None = None, *, seed: int = 0) -> LabelledImages:
-    generator = np.random.default_rng(seed)
+@lru_cache(maxsize=1)
+def data_of_every_test() -> LabelledImages:
+    generator = np.random.default_rng(0)
     labels = np.arange(24) % 3
     images = generator.integers(0, 120, (24, 8, 8, 1), dtype=np.uint8) + (60 * labels)[:, None, None, None]
     return LabelledImages(images.astype(np.uint8), labels, ("a", "b", "c"))
 
 
+@lru_cache(maxsize=1)
+def floats_of_every_test() -> PreprocessedImages:
+    return Standardize.fit(raw()).apply(raw())
+
+
+@lru_cache(maxsize=1)
+def set_of_every_test() -> SyntheticSet:
+    return Random(images_per_class=2).distill(preprocessed())
+
+
+def raw(folder: Path | None = None) -> LabelledImages:
+    return data_of_every_test()
+
+
 def preprocessed(folder: Path | None = None) -> PreprocessedImages:
-    data = raw()
-    return Standardize.fit(data).apply(data)
+    return floats_of_every_test()
 
 
 def synthetic(folder: Path | None = None) -> SyntheticSet:
-    return Random(images_per_class=2).distill(preprocessed())
+    return set_of_every_test()
 
 
 def saved(folder: Path) -> Path:
@@ -102,9 +117,8 @@ def saved(folder: Path) -> Path:
 
 
 def npz(folder: Path) -> Path:
-    data = raw()
-    np.savez(folder / "set.npz", **{f"{xy}_{part}": getattr(data, name) for xy, name in (("x", "images"), ("y", "labels"))
-                                    for part in ("train", "test")})  # fmt: skip
+    images, labels = raw().images, raw().labels
+    np.savez(folder / "set.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
     return folder / "set.npz"
 
 
@@ -132,6 +146,10 @@ def options_of(cls: type) -> dict[str, Make]:
     return {option.name: same(option.default) for option in dataclasses.fields(cls)}
 
 
+def state_of(cls: Any) -> dict[str, Make]:
+    return {name: same(tensor) for name, tensor in cls.fit(raw()).state().items()}
+
+
 SET = {name: of(synthetic, name) for name in ("images", "labels", "class_ids", "classes", "preprocessing", "made_by")}
 DATA = {name: of(raw, name) for name in ("images", "labels", "classes")}
 FLOATS = {name: of(preprocessed, name) for name in ("images", "labels", "classes", "preprocessing")}
@@ -150,7 +168,7 @@ ENTRIES: dict[str, Entry] = {
     "SyntheticSet": Entry(SyntheticSet, SET),
     "SyntheticSet.subset": Entry(lambda indices: synthetic().subset(indices), {"indices": same([0, 2])}),
     "SyntheticSet.concatenate": Entry(SyntheticSet.concatenate, {"parts": lambda folder: [synthetic(), synthetic()]}),
-    "SyntheticSet.save": Entry(lambda path: synthetic().save(path), {"path": lambda folder: folder / "one.safetensors"}),
+    "SyntheticSet.save": Entry(lambda path: synthetic().save(path), {"path": lambda f: f / "one.safetensors"}),
     "SyntheticSet.load": Entry(SyntheticSet.load, {"path": saved}),
     "SyntheticSet.plot": Entry(
         lambda **given: synthetic().plot(**given),
@@ -163,34 +181,33 @@ ENTRIES: dict[str, Entry] = {
         Preprocessing.from_state, {"kind": same("zca"), "state": lambda folder: ZCA.fit(raw()).state()}
     ),
     "Standardize": Entry(Standardize, {"mean": same(torch.zeros(1)), "std": same(torch.ones(1))}),
-    "ZCA": Entry(ZCA, {name: (lambda folder, name=name: ZCA.fit(raw()).state()[name])
-                       for name in ("mean", "std", "centre", "triangle")}),  # fmt: skip
-    "CheckerboardZCA": Entry(
-        CheckerboardZCA, {name: (lambda folder, name=name: CheckerboardZCA.fit(raw()).state()[name])
-                          for name in ("mean", "std", "centre", "triangle", "stride")}),  # fmt: skip
+    "ZCA": Entry(ZCA, state_of(ZCA)),
+    "CheckerboardZCA": Entry(CheckerboardZCA, state_of(CheckerboardZCA)),
     "evaluate": Entry(
         evaluate,
         {"synthetic": synthetic, "test": raw, "recipe": same(RECIPE), "networks": same(1), "seed": same(0),
          "device": same("cpu")},
-    ),  # fmt: skip
+    ),
     "import_set": Entry(
         import_set,
         {"path": theirs, "preprocessing": same("identity"), "labels": same(None), "classes": same(["a", "b", "c"]),
          "layout": same("auto"), "channels": same(1), "name": same("theirs")},
-    ),  # fmt: skip
+    ),
     "load_images": Entry(
         load_images,
         {"source": npz, "split": same("train"), "data_dir": lambda folder: folder, "resolution": same(4),
          "cache_dir": lambda folder: folder},
-    ),  # fmt: skip
+    ),
 }
 
 
 def cases(entries: dict[str, Entry]) -> Iterator[tuple[str, str, str]]:
     """Entry, argument and wrong value, by name."""
-    return ((name, argument, wrong) for name, entry in entries.items() for argument in entry.arguments for wrong in WRONG)
+    pairs = ((name, argument) for name, entry in entries.items() for argument in entry.arguments)
+    return ((name, argument, wrong) for name, argument in pairs for wrong in WRONG)
 
 
 def call(entry: Entry, folder: Path, argument: str, value: Any) -> Any:
     """The entry with its good arguments but one."""
-    return entry.call(**{name: make(folder) for name, make in entry.arguments.items() if name != argument}, **{argument: value})
+    others = {name: make(folder) for name, make in entry.arguments.items() if name != argument}
+    return entry.call(**others, **{argument: value})

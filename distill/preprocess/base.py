@@ -52,7 +52,8 @@ class Preprocessing(ABC):
         try:
             return cls.kinds[kind](**state)
         except TypeError as error:  # a tensor too few or too many
-            raise InputError(f"{', '.join(map(str, state)) or 'nothing'} is no state of the preprocessing {kind!r}") from error
+            given = ", ".join(map(str, state))
+            raise InputError(f"{given or 'nothing'} is no state of the preprocessing {kind!r}") from error
 
     def same_as(self, other: "Preprocessing") -> bool:
         """Whether images preprocessed by both mean the same."""

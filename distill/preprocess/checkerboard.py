@@ -34,7 +34,8 @@ class CheckerboardZCA(ZCA):
     ) -> None:
         super().__init__(mean, std, centre, triangle)
         if not isinstance(stride, torch.Tensor) or stride.numel() != 1 or not 1 <= float(stride) == int(stride):
-            raise InputError(f"stride of the preprocessing {self.kind!r} is {shown(stride)}; wanted a whole number above 0")
+            given = shown(stride)
+            raise InputError(f"stride of the preprocessing {self.kind!r} is {given}; wanted a whole number above 0")
         self.stride = int(stride)
 
     @classmethod
