@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from distill import InputError, InputWarning, LabelledImages, Preprocessing, load_images
+from distill.distiller import check_varied
 from distill.preprocess import default_preprocessing
 from distill.tensor_files import read_tensors, write_tensors
 
@@ -23,6 +24,7 @@ def load_parts(arguments: argparse.Namespace) -> tuple[LabelledImages, LabelledI
         "cache_dir": getattr(arguments, "cache_dir", None),
     }
     train = load_images(arguments.dataset, split="train", **where)
+    check_varied(train.images)
     if not arguments.held_out:
         test = load_images(arguments.dataset, split="test", **where)
         check_classes(train, test)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from distill import InputError, LabelledImages, Preprocessing, SyntheticSet, import_set
 from distill.imported import parse_preprocessing
+from distill.preprocess import KeptElsewhere
 
 __all__ = ["check_set_options", "names_of", "read_set"]
 
@@ -78,6 +79,8 @@ def read_set(
         )
         if synthetic.classes == tuple(map(str, range(test.num_classes))):  # the file names none
             synthetic = replace(synthetic, classes=test.classes)
+    if isinstance(synthetic.preprocessing, KeptElsewhere):
+        raise InputError(f"{file}: {KeptElsewhere.missing}")
     height, width, channels = test.images.shape[1:]
     if synthetic.classes != test.classes or synthetic.images.shape[1:] != (channels, height, width):
         raise InputError(

@@ -1,6 +1,7 @@
 """Checks of options and arguments at the door, in one wording."""
 
 import dataclasses
+import math
 import numbers
 import types
 import typing
@@ -49,19 +50,19 @@ def require_one_of(name: str, value: Any, known: Iterable[str]) -> None:
 
 
 def require_positive(options: Any, *names: str) -> None:
-    """Raise `InputError` unless all these numbers are above 0; `None` passes, NaN does not."""
+    """Raise `InputError` unless all these numbers are above 0 and finite; `None` passes, NaN does not."""
     for name in names:
         value = getattr(options, name)
-        if value is not None and not value > 0:
-            raise InputError(f"{name} is {value}; wanted more than 0")
+        if value is not None and not 0 < value < math.inf:
+            raise InputError(f"{name} is {value}; wanted more than 0" + (", finite" if value == math.inf else ""))
 
 
 def require_not_negative(options: Any, *names: str) -> None:
-    """Raise `InputError` unless all these numbers are 0 or above; `None` passes, NaN does not."""
+    """Raise `InputError` unless all these numbers are 0 or above and finite; `None` passes, NaN does not."""
     for name in names:
         value = getattr(options, name)
-        if value is not None and not value >= 0:
-            raise InputError(f"{name} is {value}; wanted 0 or more")
+        if value is not None and not 0 <= value < math.inf:
+            raise InputError(f"{name} is {value}; wanted 0 or more" + (", finite" if value == math.inf else ""))
 
 
 def check_option_types(options: "DataclassInstance") -> None:

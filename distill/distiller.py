@@ -18,7 +18,7 @@ from distill.preprocess import PreprocessedImages, default_preprocessing
 from distill.streamed import StreamedImages
 from distill.synthetic import SyntheticSet
 
-__all__ = ["Distiller", "Recorder"]
+__all__ = ["Distiller", "Recorder", "check_varied"]
 
 AS_PIXELS = "LabelledImages(images, labels, classes) of uint8 pixels (n, height, width, channels)"
 AS_FLOATS = "PreprocessedImages(images, labels, classes, preprocessing) of floats (n, channels, height, width)"
