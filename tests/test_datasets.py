@@ -215,6 +215,12 @@ def test_labels_of_named_classes_may_have_gaps(tmp_path):
     assert load_images(save(tmp_path, content)).labels.tolist() == [0, 2] * 3
 
 
+def test_other_arrays_are_named(tmp_path):
+    content = arrays() | {"x_val": np.zeros((2, 5, 4, 3), np.uint8), "y_val": np.zeros(2, int)}
+    with pytest.warns(InputWarning, match=r"left out of .*tiny.npz: the arrays x_val, y_val$"):
+        assert len(load_images(save(tmp_path, content))) == 6
+
+
 def test_labels_in_a_column_are_labels(tmp_path):
     content = arrays()
     column = content | {f"y_{part}": content[f"y_{part}"][:, None] for part in ("train", "test")}

@@ -373,6 +373,12 @@ def test_missing_and_foreign_files_are_input_errors_that_name_them(tmp_path):
     refused("cannot import set.pkl; wanted a file that ends in .npz, .npy, .pt, .pth", "set.pkl")
 
 
+def test_arrays_that_are_not_taken_are_named(tmp_path):
+    given = npz(tmp_path, images=images(), x_syn=images(), labels=IDS, y=IDS)
+    with pytest.warns(InputWarning, match=r"more than one array of images: images is taken, x_syn left out"):
+        import_set(given, preprocessing="identity")
+
+
 # -- folders of class folders --------------------------------------------------------------------------------------
 
 

@@ -1,5 +1,6 @@
 """Labelled images from an .npz file."""
 
+import warnings
 from contextlib import ExitStack
 from pathlib import Path
 from zipfile import ZipFile
@@ -7,7 +8,7 @@ from zipfile import ZipFile
 import numpy as np
 from numpy.lib.npyio import NpzFile
 
-from distill.errors import InputError
+from distill.errors import InputError, InputWarning
 from distill.sources.parts import Arrays, Part
 
 __all__ = ["ROUNDING", "load_npz", "out_of_range"]
@@ -23,7 +24,7 @@ def load_npz(path: Path, part: Part) -> Arrays:
     1 or 3 channels or `(n, height, width)`. Floats that a rounding step puts outside, `ROUNDING` at most, are clipped.
     Labels are integers from 0 of shape `(n,)` or `(n, 1)`. Without `classes` the names are "0" to the largest label,
     and each label occurs. The other part is checked by its labels and by the shape and type of its images, which are
-    not read.
+    not read. Warns of arrays of other names, which are left out.
 
     Raises `InputError` when the file is missing, damaged or holds anything else.
     """
@@ -45,6 +46,8 @@ def load_npz(path: Path, part: Part) -> Arrays:
                 f"{path} has no {', '.join(missing)}; wanted {', '.join(REQUIRED)}, "
                 f"found {', '.join(archive.files) or 'nothing'}"
             )
+        if others := [key for key in archive.files if key not in (*REQUIRED, "classes")]:
+            warnings.warn(f"left out of {path}: the arrays {', '.join(others)}", InputWarning, stacklevel=3)
         _check_headers(path)
         labels = {key: _read(archive, path, key).reshape(-1) for key in ("y_train", "y_test")}
         classes = _classes(archive, path, labels)
