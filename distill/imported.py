@@ -12,7 +12,7 @@ import torch
 from distill.checks import class_names, require_a, require_one_of, require_whole
 from distill.errors import InputError, InputWarning
 from distill.files import as_path
-from distill.foreign_files import read_images_and_labels
+from distill.foreign_files import ImagesAndLabels, read_images_and_labels
 from distill.foreign_folders import folder_sha256, read_class_folders
 from distill.preprocess import Identity, KeptElsewhere, Preprocessing, Standardize
 from distill.sources.npz import out_of_range
@@ -58,25 +58,9 @@ def import_set(
     Raises `InputError` when a file cannot be read, lacks images or labels, or does not fit what is stated.
     """
     path, labels = as_path(path), None if labels is None else as_path(labels, "labels")
-    require_one_of("layout", layout, get_args(Layout))
-    if channels is not None:
-        require_whole("channels", channels, least=1)
-    if name is not None:
-        require_a("name", name, str)
-    require_a("preprocessing", preprocessing, Preprocessing, str, hint=FORMS)
-    classes = None if classes is None else class_names(classes)
-    if classes == ():
-        raise InputError("classes are empty; wanted the names of all classes, or None to number them")
-    is_folder = path.is_dir()
-    if is_folder and (labels is not None or layout == "nchw"):
-        raise InputError(f"{path} is a folder, whose class folders say the labels; leave out labels and layout")
-    pixels = pixels or is_folder
-    found = (
-        read_class_folders(path, classes=classes, channels=channels)
-        if is_folder
-        else read_images_and_labels(path, labels)
-    )
-    images = _channels_first(found.images, "nchw" if is_folder else layout, path)
+    classes = _checked_options(path, preprocessing, labels, classes, layout, channels, name)
+    found, layout, pixels = _read(path, labels, classes, layout, channels, pixels)
+    images = _channels_first(found.images, layout, path)
     if channels is not None and images.shape[1] != channels:
         raise InputError(f"images of {path} have {images.shape[1]} channels; wanted {channels}")
     if found.labels.shape[:1] != images.shape[:1]:
@@ -89,12 +73,43 @@ def import_set(
     if isinstance(preprocessing, str):
         preprocessing = parse_preprocessing(preprocessing, channels=images.shape[1])
     images = _preprocessed(images, preprocessing, pixels=pixels, path=path)
-    options: dict[str, Any] = {"file": path.name, "sha256": folder_sha256(path) if is_folder else _sha256(path)}
+    options: dict[str, Any] = {"file": path.name, "sha256": _sha256(path)}
     if labels is not None:
         options |= {"labels_file": labels.name, "labels_sha256": _sha256(labels)}
     options |= {"preprocessing": stated if isinstance(stated, str) else stated.kind, "pixels": pixels}
     made_by = describe("imported", options, name=path.stem if name is None else name)
     return SyntheticSet(images, soft, class_ids, names, preprocessing, made_by)
+
+
+def _checked_options(
+    path: Path, preprocessing: Any, labels: Path | None, classes: Any, layout: Any, channels: Any, name: Any
+) -> tuple[str, ...] | None:
+    """`classes` as a tuple; raises `InputError` for options of another kind than `import_set` takes."""
+    require_a("preprocessing", preprocessing, Preprocessing, str, hint=FORMS)
+    require_one_of("layout", layout, get_args(Layout))
+    if channels is not None:
+        require_whole("channels", channels, least=1)
+    require_a("name", name, str, type(None))
+    if path.is_dir() and (labels is not None or layout == "nchw"):
+        raise InputError(f"{path} is a folder, whose class folders say the labels; leave out labels and layout")
+    names = None if classes is None else class_names(classes)
+    if names == ():
+        raise InputError("classes are empty; wanted the names of all classes, or None to number them")
+    return names
+
+
+def _read(
+    path: Path,
+    labels: Path | None,
+    classes: tuple[str, ...] | None,
+    layout: Layout,
+    channels: int | None,
+    pixels: bool,
+) -> tuple[ImagesAndLabels, Layout, bool]:
+    """What a file or folder holds, how its images lie, and whether they are pixels."""
+    if path.is_dir():
+        return read_class_folders(path, classes=classes, channels=channels), "nchw", True
+    return read_images_and_labels(path, labels), layout, pixels
 
 
 def parse_preprocessing(text: str, *, channels: int) -> Preprocessing:
@@ -261,4 +276,4 @@ def _checked_names(classes: Sequence[str] | None) -> tuple[str, ...]:
 
 
 def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return folder_sha256(path) if path.is_dir() else hashlib.sha256(path.read_bytes()).hexdigest()
