@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import io
 import re
 import sys
 import types
@@ -171,6 +172,9 @@ def _warning_line(
 
 def run_command(command: Callable[[], None], *, when_stopped: str = "stopped") -> int:
     """Run a program; a mistake of the caller ends in one line and exit code 2, Ctrl-C in 130 and `when_stopped`."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names of files may be more than the terminal can show
+            stream.reconfigure(errors="backslashreplace")
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _warning_line

@@ -121,7 +121,17 @@ def class_names(given: Any) -> tuple[str, ...]:
     names = tuple(given)
     if wrong := [name for name in names if not isinstance(name, str)]:
         raise InputError(f"classes hold {shown(wrong[0])}, a {type(wrong[0]).__name__}; wanted names, which are text")
+    if broken := [name for name in names if not name.isprintable() and not _is_utf8(name)]:
+        raise InputError(f"classes hold {shown(broken[0])}, which is no text in UTF-8; wanted another name")
     return names
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair, or a byte of a file's name
+        return False
+    return True
 
 
 def positions(given: Any, count: int) -> np.ndarray:

@@ -13,7 +13,7 @@ from distill.checks import class_names, positions, require_whole
 from distill.errors import InputError, shown
 from distill.files import as_path
 from distill.sources.decode import resize_arrays
-from distill.sources.folders import load_folder
+from distill.sources.folders import load_folder, plain_name
 from distill.sources.named import DATASETS, load_named
 from distill.sources.npz import load_npz
 from distill.sources.parts import Part
@@ -128,11 +128,11 @@ def load_images(
         raise _not_found(str(source))
     if path.is_dir():
         found = load_folder(path, split, resolution=resolution, cache=cache)
-        return LabelledImages(*found, name=path.resolve().name)
+        return LabelledImages(*found, name=plain_name(path.resolve()))
     if path.suffix.lower() == ".npz":
         found = load_npz(path, split)
         images = found.images if resolution is None else resize_arrays(found.images, resolution)
-        return LabelledImages(images, found.labels, found.classes, name=path.stem)
+        return LabelledImages(images, found.labels, found.classes, name=plain_name(path.with_suffix("")))
     raise InputError(f"{path} is neither a folder nor an .npz file; wanted one of them, or one of {_known()}")
 
 

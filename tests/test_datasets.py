@@ -1,6 +1,7 @@
 """Every source of images, on tiny data, and the text of every error."""
 
 import gzip
+import os
 import re
 import shutil
 import socket
@@ -14,6 +15,7 @@ import pytest
 import torchvision.datasets
 from PIL import Image
 
+from distill import Random
 from distill.datasets import DATASETS, LabelledImages, load_images
 from distill.errors import InputError, InputWarning
 from distill.sources import named
@@ -452,6 +454,17 @@ def test_what_is_left_out_of_a_folder_is_counted_and_named(tmp_path, case):
     add(two_classes(tmp_path / "set"))
     with pytest.warns(InputWarning, match=rf"left out of .*set: {message}$"):
         assert len(load_images(tmp_path / "set")) == 6
+
+
+def test_names_that_are_no_utf8_can_be_printed_and_drawn(tmp_path):
+    folder = two_classes(tmp_path / os.fsdecode(b"s\xe9t"))
+    (folder / "a").rename(folder / os.fsdecode(b"caf\xe9"))
+    data = load_images(folder)
+    assert data.classes == ("b", "caf\\xe9")
+    assert data.name == "s\\xe9t"
+    Random(images_per_class=1).distill(data).plot(tmp_path / "images.png")
+    with pytest.raises(InputError, match="which is no text in UTF-8"):
+        LabelledImages(data.images, data.labels, ("b", os.fsdecode(b"caf\xe9")))
 
 
 def test_links_to_images_and_folders_are_followed(tmp_path):

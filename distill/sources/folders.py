@@ -1,6 +1,7 @@
 """Labelled images from a folder of class folders."""
 
 import hashlib
+import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from distill.sources.left_out import LeftOut
 from distill.sources.look import look_at
 from distill.sources.parts import Arrays, Part, chosen_for_test
 
-__all__ = ["Files", "class_files", "decode_all", "find_parts", "flatten", "load_folder"]
+__all__ = ["Files", "class_files", "decode_all", "find_parts", "flatten", "load_folder", "plain_name"]
 
 TEST_FRACTION = 0.2
 
@@ -68,6 +69,11 @@ def load_folder(folder: Path, part: Part, *, resolution: int | None = None, cach
         others=both,
     )
     return Arrays(images, labels, classes)
+
+
+def plain_name(path: Path) -> str:
+    """The name of a file or folder as text that can be printed and drawn, whatever bytes it is made of."""
+    return os.fsencode(path.name).decode("utf-8", "backslashreplace")
 
 
 def decode_all(files: list[Path], look: Look) -> np.ndarray:
@@ -125,7 +131,7 @@ def class_files(folder: Path, *, inner: str = "") -> dict[str, list[Path]]:
                 + ("; for folders of a split, wanted train/ and test/ (or val/) side by side" if own.folders else "")
             )
         left_out.add(*(entry for entry in entries if not is_image(entry)))
-        by_class[class_folder.name] = files
+        by_class[plain_name(class_folder)] = files
     if not by_class:
         raise InputError(
             f"{folder} holds no class folders; wanted a folder of images for each class"
