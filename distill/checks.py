@@ -33,8 +33,10 @@ def require_a(name: str, value: Any, *kinds: type, hint: str = "") -> None:
 
 def require_whole(name: str, value: Any, *, least: int = 0) -> None:
     """Raise `InputError` unless the argument `name` is a whole number, `least` or more."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise InputError(f"{name} is {shown(value)}; wanted a whole number, {least} or more")
+    if value < least:
+        raise InputError(f"{name} is {value}; wanted {least} or more")
 
 
 def require_choice(options: Any, name: str, known: Iterable[str]) -> None:

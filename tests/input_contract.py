@@ -30,6 +30,7 @@ from distill import (
     import_set,
     load_images,
 )
+from distill.drawing import plot_before_after, plot_evolution, plot_labels, save_gif
 
 Make = Callable[[Path], Any]
 
@@ -127,6 +128,14 @@ def theirs(folder: Path) -> Path:
     return folder / "theirs.pt"
 
 
+def picture(folder: Path) -> Path:
+    return folder / "one.png"
+
+
+def two_sets(folder: Path) -> list[SyntheticSet]:
+    return [synthetic(), synthetic()]
+
+
 def of(maker: Callable[..., Any], name: str) -> Make:
     return lambda folder: getattr(maker(), name)
 
@@ -192,6 +201,19 @@ ENTRIES: dict[str, Entry] = {
         import_set,
         {"path": theirs, "preprocessing": same("identity"), "labels": same(None), "classes": same(["a", "b", "c"]),
          "layout": same("auto"), "channels": same(1), "name": same("theirs")},
+    ),
+    "plot_labels": Entry(plot_labels, {"synthetic": synthetic, "path": picture, "examples": same(1)}),
+    "plot_before_after": Entry(
+        plot_before_after,
+        {"before": synthetic, "after": synthetic, "path": picture, "images_per_class": same(1), "max_classes": same(1)},
+    ),
+    "plot_evolution": Entry(
+        plot_evolution, {"sets": two_sets, "steps": same([0, 1]), "path": picture, "images": same(1)}
+    ),
+    "save_gif": Entry(
+        save_gif,
+        {"sets": two_sets, "steps": same([0, 1]), "path": lambda folder: folder / "one.gif", "images": same(1),
+         "seconds_per_frame": same(0.5), "scale": same(1)},
     ),
     "load_images": Entry(
         load_images,

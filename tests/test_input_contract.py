@@ -29,6 +29,13 @@ RIGHT: dict[tuple[str, str], set[str]] = {
     ("SyntheticSet.save", "path"): {"text", "bytes", "path"},
     ("SyntheticSet.plot", "images_per_class"): {"3"},
     ("SyntheticSet.plot", "max_classes"): {"3"},
+    ("plot_labels", "examples"): {"3"},
+    ("plot_before_after", "images_per_class"): {"3"},
+    ("plot_before_after", "max_classes"): {"3"},
+    ("plot_evolution", "images"): {"3"},
+    ("save_gif", "images"): {"3"},
+    ("save_gif", "scale"): {"None", "3"},
+    ("save_gif", "seconds_per_frame"): {"2.5", "3"},
     ("ZCA", "centre"): {"tensor"},  # that it is not for these images is seen where both come together
     ("ZCA", "triangle"): {"tensor"},
     ("CheckerboardZCA", "centre"): {"tensor"},
