@@ -33,7 +33,7 @@ from distill.recipe import TrainingRecipe
 from distill.seeds import generator_for
 from labelled import check_counts, fingerprints, for_channels, kept_preprocessing, load_parts
 from methods import METHODS, OPTION_CLASSES, chosen_methods
-from options import add_class_options, add_run_options, class_options, fill_preset, run_command
+from options import add_cache_option, add_class_options, add_run_options, class_options, fill_preset, run_command
 from pieces import add_job_options, check_jobs, workers
 from process import set_up_process
 from results import add_process
@@ -87,6 +87,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         help="measure on the first N training images of each class, kept out of training, instead of the test set: "
         "for choosing options (default: 0)")
     add_run_options(parser, presets=PRESETS, dataset="cifar100", output="results/cl-DATASET-STEPSsteps")
+    add_cache_option(parser)
     add_job_options(parser, jobs="processes side by side (default: 1): first the distillation of every step of every "
         "method and order, then the training of every method and order.")
     for prefix, cls in OPTION_CLASSES.items():

@@ -21,7 +21,7 @@ from distillation_report import describe, print_table, write_report
 from distillation_run import OF_THE_RUN, PRESETS, Run
 from distillation_sets import evaluations, pictures
 from methods import METHODS, OPTION_CLASSES
-from options import add_class_options, add_run_options, fill_preset
+from options import add_cache_option, add_class_options, add_run_options, fill_preset
 from pieces import add_job_options, check_jobs, workers
 from process import set_up_process
 from results import add_process
@@ -51,7 +51,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("--sweep", nargs="+", metavar=("OPTION", "VALUE"), default=[],
         help="an option of a method and its values: --sweep frepo-pool-size 1 2 5 10 20")
     add("--set", type=Path, nargs="+", default=[], metavar="FILE",
-        help="evaluate saved sets instead of distilling: .safetensors of this toolkit, .npz or .pt of others")
+        help="evaluate saved sets instead of distilling: .safetensors of this toolkit, .npz or .pt of others, folders "
+        "of image files by class")
     add("--preprocessing", metavar="TEXT",
         help="what others' sets went through: identity, 'standardize:mean=...;std=...', a .safetensors set of this "
         "toolkit that shares it, or fit: this toolkit's own, fitted on the training images")
@@ -62,6 +63,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         help="measure on the first N training images of each class, kept out of training, instead of the test set: "
         "for choosing options (default: 0)")
     add_run_options(parser, presets=PRESETS, dataset="mnist", output="results/distill-DATASET-IMAGES")
+    add_cache_option(parser)
     add_job_options(parser, jobs="processes side by side, each on one row of the table and one seed (default: 1).")
     for prefix, cls in OPTION_CLASSES.items():
         presets = {name: preset.get(prefix, {}) for name, preset in PRESETS.items()}

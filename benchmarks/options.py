@@ -2,10 +2,12 @@
 
 import argparse
 import dataclasses
+import io
 import re
 import sys
 import types
 import typing
+import warnings
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
@@ -18,6 +20,7 @@ from distill.stops import Terminated, terminations_interrupt
 from process import Precision
 
 __all__ = [
+    "add_cache_option",
     "add_class_options",
     "add_machine_options",
     "add_run_options",
@@ -45,6 +48,12 @@ def add_run_options(
     add_machine_options(parser)
     add("--output", type=Path, help=f"folder for results (default: {output})")
     add("--resume", action="store_true", help="resume the run in --output, on the same data; ends in the same figures")
+
+
+def add_cache_option(parser: argparse.ArgumentParser) -> None:
+    """Where decoded images are kept, for programs that read their data by `labelled.load_parts`."""
+    parser.add_argument("--cache-dir", type=Path, help="where images decoded from files are kept (default: "
+                        "$FREPO_CACHE, else cache/ in the data folder)")  # fmt: skip
 
 
 def add_machine_options(parser: argparse.ArgumentParser) -> None:
@@ -154,14 +163,28 @@ def fill_preset(arguments: argparse.Namespace, presets: Mapping[str, Mapping[str
             setattr(arguments, name, value)
 
 
+def _warning_line(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, file: Any = None, line: Any = None
+) -> None:
+    """One line for what concerns the user, and Python's own form for everything else."""
+    if issubclass(category, UserWarning):
+        print(f"warning: {' '.join(str(message).split())}", file=file or sys.stderr)
+    else:
+        print(warnings.formatwarning(message, category, filename, lineno, line), end="", file=file or sys.stderr)
+
+
 def run_command(command: Callable[[], None], *, when_stopped: str = "stopped") -> int:
     """Run a program; a mistake of the caller ends in one line and exit code 2, Ctrl-C in 130 and `when_stopped`.
 
     SIGTERM is the same as Ctrl-C, with 143; under `torchrun` it ends the process at once, for one that waits for others
     would not hear of it.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names of files may be more than the terminal can show
+            stream.reconfigure(errors="backslashreplace")
     try:
-        with terminations_interrupt() if ranks_started() == 1 else nullcontext():
+        with terminations_interrupt() if ranks_started() == 1 else nullcontext(), warnings.catch_warnings():
+            warnings.showwarning = _warning_line
             command()
     except InputError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)  # one line, whatever it quotes

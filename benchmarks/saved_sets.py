@@ -8,6 +8,7 @@ from pathlib import Path
 
 from distill import InputError, LabelledImages, Preprocessing, SyntheticSet, import_set
 from distill.imported import parse_preprocessing
+from distill.preprocess import KeptElsewhere
 
 __all__ = ["check_set_options", "files_of", "names_of", "read_set"]
 
@@ -28,8 +29,12 @@ def check_set_options(arguments: argparse.Namespace) -> None:
              if getattr(arguments, name)]
     if clash:
         raise InputError(f"--set evaluates saved sets on the test images and distils nothing; leave out {clash[0]}")
-    if missing := [file for file in arguments.set if not file.is_file()]:
-        raise InputError(f"--set {missing[0]}: there is no such file")
+    if missing := [file for file in arguments.set if not file.exists()]:
+        raise InputError(f"--set {missing[0]}: there is no such file or folder")
+    folders = [file for file in arguments.set if file.is_dir()]
+    if folders and (arguments.labels or arguments.layout != "auto"):
+        said = "--labels" if arguments.labels else "--layout"
+        raise InputError(f"{said} is about files, but {folders[0]} is a folder: its class folders say it; leave it out")
     if arguments.labels and len(arguments.set) > 1:
         raise InputError(f"--labels goes with one set, but --set names {len(arguments.set)}; evaluate them one by one")
     if others and not arguments.preprocessing:
@@ -75,9 +80,13 @@ def read_set(
             layout=arguments.layout,
             pixels=arguments.pixels,
             labels=arguments.labels,
+            classes=test.classes if file.is_dir() else None,
+            channels=channels if file.is_dir() else None,
         )
         if synthetic.classes == tuple(map(str, range(test.num_classes))):  # the file names none
             synthetic = replace(synthetic, classes=test.classes)
+    if isinstance(synthetic.preprocessing, KeptElsewhere):
+        raise InputError(f"{file}: {KeptElsewhere.missing}")
     height, width, channels = test.images.shape[1:]
     if synthetic.classes != test.classes or synthetic.images.shape[1:] != (channels, height, width):
         raise InputError(

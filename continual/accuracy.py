@@ -10,6 +10,7 @@ from avalanche.evaluation.metrics import accuracy_metrics
 from avalanche.training.plugins import EvaluationPlugin
 from avalanche.training.templates import SupervisedTemplate
 
+from continual.checks import check_tested
 from distill import InputError
 
 __all__ = [
@@ -73,6 +74,7 @@ def forgetting(matrix: Matrix) -> float | None:
 
 def measured(strategy: SupervisedTemplate, stream: Any) -> dict[str, float]:
     """What an evaluation on `stream` measures, without what earlier ones on other streams have left."""
+    check_tested(strategy, stream)
     evaluator = strategy.evaluator
     before = evaluator.last_metric_results
     evaluator.last_metric_results = {}

@@ -15,6 +15,7 @@ from avalanche.benchmarks.utils import AvalancheDataset
 from avalanche.training.storage_policy import ExemplarsBuffer
 from torch import Tensor
 
+from continual.checks import check_buffer, check_experience
 from continual.distilling import Distilling, numbered
 from continual.items import Items, check_stream, read_items
 from continual.memory import Group, Key, Memory, Plan, Returning
@@ -22,6 +23,8 @@ from continual.model_outputs import model_outputs
 from continual.online import Collected, has_boundaries, is_last
 from continual.transforms import check_augmentation, stream_augmentation
 from distill import Distiller, Identity, InputError, PreprocessedImages, Preprocessing, Random, SyntheticSet
+from distill.checks import require_whole
+from distill.files import as_path
 from distill.seeds import generator_for
 
 __all__ = ["DistilledBuffer"]
@@ -78,6 +81,7 @@ class DistilledBuffer(ExemplarsBuffer):
         cache_dir: str | Path | None = None,
         progress: bool = False,
     ) -> None:
+        check_buffer(distiller, num_classes, classes, preprocessing, max_size, held_out, cache_dir)
         check_options(num_classes, classes, max_size, adaptive, returning, transform)
         self.distiller = distiller
         self.classes: tuple[str, ...] | None = None if classes is None else tuple(classes)
@@ -91,7 +95,7 @@ class DistilledBuffer(ExemplarsBuffer):
         self.distilling = Distilling(
             Identity() if preprocessing is None else preprocessing,
             held_out=held_out,
-            cache_dir=None if cache_dir is None else Path(cache_dir),
+            cache_dir=None if cache_dir is None else as_path(cache_dir),
             progress=progress,
         )
         self._memory = Memory()
@@ -154,6 +158,7 @@ class DistilledBuffer(ExemplarsBuffer):
         tensors, items are no `(image, class id, ...)`, a class id is out of range, the number of classes cannot be
         told, or a file in `cache_dir` was made with other options or data.
         """
+        check_experience(experience)
         dataset = experience.dataset
         known = self._read.get(id(dataset))
         if known is not None and known() is dataset:
@@ -179,6 +184,7 @@ class DistilledBuffer(ExemplarsBuffer):
 
     def resize(self, strategy: Any, new_size: int) -> None:
         """Keep at most `new_size` images, equally many of each class; what is dropped does not come back."""
+        require_whole("new_size", new_size, least=1)
         self.limit = self.max_size = new_size
         plan = self._plan({})
         self._memory.shrink(plan.quotas, self._generator())

@@ -18,6 +18,7 @@ from avalanche.training.storage_policy import ExemplarsBuffer
 from avalanche.training.templates import SupervisedTemplate
 from torch import Tensor, nn
 
+from continual.checks import check_gdumb
 from continual.items import check_stream, read_items
 from continual.loss import RecipeLoss
 from continual.model_outputs import check_outputs, grows, model_outputs
@@ -82,6 +83,7 @@ class GDumb(SupervisedTemplate):
         peval_mode: str = "epoch",
         progress: bool = False,
     ) -> None:
+        check_gdumb(recipe, num_classes, seed, eval_mb_size, device)
         if not isinstance(storage_policy, ExemplarsBuffer):
             raise InputError(
                 f"storage_policy is a {type(storage_policy).__name__}; wanted an ExemplarsBuffer, such as "

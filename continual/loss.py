@@ -10,6 +10,7 @@ from torch import Tensor
 from continual.model_outputs import grows
 from continual.soft_labels import with_soft_labels
 from distill import InputError
+from distill.checks import require_whole
 from distill.recipe import Loss, TrainingRecipe
 from distill.synthetic import initial_labels
 
@@ -61,8 +62,7 @@ class SoftLabelLoss(SupervisedPlugin):
         reduction: Reduction = "mean",
     ) -> None:
         super().__init__()
-        if num_classes < 1:
-            raise InputError(f"num_classes is {num_classes}; wanted at least 1")
+        require_whole("num_classes", num_classes, least=1)
         check_reduction(reduction)
         self.num_classes = num_classes
         temperature = num_classes**-0.5 if temperature is None else temperature

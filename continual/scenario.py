@@ -12,6 +12,7 @@ from avalanche.benchmarks.utils import (
     TaskLabels,
 )
 
+from continual.checks import check_order, check_scenario
 from continual.items import Rows
 from distill import InputError, PreprocessedImages
 
@@ -23,6 +24,7 @@ def class_order(num_classes: int, seed: int = 0) -> list[int]:
 
     NumPy's legacy generator, as in the paper's protocol (orders 0 to 4), without touching NumPy's global state.
     """
+    check_order(num_classes, seed)
     return np.random.RandomState(seed).permutation(num_classes).tolist()
 
 
@@ -62,6 +64,7 @@ def class_incremental(
     Raises `InputError` when the classes cannot be split so, a class has no image in `train` or `test`, or the two
     differ in classes or image shape.
     """
+    check_scenario(train, test, steps, seed)
     num_classes = train.num_classes
     sizes = step_sizes(num_classes, steps, first)
     if train.classes != test.classes or train.images.shape[1:] != test.images.shape[1:]:

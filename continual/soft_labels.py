@@ -20,6 +20,7 @@ from torch import Tensor
 
 from continual.items import image_of
 from distill import InputError
+from distill.checks import require_whole
 from distill.synthetic import initial_labels
 
 __all__ = ["NAME", "SoftLabelDataset", "read_all", "soft_label_attribute", "with_soft_labels"]
@@ -73,6 +74,7 @@ def with_soft_labels(dataset: AvalancheDataset, num_classes: int) -> SoftLabelDa
 
     Raises `InputError` when the dataset has no targets.
     """
+    require_whole("num_classes", num_classes, least=1)
     if isinstance(dataset, SoftLabelDataset) and hasattr(dataset, NAME):
         return dataset
     if not hasattr(dataset, "targets"):

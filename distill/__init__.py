@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from distill.datasets import load_images as load_images
     from distill.distiller import Distiller as Distiller
     from distill.errors import InputError as InputError
+    from distill.errors import InputWarning as InputWarning
     from distill.evaluation import Evaluation as Evaluation
     from distill.evaluation import evaluate as evaluate
     from distill.frepo import FRePo as FRePo
@@ -40,6 +41,7 @@ _FILES = {
     "Herding": "baselines",
     "Identity": "preprocess",
     "InputError": "errors",
+    "InputWarning": "errors",
     "LabelledImages": "datasets",
     "PreprocessedImages": "preprocess",
     "Preprocessing": "preprocess",

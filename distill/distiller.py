@@ -1,20 +1,28 @@
 """The one verb: a Distiller turns labelled images into a SyntheticSet."""
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
+import numpy as np
 import torch
 
-from distill.checks import check_device, require_not_negative, require_positive
+from distill.checks import check_device, check_option_types, require_a, require_not_negative, require_positive
 from distill.datasets import LabelledImages
-from distill.errors import InputError
+from distill.errors import InputError, InputWarning
+from distill.files import as_path
 from distill.preprocess import PreprocessedImages, default_preprocessing
+from distill.streamed import StreamedImages
 from distill.synthetic import SyntheticSet
 
-__all__ = ["Distiller", "Recorder"]
+__all__ = ["Distiller", "Recorder", "check_varied"]
+
+AS_PIXELS = "LabelledImages(images, labels, classes) of uint8 pixels (n, height, width, channels)"
+AS_FLOATS = "PreprocessedImages(images, labels, classes, preprocessing) of floats (n, channels, height, width)"
+CHECKED_AT_ONCE = 500  # images
 
 Recorder = Callable[[int, SyntheticSet], None]  # is called with a step and the set as it is then
 D = TypeVar("D", bound="Distiller")
@@ -35,6 +43,7 @@ class Distiller(ABC):
     device: str = "cpu"
 
     def __post_init__(self) -> None:
+        check_option_types(self)
         require_positive(self, "images_per_class")
         require_not_negative(self, "seed")
 
@@ -45,16 +54,18 @@ class Distiller(ABC):
         self,
         data: LabelledImages | PreprocessedImages,
         *,
-        held_out: PreprocessedImages | None = None,
+        held_out: LabelledImages | PreprocessedImages | None = None,
         checkpoint: str | Path | None = None,
         progress: bool = False,
         on_record: Recorder | None = None,
     ) -> SyntheticSet:
         """Distil `data`, every class of it that has images, to `images_per_class` images a class.
 
+        A class with fewer images than that gets as many as it has, with a warning.
+
         - `data`: raw images (the paper's default preprocessing is fitted on them), or preprocessed ones.
-        - `held_out`: images of the same classes that were not distilled, to record accuracy on as the
-          distillation goes; never used to change anything.
+        - `held_out`: images of the same classes that were not distilled, raw or preprocessed as `data` is, to record
+          accuracy on as the distillation goes; never used to change anything.
         - `checkpoint`: a file; the state is saved there from time to time, and if the file is there already the
           distillation goes on from it and ends in the same set. It stays when all is done, and gives the set again at
           once: remove it when the set is safe.
@@ -62,27 +73,37 @@ class Distiller(ABC):
         - `on_record`: called with the step and the set so far whenever a distiller that learns images records
           something, start and end included; not again for what a checkpoint holds already.
 
-        Raises `InputError` when there are no images, a class has fewer than `images_per_class`, or the checkpoint
-        belongs to another distillation.
+        Raises `InputError` when there are no images, all of them are constant, or the checkpoint belongs to another
+        distillation.
         """
-        if isinstance(data, LabelledImages):
-            data = default_preprocessing(data).apply(data)
+        require_a("data", data, LabelledImages, PreprocessedImages, hint=f"{AS_PIXELS}, or {AS_FLOATS}")
         if not len(data):
             raise InputError("there is nothing to distil: 0 images were given")
+        if isinstance(data, LabelledImages):
+            check_varied(data.images)
+            data = default_preprocessing(data).apply(data)
+        check_varied(data.images)
         check_device(self.device)
         self.check_images(data.image_shape, data.num_classes)
         data = data.to("cpu", torch.float32)
         held_out = checked_held_out(held_out, data)
-        class_ids, counts = torch.unique(data.labels, return_counts=True)
-        fewest = int(counts.argmin())
-        if int(counts[fewest]) < self.images_per_class:
-            raise InputError(
-                f"images_per_class is {self.images_per_class}, but class {data.classes[int(class_ids[fewest])]!r} has "
-                f"only {int(counts[fewest])} images; ask for at most that many"
-            )
+        self._warn_of_small_classes(data)
+        checkpoint = None if checkpoint is None else as_path(checkpoint, "checkpoint")
         return self._distill(
             data, held_out=held_out, checkpoint=checkpoint, progress=progress, on_record=on_record
         )
+
+    def _warn_of_small_classes(self, data: PreprocessedImages) -> None:
+        class_ids, counts = torch.unique(data.labels.cpu(), return_counts=True)
+        small = counts < self.images_per_class
+        if bool(small.any()):
+            named = [f"{data.classes[c]!r} has {n}" for c, n in zip(class_ids[small], counts[small], strict=True)]
+            warnings.warn(
+                f"images_per_class is {self.images_per_class}, but {len(named)} classes have fewer images "
+                f"({', '.join(named[:5])}{', ...' if len(named) > 5 else ''}): they get as many as they have",
+                InputWarning,
+                stacklevel=3,
+            )
 
     @abstractmethod
     def _distill(
@@ -104,10 +125,35 @@ class Distiller(ABC):
         return replace(self, **changes)
 
 
-def checked_held_out(held_out: PreprocessedImages | None, data: PreprocessedImages) -> PreprocessedImages | None:
-    """`held_out`, or `None` for no images; raises `InputError` when its images or classes are of another kind."""
-    if held_out is None or not len(held_out):
+def check_varied(images: np.ndarray | torch.Tensor | StreamedImages) -> None:
+    """Raise `InputError` when all pixels of all images have one value."""
+    first: float | None = None
+    for start in range(0, len(images), CHECKED_AT_ONCE):
+        chunk = images[start : start + CHECKED_AT_ONCE]
+        low, high = float(chunk.min()), float(chunk.max())
+        first = low if first is None else first
+        if not low == high == first:
+            return
+    raise InputError(
+        f"all pixels of all {len(images)} images have one value, {first:g}, so there is nothing to learn from; were "
+        "the right images read, and not scaled or cut off to one value?"
+    )
+
+
+def checked_held_out(
+    held_out: LabelledImages | PreprocessedImages | None, data: PreprocessedImages
+) -> PreprocessedImages | None:
+    """`held_out` as `data` is preprocessed, or `None` for no images.
+
+    Raises `InputError` when its images or classes are of another kind.
+    """
+    if held_out is None:
         return None
+    require_a("held_out", held_out, LabelledImages, PreprocessedImages)
+    if not len(held_out):
+        return None
+    if isinstance(held_out, LabelledImages):
+        held_out = data.preprocessing.apply(held_out)
     if held_out.image_shape != data.image_shape or held_out.num_classes != data.num_classes:
         raise InputError(
             f"held_out has images of {held_out.image_shape} and {held_out.num_classes} classes, the data "

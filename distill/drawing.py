@@ -2,14 +2,17 @@
 
 import math
 from collections.abc import Sequence
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from distill.checks import require_a, require_whole
 from distill.errors import InputError
-from distill.files import write_atomically
+from distill.errors import shown as in_words
+from distill.files import as_path, write_atomically
 from distill.synthetic import PICTURES, SyntheticSet
 
 if TYPE_CHECKING:
@@ -182,6 +185,7 @@ def plot_evolution(
     """
     from matplotlib.figure import Figure
 
+    require_a("steps", steps, list, tuple, range)
     _check(path, PICTURES, sets, steps=steps, images=images)
     shown = _of_different_classes(sets[0], images)
     names = [_short(sets[0].classes[int(sets[0].class_ids[position])]) for position in shown]
@@ -216,13 +220,14 @@ def save_gif(
 
     Raises `InputError` when sets and steps do not match or belong together, or the name does not end in .gif.
     """
+    require_a("steps", steps, list, tuple, range)
     _check(path, (".gif",), sets, steps=steps, images=images)
-    if not 0.01 <= seconds_per_frame <= 60:
-        raise InputError(f"seconds_per_frame is {seconds_per_frame}; wanted 0.01 to 60")
+    is_number = isinstance(seconds_per_frame, Real) and not isinstance(seconds_per_frame, bool)
+    if not is_number or not 0.01 <= seconds_per_frame <= 60:
+        raise InputError(f"seconds_per_frame is {in_words(seconds_per_frame)}; wanted 0.01 to 60")
     width = sets[0].images.shape[3]
     scale = math.ceil(LEAST_SIDE / width) if scale is None else scale
-    if scale < 1:
-        raise InputError(f"scale is {scale}; wanted 1 or more")
+    require_whole("scale", scale, least=1)
     shown = torch.tensor(_of_different_classes(sets[0], images))
     frames = [_frame(synthetic.subset(shown).pixels(), f"step {step:,}".replace(",", " "), scale)
               for synthetic, step in zip(sets, steps, strict=True)]
@@ -283,14 +288,18 @@ def _check(
     **counts: int,
 ) -> None:
     """Raise `InputError` unless the file can be drawn and the sets hold the same images."""
-    if Path(path).suffix.lower() not in endings:
+    if as_path(path).suffix.lower() not in endings:
         raise InputError(f"cannot draw {path}; wanted a name that ends in {', '.join(endings)}")
     for name, count in counts.items():
-        if count < 1:
-            raise InputError(f"{name} is {count}; wanted 1 or more")
-    if steps is not None and (not sets or len(steps) != len(sets)):
-        raise InputError(f"{len(sets)} sets and {len(steps)} steps were given; wanted one step for each set")
+        require_whole(name, count, least=1)
+    require_a("sets", sets, list, tuple)
+    if steps is not None:
+        for step in steps:
+            require_whole("a step", step)
+        if not sets or len(steps) != len(sets):
+            raise InputError(f"{len(sets)} sets and {len(steps)} steps were given; wanted one step for each set")
     for other in sets:
+        require_a("a set", other, SyntheticSet)
         if not len(other):
             raise InputError("cannot draw a set of 0 images")
         first = sets[0]

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from distill.accuracy import accuracy
-from distill.checks import check_device
+from distill.checks import check_device, require_a, require_whole
+from distill.datasets import LabelledImages
 from distill.errors import InputError
 from distill.krr import krr_weights
 from distill.networks import Network
@@ -53,7 +54,7 @@ def train_network(
         num_classes=synthetic.num_classes,
         generator=generator,
     ).to(device)
-    images, labels = synthetic.images.to(device), synthetic.labels.to(device)
+    images, labels = synthetic.images.float().to(device), synthetic.labels.float().to(device)
     steps = recipe.steps_for(len(synthetic))
     optimizer = recipe.optimizer(network)
     scheduler = recipe.scheduler(optimizer, steps)
@@ -77,7 +78,7 @@ def network_features(network: Network, images: Tensor | StreamedImages) -> Tenso
 
 def evaluate(
     synthetic: SyntheticSet,
-    test: PreprocessedImages,
+    test: LabelledImages | PreprocessedImages,
     *,
     recipe: TrainingRecipe | None = None,
     networks: int = 5,
@@ -87,14 +88,28 @@ def evaluate(
 ) -> Evaluation:
     """Train `networks` networks from scratch on the set and test each, and KRR on its features, on `test`.
 
-    `test` must be preprocessed with the set's own preprocessing. The last state of each training counts: no
-    checkpoint is picked by accuracy. The default recipe is the published one (MSE, 1000 to 40 000 steps).
+    `test`: raw images, to which the set's preprocessing is applied, or images preprocessed with it already. The last
+    state of each training counts: no checkpoint is picked by accuracy. The default recipe is the published one (MSE,
+    1000 to 40 000 steps).
 
-    Raises `InputError` when there is nothing to train or test on, or the two were preprocessed in different ways.
+    Raises `InputError` when there is nothing to train or test on, or the two were preprocessed in different ways or
+    differ in classes or in the shape of images.
     """
+    require_a("synthetic", synthetic, SyntheticSet)
+    require_a("test", test, LabelledImages, PreprocessedImages, hint="load_images(source, split='test'), for example")
+    require_a("recipe", recipe, TrainingRecipe, type(None))
+    require_whole("networks", networks)
+    require_whole("seed", seed)
     if networks < 1 or not len(synthetic) or not len(test):
         raise InputError(
             f"{networks} networks, {len(synthetic)} synthetic and {len(test)} test images; wanted at least 1 of each"
+        )
+    if isinstance(test, LabelledImages):
+        test = synthetic.preprocessing.apply(test)
+    if test.num_classes != synthetic.num_classes or test.images.shape[1:] != synthetic.images.shape[1:]:
+        raise InputError(
+            f"the synthetic set has {synthetic.num_classes} classes and images of {tuple(synthetic.images.shape[1:])}, "
+            f"test {test.num_classes} and {test.image_shape} (channels, height, width); wanted the same in both"
         )
     if not test.preprocessing.same_as(synthetic.preprocessing):
         raise InputError(

@@ -11,12 +11,20 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from distill.errors import InputError
+from distill.errors import InputError, shown
 from distill.locks import lock
 
-__all__ = ["PARTIAL", "read_json", "remove_partial", "write_atomically", "write_json"]
+__all__ = ["PARTIAL", "as_path", "read_json", "remove_partial", "write_atomically", "write_json"]
 
 PARTIAL = ".*-*.partial*"  # the names of files that were being written when a process was killed
+
+
+def as_path(given: Any, name: str = "path") -> Path:
+    """`given` as a path, `~` spelt out where it begins with one; raises `InputError` for what is none."""
+    try:
+        return Path(os.path.expanduser(os.fsdecode(given)))
+    except TypeError as error:
+        raise InputError(f"{name} is {shown(given)}; wanted a path") from error
 
 
 def write_atomically(path: str | Path, write: Callable[[Path], object]) -> Path:
@@ -24,7 +32,7 @@ def write_atomically(path: str | Path, write: Callable[[Path], object]) -> Path:
 
     Raises `InputError` when the folder cannot be made or written to, or the disk is full.
     """
-    path = Path(path)
+    path = as_path(path)
     temporary: Path | None = None
     handle: int | None = None
     try:
@@ -83,8 +91,9 @@ def write_json(path: str | Path, content: Any) -> Path:
 
 def read_json(path: str | Path) -> Any:
     """Read a JSON file; raises `InputError` that names the file when it is missing or damaged."""
+    path = as_path(path)
     try:
-        return json.loads(Path(path).read_text())
+        return json.loads(path.read_text())
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
     except ValueError as error:

@@ -1,6 +1,7 @@
 """Images and labels out of files that other programs wrote, read without running anybody's code."""
 
 import io
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import numpy as np
 import torch
 from numpy.lib.npyio import NpzFile
 
-from distill.errors import InputError
+from distill.errors import InputError, InputWarning
 
 __all__ = ["ImagesAndLabels", "read_images_and_labels"]
 
@@ -72,7 +73,14 @@ def _one(content: Content, names: Sequence[str], path: Path) -> torch.Tensor:
             raise InputError(f"{path} holds {_found(content)}; wanted one array of {kind}")
         return _tensor(content, f"{kind} of {path}")
     lower = {str(key).lower(): key for key in content}
-    key = next((lower[name] for name in names if name in lower), None)
+    candidates = [lower[name] for name in names if name in lower]
+    key = candidates[0] if candidates else None
+    if len(candidates) > 1:
+        warnings.warn(
+            f"{path} has more than one array of {kind}: {key} is taken, {', '.join(map(str, candidates[1:]))} left out",
+            InputWarning,
+            stacklevel=4,
+        )
     if key is None:
         raise InputError(f"{path} has no {kind}: found {_found(content)}; wanted one of {', '.join(names)}")
     return _tensor(content[key], f"{key} of {path}")

@@ -2,15 +2,20 @@
 
 import hashlib
 import math
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 
-from distill.errors import InputError
-from distill.foreign_files import read_images_and_labels
+from distill.checks import class_names, require_a, require_one_of, require_whole
+from distill.errors import InputError, InputWarning
+from distill.files import as_path
+from distill.foreign_files import ImagesAndLabels, read_images_and_labels
+from distill.foreign_folders import folder_sha256, read_class_folders
 from distill.preprocess import Identity, KeptElsewhere, Preprocessing, Standardize
+from distill.sources.npz import out_of_range
 from distill.synthetic import SyntheticSet, describe, initial_labels
 
 __all__ = ["Layout", "import_set", "parse_preprocessing"]
@@ -28,9 +33,12 @@ def import_set(
     labels: str | Path | None = None,
     classes: Sequence[str] | None = None,
     layout: Layout = "auto",
+    channels: int | None = None,
     name: str | None = None,
 ) -> SyntheticSet:
     """Read a distilled set from an .npz, .npy, .pt or .pth file of another program; no pickled code is run.
+
+    Or from a folder of class folders of image files, which are pixels.
 
     - `preprocessing`: what the images have been through, which no such file says: a `Preprocessing`, such as
       `SyntheticSet.load(file).preprocessing`, or text for `parse_preprocessing`. It stays with the set, and
@@ -39,6 +47,8 @@ def import_set(
     - `labels`: a second file for the labels (MTT: images_best.pt and labels_best.pt).
     - `classes`: names of all classes of the problem; default: the file's, or "0" to the number of classes - 1.
     - `layout`: of images of four dimensions; "auto" looks for 1 or 3 channels.
+    - `channels`: how many are wanted, 1 or 3. Grey images of a folder become RGB, and RGB ones without colours grey; a
+      file whose images have another number is refused. Default: as they are.
     - `name`: what to call the set in `made_by`; default: the file's name without its ending.
 
     Labels are class ids `(n,)`, which become initial soft labels, or soft labels `(n, C)`, taken as they are, the
@@ -47,11 +57,12 @@ def import_set(
 
     Raises `InputError` when a file cannot be read, lacks images or labels, or does not fit what is stated.
     """
-    path, labels = Path(path), None if labels is None else Path(labels)
-    if layout not in ("auto", "nchw", "nhwc"):
-        raise InputError(f"layout is {layout!r}; wanted one of auto, nchw, nhwc")
-    found = read_images_and_labels(path, labels)
+    path, labels = as_path(path), None if labels is None else as_path(labels, "labels")
+    classes = _checked_options(path, preprocessing, labels, classes, layout, channels, name)
+    found, layout, pixels = _read(path, labels, classes, layout, channels, pixels)
     images = _channels_first(found.images, layout, path)
+    if channels is not None and images.shape[1] != channels:
+        raise InputError(f"images of {path} have {images.shape[1]} channels; wanted {channels}")
     if found.labels.shape[:1] != images.shape[:1]:
         raise InputError(
             f"{path} has images of shape {tuple(found.images.shape)} and labels of shape "
@@ -68,6 +79,37 @@ def import_set(
     options |= {"preprocessing": stated if isinstance(stated, str) else stated.kind, "pixels": pixels}
     made_by = describe("imported", options, name=path.stem if name is None else name)
     return SyntheticSet(images, soft, class_ids, names, preprocessing, made_by)
+
+
+def _checked_options(
+    path: Path, preprocessing: Any, labels: Path | None, classes: Any, layout: Any, channels: Any, name: Any
+) -> tuple[str, ...] | None:
+    """`classes` as a tuple; raises `InputError` for options of another kind than `import_set` takes."""
+    require_a("preprocessing", preprocessing, Preprocessing, str, hint=FORMS)
+    require_one_of("layout", layout, get_args(Layout))
+    if channels is not None:
+        require_whole("channels", channels, least=1)
+    require_a("name", name, str, type(None))
+    if path.is_dir() and (labels is not None or layout == "nchw"):
+        raise InputError(f"{path} is a folder, whose class folders say the labels; leave out labels and layout")
+    names = None if classes is None else class_names(classes)
+    if names == ():
+        raise InputError("classes are empty; wanted the names of all classes, or None to number them")
+    return names
+
+
+def _read(
+    path: Path,
+    labels: Path | None,
+    classes: tuple[str, ...] | None,
+    layout: Layout,
+    channels: int | None,
+    pixels: bool,
+) -> tuple[ImagesAndLabels, Layout, bool]:
+    """What a file or folder holds, how its images lie, and whether they are pixels."""
+    if path.is_dir():
+        return read_class_folders(path, classes=classes, channels=channels), "nchw", True
+    return read_images_and_labels(path, labels), layout, pixels
 
 
 def parse_preprocessing(text: str, *, channels: int) -> Preprocessing:
@@ -147,11 +189,13 @@ def _preprocessed(
     if not bool(torch.isfinite(images).all()):
         bad = int((~torch.isfinite(images).flatten(1).all(1)).sum())
         raise InputError(f"{bad} of {len(images)} images of {path} hold NaN or infinite values; remove or mend them")
-    if pixels and (float(images.min()) < 0 or float(images.max()) > 1):
-        raise InputError(
-            f"images of {path} run from {float(images.min()):g} to {float(images.max()):g}; wanted pixels in [0, 1]: "
-            "rescale or clip them, or leave out `pixels` if they have been preprocessed already"
-        )
+    if pixels:
+        if span := out_of_range(float(images.min()), float(images.max())):
+            raise InputError(
+                f"images of {path} run from {span}; wanted pixels in [0, 1]: rescale or clip them, or leave out "
+                "`pixels` if they have been preprocessed already"
+            )
+        images = images.clamp(0, 1)
     _check_fits(preprocessing, images)
     return preprocessing.forward(images) if pixels else images
 
@@ -160,15 +204,10 @@ def _check_fits(preprocessing: Preprocessing, images: torch.Tensor) -> None:
     """Raise `InputError` unless the preprocessing is for images of this shape, and is there at all."""
     if isinstance(preprocessing, KeptElsewhere):
         raise InputError(KeptElsewhere.missing)
-    one = images[:1]
-    try:
-        fits = preprocessing.inverse(one).shape == one.shape == preprocessing.forward(one).shape
-    except RuntimeError:  # sizes that do not multiply
-        fits = False
-    if not fits:
+    if reason := preprocessing.misfit(images.shape[1:]):
         raise InputError(
-            f"the stated preprocessing ({preprocessing.kind}) is not for images of shape {tuple(one.shape[1:])} "
-            "(channels, height, width); wanted one that was fitted on images of that shape"
+            f"the stated preprocessing ({preprocessing.kind}) is not for images of shape {tuple(images.shape[1:])} "
+            f"(channels, height, width), but {reason}; wanted one that was fitted on images of that shape"
         )
 
 
@@ -200,13 +239,30 @@ def _soft_labels(
 def _class_names(classes: Sequence[str] | None, class_ids: torch.Tensor, path: Path) -> tuple[str, ...]:
     """Names that fit class ids."""
     low, high = int(class_ids.min()), int(class_ids.max())
+    used = torch.unique(class_ids)
     names = _checked_names(classes)
     if low < 0:
         raise InputError(f"labels of {path} hold the class id {low}; wanted class ids from 0")
     if not names and high >= max(len(class_ids), 256):  # a wild label would make millions of names
         raise InputError(f"labels of {path} hold the class id {high}, for {len(class_ids)} images; name all classes")
     if names and high >= len(names):
-        raise InputError(f"labels of {path} hold the class id {high}, but {len(names)} class names were given")
+        raise InputError(
+            f"labels of {path} hold the class id {high}, but {len(names)} class names were given"
+            + ("; they start at 1: subtract 1" if low == 1 and high == len(names) else "")
+        )
+    if not names and low > 0:
+        raise InputError(
+            f"labels of {path} start at {low} and end at {high}; wanted class ids from 0: subtract {low}, or name all "
+            f"{high + 1} classes"
+        )
+    if not names and len(used) <= high:
+        gaps = sorted(set(range(high)) - set(used.tolist()))
+        warnings.warn(
+            f"labels of {path} have gaps: no image has the class id {', '.join(map(str, gaps[:5]))}"
+            f"{', ...' if len(gaps) > 5 else ''}; taken for classes of which the set has no image",
+            InputWarning,
+            stacklevel=4,
+        )
     return names or tuple(str(i) for i in range(high + 1))
 
 
@@ -220,4 +276,4 @@ def _checked_names(classes: Sequence[str] | None) -> tuple[str, ...]:
 
 
 def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return folder_sha256(path) if path.is_dir() else hashlib.sha256(path.read_bytes()).hexdigest()

@@ -13,7 +13,8 @@ Init = Literal["real", "noise", "real+noise"]
 
 
 def choose_per_class(labels: Tensor, images_per_class: int, generator: torch.Generator) -> Tensor:
-    """Positions of `images_per_class` random images of each class present in `labels`, in class order."""
+    """Positions of `images_per_class` random images of each class present in `labels`, in class order; of a smaller
+    class all."""
     chosen = []
     for class_id in torch.unique(labels):
         positions = torch.nonzero(labels == class_id).squeeze(1)
@@ -31,8 +32,8 @@ def initial_images(
 ) -> tuple[Tensor, Tensor, list[int]]:
     """Images to start from, their class ids, and the positions in `data` of the real images that are in them.
 
-    Equally many of each class present. "real": random real images; "noise": normal of standard deviation
-    `noise_std`; "real+noise": their sum.
+    Equally many of each class present, of a smaller class as many as it has. "real": random real images; "noise":
+    normal of standard deviation `noise_std`; "real+noise": their sum.
     """
     chosen = choose_per_class(data.labels, images_per_class, generator)
     images = data.images[chosen].clone()

@@ -65,10 +65,16 @@ def guarded_cholesky(kernel: Tensor, ridge: Tensor) -> tuple[Tensor, float]:
         factor, info = torch.linalg.cholesky_ex(kernel)
         if not int(info) and bool(torch.isfinite(factor.diagonal()).all()):
             return factor, scale
+    if not bool(diagonal.any()):
+        raise InputError(
+            f"the kernel of {len(kernel)} distilled images cannot be solved: their features are all 0, since the "
+            "images are constant or the network lets nothing of them through; take other images, norm or "
+            "network"
+        )
     raise InputError(
         f"the kernel of {len(kernel)} distilled images cannot be solved, even with a ridge of "
-        f"{10.0 ** (GUARD_TRIES - 1) * REGULARIZATION:g} of its mean diagonal: features are NaN, infinite or all 0; "
-        "lower learning_rate or pool_learning_rate"
+        f"{10.0 ** (GUARD_TRIES - 1) * REGULARIZATION:g} of its mean diagonal: features are NaN or infinite; lower "
+        "learning_rate or pool_learning_rate"
     )
 
 

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
 
 from distill.augment import augment
-from distill.checks import require_choice, require_not_negative, require_positive
+from distill.checks import check_option_types, require_choice, require_not_negative, require_positive
 from distill.networks import Network, Norm, build_network, check_network
 
 __all__ = ["TrainingRecipe", "published_steps"]
@@ -56,6 +56,7 @@ class TrainingRecipe:
     augment: bool = True
 
     def __post_init__(self) -> None:
+        check_option_types(self)
         require_choice(self, "loss", get_args(Loss))
         require_positive(self, "batch_size", "train_steps", "learning_rate", "temperature")
         require_not_negative(self, "warmup_steps", "final_fraction", "steps_per_image")

@@ -9,14 +9,16 @@ from typing import Any
 import torch
 from torch.utils.data import Dataset
 
+from distill.checks import class_names, positions, require_a, require_whole, tensor_of
 from distill.errors import InputError
-from distill.files import write_atomically
+from distill.files import as_path, write_atomically
 from distill.preprocess import Preprocessing
 from distill.tensor_files import read_tensors, write_tensors
 
 __all__ = ["SyntheticSet", "describe", "initial_labels"]
 
 FORMAT = 1
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 GALLERY = 100  # images drawn of a set of one image a class
 PICTURES = (".png", ".pdf", ".svg", ".jpg")
 
@@ -27,7 +29,8 @@ class SyntheticSet(Dataset):
 
     As a torch Dataset, item `i` is `(image, soft label)`.
 
-    - `images`: float tensor of shape `(n, channels, height, width)`, preprocessed: what a network is trained on.
+    - `images`: float tensor of shape `(n, channels, height, width)`, preprocessed: what a network is trained on. Of 16,
+      32 or 64 bits, kept as they are given; whatever computes with them does so in float32.
     - `labels`: float tensor of shape `(n, num_classes)`, soft labels (not probabilities: `one-hot - 1 / num_classes`,
       scaled, is where they start).
     - `class_ids`: int64 tensor of shape `(n,)`: the class each image was made for.
@@ -46,17 +49,18 @@ class SyntheticSet(Dataset):
     made_by: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self._take_what_is_meant()
         n, num_classes = len(self.images), len(self.classes)
         for name, shape in {"labels": (n, num_classes), "class_ids": (n,)}.items():
             given = tuple(getattr(self, name).shape)
             if given != shape:
                 raise InputError(f"{name} have shape {given}; wanted {shape} for {n} images of {num_classes} classes")
         for name in ("images", "labels"):
-            if not getattr(self, name).is_floating_point():
-                raise InputError(f"{name} are {getattr(self, name).dtype}; wanted floats")
+            if getattr(self, name).dtype not in FLOATS:
+                raise InputError(f"{name} are {getattr(self, name).dtype}; wanted floats of 16, 32 or 64 bits")
         if self.class_ids.dtype != torch.int64:
             raise InputError(f"class_ids are {self.class_ids.dtype}; wanted torch.int64")
-        if self.images.ndim != 4:
+        if self.images.ndim != 4 or 0 in self.images.shape[1:]:
             raise InputError(
                 f"images have shape {tuple(self.images.shape)}; wanted (n, channels, height, width)"
             )
@@ -64,6 +68,22 @@ class SyntheticSet(Dataset):
             raise InputError("images or labels hold NaN or infinite values: the distillation that made them diverged")
         if n and (int(self.class_ids.min()) < 0 or int(self.class_ids.max()) >= len(self.classes)):
             raise InputError(f"class ids must lie in 0 to {len(self.classes) - 1}")
+        if reason := self.preprocessing.misfit(self.images.shape[1:]):
+            raise InputError(f"the preprocessing does not go with the images: {reason}")
+
+    def _take_what_is_meant(self) -> None:
+        """Arrays and lists as tensors, names as a tuple; raises `InputError` for what is of another kind."""
+        for name in ("images", "labels", "class_ids"):
+            object.__setattr__(self, name, tensor_of(getattr(self, name), name))
+        if not self.class_ids.numel() or self.class_ids.dtype in (torch.int8, torch.uint8, torch.int16, torch.int32):
+            object.__setattr__(self, "class_ids", self.class_ids.long())
+        if self.images.ndim == 0:
+            raise InputError("images are a single number; wanted (n, channels, height, width)")
+        object.__setattr__(self, "classes", class_names(self.classes))
+        require_a("preprocessing", self.preprocessing, Preprocessing, hint="Identity() where nothing was done")
+        if self.made_by is None:  # what JSON's null becomes
+            object.__setattr__(self, "made_by", {})
+        require_a("made_by", self.made_by, Mapping)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -78,15 +98,18 @@ class SyntheticSet(Dataset):
 
     def subset(self, indices: torch.Tensor) -> "SyntheticSet":
         """The part at `indices` (positions or a boolean mask)."""
-        return replace(
-            self, images=self.images[indices], labels=self.labels[indices], class_ids=self.class_ids[indices]
-        )
+        chosen = torch.from_numpy(positions(indices, len(self)))
+        parts = {name: getattr(self, name) for name in ("images", "labels", "class_ids")}
+        return replace(self, **{name: part[chosen.to(part.device)] for name, part in parts.items()})
 
     @staticmethod
     def concatenate(parts: Sequence["SyntheticSet"]) -> "SyntheticSet":
         """One set of all `parts`, which must share classes, image shape and preprocessing; `made_by` lists theirs."""
+        require_a("parts", parts, list, tuple)
         if not parts:
             raise InputError("nothing to concatenate: 0 synthetic sets were given")
+        for part in parts:
+            require_a("a part", part, SyntheticSet)
         first = parts[0]
         for part in parts:
             if part.classes != first.classes or part.images.shape[1:] != first.images.shape[1:]:
@@ -133,16 +156,18 @@ class SyntheticSet(Dataset):
         state = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
         try:
             preprocessing = Preprocessing.from_state(metadata["preprocessing"], state)
-            classes = tuple(metadata["classes"])
+            classes = class_names(metadata["classes"])
             images, labels, class_ids = (tensors[name] for name in ("images", "labels", "class_ids"))
             return cls(images, labels, class_ids, classes, preprocessing, metadata.get("made_by", {}))
-        except (InputError, TypeError) as error:
+        except InputError as error:
             raise InputError(f"{path} holds no valid synthetic set: {error}") from error
 
     # -- pictures ------------------------------------------------------------------------------------------------
 
     def pixels(self) -> torch.Tensor:
         """Displayable images: uint8 of shape `(n, height, width, channels)`, preprocessing inverted, clipped."""
+        if self.images.shape[1] not in (1, 3):
+            raise InputError(f"images have {self.images.shape[1]} channels; wanted 1 or 3 to be looked at")
         unit = self.preprocessing.inverse(self.images.detach().float().cpu())
         return unit.clamp(0, 1).mul(255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
 
@@ -153,10 +178,10 @@ class SyntheticSet(Dataset):
         """
         from matplotlib.figure import Figure  # no pyplot: no global state, no display needed
 
-        if Path(path).suffix.lower() not in PICTURES:
+        if as_path(path).suffix.lower() not in PICTURES:
             raise InputError(f"cannot draw {path}; wanted a name that ends in {', '.join(PICTURES)}")
-        if images_per_class < 1 or max_classes < 1:
-            raise InputError(f"cannot draw {images_per_class} images of {max_classes} classes; wanted 1 or more")
+        require_whole("images_per_class", images_per_class, least=1)
+        require_whole("max_classes", max_classes, least=1)
         present = torch.unique(self.class_ids).tolist()
         if len(present) == len(self) > 1:
             return self._plot_gallery(path)
@@ -198,7 +223,7 @@ class SyntheticSet(Dataset):
 
     def __repr__(self) -> str:
         shape = "x".join(str(size) for size in self.images.shape[1:])
-        method = self.made_by.get("method", "?")
+        method = self.made_by.get("method") or "?"
         return f"SyntheticSet({len(self)} images of {shape}, {len(torch.unique(self.class_ids))} classes, by {method})"
 
 

@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from distill.errors import InputError
-from distill.files import write_atomically
+from distill.files import as_path, write_atomically
 
 __all__ = ["read_tensors", "write_tensors"]
 
@@ -18,7 +18,10 @@ __all__ = ["read_tensors", "write_tensors"]
 def write_tensors(path: str | Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, Any]) -> Path:
     """Write tensors and JSON-able `metadata` as one safetensors file."""
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    strings = {key: json.dumps(value) for key, value in metadata.items()}
+    try:
+        strings = {key: json.dumps(value) for key, value in metadata.items()}
+    except (TypeError, ValueError) as error:
+        raise InputError(f"cannot write {path}: what goes with its tensors is no JSON ({error})") from error
 
     def save(file: Path) -> None:
         try:
@@ -42,7 +45,7 @@ def read_tensors(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, A
 
     Raises `InputError` that names the file when it is missing, damaged or not a safetensors file.
     """
-    path = Path(path)
+    path = as_path(path)
     if not path.is_file():
         raise InputError(f"cannot read {path}: there is no such file")
     try:

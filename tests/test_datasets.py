@@ -1,9 +1,12 @@
 """Every source of images, on tiny data, and the text of every error."""
 
 import gzip
+import os
 import re
 import shutil
 import socket
+import struct
+import zlib
 from pathlib import Path
 from urllib.error import URLError
 
@@ -12,8 +15,9 @@ import pytest
 import torchvision.datasets
 from PIL import Image
 
+from distill import Random
 from distill.datasets import DATASETS, LabelledImages, load_images
-from distill.errors import InputError
+from distill.errors import InputError, InputWarning
 from distill.sources import named
 from distill.sources.parts import chosen_for_test
 
@@ -177,7 +181,11 @@ BAD_NPZ = {
     "negative": ({"y_test": np.array([0, 1, -1, 0])}, "y_test of .* holds the label -1; wanted labels from 0"),
     "too large": ({"y_test": np.array([0, 1, 2, 0])}, "holds the label 2, but `classes` has 2 names"),
     "count": ({"y_train": np.zeros(5, int)}, r"y_train .* shape \(5,\); wanted \(6,\), one label for each image"),
-    "column": ({"y_train": np.zeros((6, 1), int)}, r"y_train .* shape \(6, 1\); wanted \(6,\)"),
+    "two columns": ({"y_train": np.zeros((6, 2), int)}, r"y_train .* shape \(6, 2\); wanted \(6,\)"),
+    "a bit above 1": ({"x_train": floats(0, 1.0012)}, r"runs from 0 to 1.0012; wanted floats in \[0, 1\]"),
+    "a bit below 0": ({"x_train": floats(-0.00100001, 1)}, r"runs from -0.00100001 to 1; wanted"),
+    "16 bits": ({"x_train": np.zeros((6, 5, 4, 3), np.uint16)}, "is uint16; wanted uint8, .*; divide by the largest"),
+    "labels from 1": ({"y_train": np.array([1, 2] * 3), "y_test": np.array([1, 2] * 2)}, "start at 1: subtract 1"),
     "number names": ({"classes": np.arange(2)}, "classes of .* is int64 .*; wanted one text"),
     "same names": ({"classes": np.array(["cat", "cat"])}, "classes of .* holds a name twice"),
 }
@@ -187,6 +195,46 @@ BAD_NPZ = {
 def test_bad_npz(tmp_path, case):
     change, message = BAD_NPZ[case]
     fails(save(tmp_path, arrays() | change), message)
+
+
+UNNAMED_LABELS = {
+    "from 1": (np.arange(1, 7), r"labels of .* start at 1 and end at 6; .* from 0: subtract 1, or .* 7 names"),
+    "from 3": (np.arange(3, 9), "labels of .* start at 3 and end at 8"),
+    "gaps": (np.array([0, 1, 4, 4, 0, 6]), r"have gaps: of 0 to 6, 3 occur in neither part \(2, 3, 5\); number them"),
+}
+
+
+@pytest.mark.parametrize("case", UNNAMED_LABELS)
+def test_labels_without_names_that_start_late_or_have_gaps_are_named_as_that(tmp_path, case):
+    labels, message = UNNAMED_LABELS[case]
+    content = arrays() | {"y_train": labels, "y_test": labels[[0, 1, 0, 1]]}
+    del content["classes"]
+    fails(save(tmp_path, content), message)
+
+
+def test_labels_of_named_classes_may_have_gaps(tmp_path):
+    content = arrays() | {"y_train": np.array([0, 2] * 3), "classes": np.array(["a", "b", "c"])}
+    assert load_images(save(tmp_path, content)).labels.tolist() == [0, 2] * 3
+
+
+def test_other_arrays_are_named(tmp_path):
+    content = arrays() | {"x_val": np.zeros((2, 5, 4, 3), np.uint8), "y_val": np.zeros(2, int)}
+    with pytest.warns(InputWarning, match=r"left out of .*tiny.npz: the arrays x_val, y_val$"):
+        assert len(load_images(save(tmp_path, content))) == 6
+
+
+def test_labels_in_a_column_are_labels(tmp_path):
+    content = arrays()
+    column = content | {f"y_{part}": content[f"y_{part}"][:, None] for part in ("train", "test")}
+    assert load_images(save(tmp_path, column)).labels.tolist() == content["y_train"].tolist()
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, np.nextafter(np.float32(1), np.float32(2))), (-1e-3, 1.001)])
+def test_floats_a_rounding_step_outside_are_clipped(tmp_path, low, high):
+    images = floats(0, 1)
+    images.flat[0], images.flat[-1] = low, high
+    loaded = load_images(save(tmp_path, arrays() | {"x_train": images})).images
+    assert np.array_equal(loaded, np.rint(floats(0, 1) * 255).astype(np.uint8))
 
 
 def test_npz_with_a_wild_label_and_no_names(tmp_path):
@@ -246,7 +294,8 @@ def test_folder_with_train_and_test(tmp_path):
     (folder / "train" / ".cache").mkdir()
     (folder / "README.md").write_text("not a class")
 
-    train, test = load_images(folder), load_images(folder, split="test")
+    with pytest.warns(InputWarning, match=r"train: 1 files with endings that are no images': dog/labels.txt$"):
+        train, test = load_images(folder), load_images(folder, split="test")
     assert (train.classes, train.name) == (("cat", "dog"), "pets")
     assert train.images.shape == (3, 3, 4, 1)
     assert train.images[:, 0, 0, 0].tolist() == [2, 1, 0]  # cat/c, dog/a, dog/b
@@ -280,9 +329,10 @@ def test_grey_of_every_kind_is_one_channel(tmp_path):
     picture(tmp_path / "a" / "5.png", mode="LA", color=(60, 0))
     for part in ("train", "test"):
         shutil.copytree(tmp_path / "a", tmp_path / "set" / part / "a")
-    images = load_images(tmp_path / "set").images
+    with pytest.warns(InputWarning, match=r"2 grey images of .*set have more than 8 bits .* of 13107 to 13107"):
+        images = load_images(tmp_path / "set").images
     assert images.shape == (5, 3, 4, 1)
-    assert images[:, 0, 0, 0].tolist() == [255, 100, 51, 60, 255]
+    assert images[:, 0, 0, 0].tolist() == [255, 100, 204, 60, 255]
 
 
 def test_one_colour_image_in_either_part_makes_the_set_rgb(tmp_path):
@@ -294,9 +344,11 @@ def test_one_colour_image_in_either_part_makes_the_set_rgb(tmp_path):
     palette.save(tmp_path / "train" / "a" / "4.png")
     palette.save(tmp_path / "train" / "a" / "5.gif", transparency=0)
     picture(tmp_path / "test" / "a" / "1.png", mode="RGB", color=(1, 2, 3))
-    images = load_images(tmp_path).images
+    with pytest.warns(InputWarning, match="1 grey images .* more than 8 bits .* 65535 to white"):
+        images = load_images(tmp_path).images
     assert images[:, 0, 0].tolist() == [[7] * 3, [255] * 3, [255] * 3, [10, 20, 30], [255] * 3]
-    assert load_images(tmp_path, split="test").images[0, 0, 0].tolist() == [1, 2, 3]
+    with pytest.warns(InputWarning, match="more than 8 bits"):
+        assert load_images(tmp_path, split="test").images[0, 0, 0].tolist() == [1, 2, 3]
 
 
 def test_bad_folders(tmp_path):
@@ -305,7 +357,7 @@ def test_bad_folders(tmp_path):
     fails(tmp_path, "too few images to hold out a test part", split="test")
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "notes.txt").write_text("no image")
-    fails(tmp_path, r"the class folder .*b holds no images \(bmp, gif, jpeg, .*\); add some or remove it$")
+    fails(tmp_path, r"folder .*b holds no images that Pillow reads \(1 files with .*: notes.txt\); add some")
 
 
 def test_folder_of_a_split_without_its_other_part(tmp_path):
@@ -335,7 +387,184 @@ def test_unreadable_images_are_named(tmp_path):
     fails(tmp_path, "cannot read the image .*0.png .*; mend or remove it")
     Image.fromarray(np.zeros((64, 64), np.float32)).save(file.with_suffix(".tif"))
     file.unlink()
-    fails(tmp_path, "0.tif .*floats of unknown range; wanted 8 or 16 bits.*")
+    fails(tmp_path, "0.tif .*floats of unknown range; save it with 8 or 16 bits, or the set as an .npz of floats")
+
+
+# What is left out of a folder, and deep images
+
+
+def two_classes(folder, *, ending=".png", count=4):
+    for name in ("a", "b"):
+        for i in range(count):
+            picture(folder / name / f"{i}{ending}", color=40 * i + 1)
+    return folder
+
+
+PILLOW_WRITES = (  # noqa: SIM905 (shorter)
+    ".png .apng .ppm .pgm .pnm .jfif .jpe .jpg .jpeg .JPG .bmp .dib .gif .tif .tiff .webp .tga .pcx .sgi "
+    ".jp2 .ico"
+).split()
+
+
+@pytest.mark.parametrize("ending", PILLOW_WRITES)
+def test_all_that_pillow_reads_is_read(tmp_path, ending):
+    side = 16  # the least that every format keeps
+    for name in ("a", "b"):
+        for i in range(4):
+            picture(tmp_path / name / f"{i}{ending}", size=(side, side), mode="L" if ending != ".ico" else "RGB")
+    assert len(load_images(tmp_path)) + len(load_images(tmp_path, split="test")) == 8
+
+
+def test_folder_of_mixed_endings_loses_none(tmp_path):
+    for i, ending in enumerate([".png", ".ppm", ".jfif", ".jpe"] * 5):
+        picture(tmp_path / "a" / f"{i:02}{ending}", color=i)
+    assert len(load_images(tmp_path)) + len(load_images(tmp_path, split="test")) == 20
+
+
+def deeper(folder):
+    picture(folder / "a" / "more" / "0.png")
+
+
+def broken_link(folder):
+    (folder / "a" / "gone.png").symlink_to(folder / "nowhere.png")
+
+
+def broken_class(folder):
+    (folder / "c").symlink_to(folder / "nowhere")
+
+
+LEFT_OUT = {
+    "other ending": (lambda f: (f / "a" / "0.raw").write_bytes(b"x"), "1 files with endings that .* images': a/0.raw"),
+    "no ending": (lambda f: (f / "b" / "scan").write_bytes(b"x"), "1 files with endings .*: b/scan"),
+    "many": (
+        lambda f: [(f / "b" / f"{i}.npy").write_bytes(b"x") for i in range(7)],
+        "7 files .*: b/0.npy, b/1.npy, b/2.npy, ...",
+    ),
+    "a film": (lambda f: (f / "a" / "0.mpg").write_bytes(b"x"), "1 files with endings .*: a/0.mpg"),
+    "deeper folder": (deeper, "1 folders within class folders: a/more"),
+    "broken link": (broken_link, "1 broken links: a/gone.png"),
+    "broken link to a class": (broken_class, "1 broken links: c"),
+    "outside": (lambda f: picture(f / "0.png"), "1 images outside of class folders: 0.png"),
+}
+
+
+@pytest.mark.parametrize("case", LEFT_OUT)
+def test_what_is_left_out_of_a_folder_is_counted_and_named(tmp_path, case):
+    add, message = LEFT_OUT[case]
+    add(two_classes(tmp_path / "set"))
+    with pytest.warns(InputWarning, match=rf"left out of .*set: {message}$"):
+        assert len(load_images(tmp_path / "set")) == 6
+
+
+def test_names_that_are_no_utf8_can_be_printed_and_drawn(tmp_path):
+    folder = two_classes(tmp_path / os.fsdecode(b"s\xe9t"))
+    (folder / "a").rename(folder / os.fsdecode(b"caf\xe9"))
+    data = load_images(folder)
+    assert data.classes == ("b", "caf\\xe9")
+    assert data.name == "s\\xe9t"
+    Random(images_per_class=1).distill(data).plot(tmp_path / "images.png")
+    with pytest.raises(InputError, match="which is no text in UTF-8"):
+        LabelledImages(data.images, data.labels, ("b", os.fsdecode(b"caf\xe9")))
+
+
+def test_links_to_images_and_folders_are_followed(tmp_path):
+    two_classes(tmp_path / "real")
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "c").symlink_to(tmp_path / "real" / "a")
+    (tmp_path / "set" / "d").mkdir()
+    for i in range(4):
+        (tmp_path / "set" / "d" / f"{i}.png").symlink_to(tmp_path / "real" / "b" / f"{i}.png")
+    assert load_images(tmp_path / "set").labels.tolist() == [0, 0, 0, 1, 1, 1]
+
+
+def test_a_third_part_is_named(tmp_path):
+    for part in ("train", "test", "val", "extra"):
+        two_classes(tmp_path / part)
+    with pytest.warns(InputWarning, match="has the folders train and test, which are read, and extra, val, left out"):
+        assert len(load_images(tmp_path)) == 8
+
+
+def test_pages_after_the_first_are_told(tmp_path):
+    two_classes(tmp_path)
+    first, second = (Image.new("L", (4, 3), shade) for shade in (9, 200))
+    first.save(tmp_path / "a" / "9.tif", save_all=True, append_images=[second])
+    with pytest.warns(InputWarning, match=r"1 files of .* hold several images or frames \(9.tif, ...\)"):
+        assert load_images(tmp_path).images.max() < 200
+
+
+def deep(folder, values, *, dtype=np.uint16, ending=".png"):
+    for name in ("a", "b"):
+        for i, value in enumerate(values):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.full((3, 4), value, dtype)).save(folder / name / f"{i}{ending}")
+    return folder
+
+
+@pytest.mark.parametrize(("dtype", "ending"), [(np.uint16, ".png"), (np.uint16, ".tif"), (np.int32, ".tif")])
+@pytest.mark.parametrize("bits", [8, 12, 16])
+@pytest.mark.parametrize("resolution", [None, 2])
+def test_deep_images_are_scaled_by_what_the_whole_set_holds(tmp_path, dtype, ending, bits, resolution):
+    values = [0, 2**bits // 4, 2**bits // 2, 3 * 2**bits // 4, 2**bits - 1]
+    deep(tmp_path / "set", values, dtype=dtype, ending=ending)
+    shades = []
+    message = rf"which fit in {bits} bits: all are scaled alike, {2**bits - 1} to white"
+    with pytest.warns(InputWarning, match=message):  # noqa: PT031
+        for part in ("train", "test"):
+            data = load_images(tmp_path / "set", split=part, resolution=resolution, cache_dir=tmp_path / "cache")
+            shades += data.images[:, 0, 0, 0].tolist()
+    assert sorted(shades) == sorted([round(255 * value / (2**bits - 1)) for value in values] * 2)
+
+
+def test_deeper_integers_keep_their_levels(tmp_path):
+    deep(tmp_path, [0, 2**20, 2**21 - 1], dtype=np.int32, ending=".tif")
+    with pytest.warns(InputWarning, match="21 bits"):
+        both = [load_images(tmp_path, split=part).images[:, 0, 0, 0] for part in ("train", "test")]
+    assert sorted(np.concatenate(both).tolist()) == [0, 0, 128, 128, 255, 255]
+
+
+def test_deep_images_below_0_are_refused(tmp_path):
+    deep(tmp_path, [-5, 3, 7], dtype=np.int32, ending=".tif")
+    fails(tmp_path, "6 grey images of .* more than 8 bits and run from -5 to 7; wanted values from 0: shift them")
+
+
+def png_of_16_bits(path, values):
+    """An RGB file of 16 bits a channel, which Pillow reads but cannot write."""
+    def chunk(kind, content):
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    height, width = values.shape[:2]
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    header = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    chunks = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunks)
+
+
+@pytest.mark.parametrize(("most", "refused"), [(4095, True), (65535, False)])
+def test_colours_of_16_bits_are_told_or_refused_where_little_would_be_left(tmp_path, most, refused):
+    for name in ("a", "b"):
+        for i in range(3):
+            png_of_16_bits(tmp_path / name / f"{i}.png", np.full((3, 4, 3), most))
+    if refused:
+        fails(tmp_path, "6 colour images of .* have 16 bits a channel and use 16 of the 256 .*; save them with 8 bits")
+        return
+    with pytest.warns(InputWarning, match="6 colour images of .* 16 bits a channel; the upper 8 are read"):
+        assert load_images(tmp_path).images.min() == 255
+
+
+# Where decoded images are kept
+
+
+@pytest.mark.parametrize("how", ["argument", "environment"])
+def test_decoded_images_are_kept_where_that_is_asked_for(tmp_path, monkeypatch, how):
+    two_classes(tmp_path / "data" / "set")
+    if how == "environment":
+        monkeypatch.setenv("FREPO_CACHE", str(tmp_path / "elsewhere"))
+    cache_dir = tmp_path / "elsewhere" if how == "argument" else None
+    data = load_images(tmp_path / "data" / "set", data_dir=tmp_path / "data", resolution=2, cache_dir=cache_dir)
+    assert len(data) == 6
+    assert len(list((tmp_path / "elsewhere").iterdir())) == 1
+    assert not (tmp_path / "data" / "cache").exists()
 
 
 # Known names on disk

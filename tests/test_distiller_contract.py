@@ -13,7 +13,10 @@ from distill import (
     Distiller,
     FRePo,
     Herding,
+    Identity,
     InputError,
+    InputWarning,
+    LabelledImages,
     PreprocessedImages,
     Random,
     Standardize,
@@ -176,10 +179,33 @@ def test_no_images_is_an_input_error(distiller, make_images, data, raw):
         distiller.distill(nothing)
 
 
-def test_too_few_images_in_a_class_is_an_input_error_that_names_it(distiller, make_images):
-    wanted = r"images_per_class is 4, but class 'class 1' has only 3 images; ask for at most that many"
-    with pytest.raises(InputError, match=wanted):
-        distiller.with_options(images_per_class=4).distill(make_images((5, 3, 4)))
+def test_class_with_fewer_images_gets_as_many_as_it_has_with_a_warning(distiller, make_images):
+    wanted = r"images_per_class is 4, but 2 classes .* \('class 1' has 3, 'class 2' has 1\): they get as many as they h"
+    with pytest.warns(InputWarning, match=wanted):
+        synthetic = distiller.with_options(images_per_class=4).distill(make_images((5, 3, 1)))
+    assert torch.bincount(synthetic.class_ids).tolist() == [4, 3, 1]
+    assert len(set(synthetic.made_by["started_from"])) == 8
+
+
+@pytest.mark.parametrize("shade", [0, 7, 255])
+def test_constant_images_are_refused_as_that(distiller, make_images, shade):
+    images = make_images()
+    constant = LabelledImages(np.full_like(images.images, shade), images.labels, images.classes)
+    for data in (constant, Identity().apply(constant), Identity().apply(constant, stream=True)):
+        with pytest.raises(InputError, match=r"all pixels of all 36 images have one value, .*; were the right images"):
+            distiller.distill(data)
+
+
+def test_constant_classes_are_no_constant_images(distiller, make_images):
+    images = make_images()
+    shades = np.broadcast_to((images.labels * 50)[:, None, None, None], images.images.shape).astype(np.uint8)
+    assert len(distiller.distill(LabelledImages(shades.copy(), images.labels, images.classes))) == 6
+
+
+def test_raw_held_out_images_are_preprocessed_as_the_data(distiller, data, make_images):
+    raw = make_images((3, 3, 3), seed=5)
+    one, other = (distiller.distill(data, held_out=held) for held in (raw, data.preprocessing.apply(raw)))
+    assert one.made_by == other.made_by
 
 
 @pytest.mark.parametrize("count", [0, -1])

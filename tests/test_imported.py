@@ -7,8 +7,9 @@ import re
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from distill import Identity, InputError, Random, Standardize, SyntheticSet, TrainingRecipe, evaluate
+from distill import Identity, InputError, InputWarning, Random, Standardize, SyntheticSet, TrainingRecipe, evaluate
 from distill.imported import import_set, parse_preprocessing
 from distill.preprocess import KeptElsewhere
 from distill.synthetic import initial_labels
@@ -370,3 +371,91 @@ def test_damaged_files_are_input_errors_that_name_them(tmp_path, name, left):
 def test_missing_and_foreign_files_are_input_errors_that_name_them(tmp_path):
     refused(f"cannot read {tmp_path / 'none.pt'}: there is no such file", tmp_path / "none.pt")
     refused("cannot import set.pkl; wanted a file that ends in .npz, .npy, .pt, .pth", "set.pkl")
+
+
+def test_arrays_that_are_not_taken_are_named(tmp_path):
+    given = npz(tmp_path, images=images(), x_syn=images(), labels=IDS, y=IDS)
+    with pytest.warns(InputWarning, match=r"more than one array of images: images is taken, x_syn left out"):
+        import_set(given, preprocessing="identity")
+
+
+# -- folders of class folders --------------------------------------------------------------------------------------
+
+
+def class_folders(path, images, names, *, mode=None):
+    """Image files of `(n, height, width[, 3])`, `names[i]` being the class folder of image `i`."""
+    for i, (image, name) in enumerate(zip(images, names, strict=True)):
+        (path / name).mkdir(parents=True, exist_ok=True)
+        picture = Image.fromarray(image)
+        (picture if mode is None else picture.convert(mode)).save(path / name / f"{i}.png")
+    return path
+
+
+@pytest.mark.parametrize("names", [["a", "c", "c"], ["0", "2", "2"], ["000", "02", "02"]])
+def test_folder_of_class_folders_is_a_set(tmp_path, names):
+    images = np.random.default_rng(0).integers(0, 256, (3, 4, 5, 3), dtype=np.uint8)
+    given = class_folders(tmp_path / "set", images, names)
+    synthetic = import_set(given, preprocessing="identity", classes=["a", "b", "c"])
+    assert torch.equal(synthetic.pixels(), torch.from_numpy(images))
+    assert synthetic.class_ids.tolist() == [0, 2, 2]
+    assert torch.equal(synthetic.labels, initial_labels(synthetic.class_ids, 3))
+    assert len(synthetic.made_by["options"]["sha256"]) == 64
+
+
+def test_folder_names_its_classes_where_nobody_else_does(tmp_path):
+    given = class_folders(tmp_path / "set", np.zeros((2, 4, 4), np.uint8), ["cat", "dog"])
+    assert import_set(given, preprocessing="identity").classes == ("cat", "dog")
+
+
+def test_grey_folders_become_rgb_and_colourless_ones_grey_where_that_is_wanted(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (2, 4, 4), dtype=np.uint8)
+    for mode, channels in (("L", 3), ("RGB", 1)):
+        given = class_folders(tmp_path / mode, images, ["0", "1"], mode=mode)
+        synthetic = import_set(given, preprocessing="identity", channels=channels)
+        assert synthetic.images.shape[1] == channels
+        assert torch.equal(synthetic.pixels()[..., 0], torch.from_numpy(images))
+
+
+BAD_FOLDERS = {
+    "a name that is none": (["a", "x"], {"classes": ["a", "b"]}, "class folder 'x', which is none of the 2 classes"),
+    "a number too large": (["0", "2"], {"classes": ["a", "b"]}, "class folder '2', which is none of the 2 classes"),
+    "a class twice": (["a", "0"], {"classes": ["a", "b"]}, "two class folders of .*set are of one class"),
+    "labels": (["a", "b"], {"labels": "labels.pt"}, "is a folder, whose class folders say the labels; leave"),
+    "colours": (["a", "b"], {"channels": 1}, "images of .*set have colours; wanted grey ones"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_FOLDERS)
+def test_folders_that_do_not_fit_are_refused(tmp_path, case):
+    names, options, message = BAD_FOLDERS[case]
+    images = np.random.default_rng(0).integers(0, 256, (2, 4, 4, 3), dtype=np.uint8)
+    given = class_folders(tmp_path / "set", images, names)
+    with pytest.raises(InputError, match=message):
+        import_set(given, preprocessing="identity", **options)
+
+
+# -- values a step outside, ids that start late --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("beyond", "refused"), [(1e-7, False), (2**-10, False), (2**-9, True)])
+def test_pixels_a_rounding_step_outside_are_clipped(tmp_path, beyond, refused):
+    images = torch.linspace(-beyond, 1 + beyond, 2 * 16, dtype=torch.float64).view(2, 1, 4, 4)
+    torch.save({"images": images, "labels": torch.tensor([0, 1])}, tmp_path / "set.pt")
+    if refused:
+        with pytest.raises(InputError, match=r"run from -0.001953125 to 1.00195312; wanted pixels in \[0, 1\]"):
+            import_set(tmp_path / "set.pt", preprocessing="identity", pixels=True)
+        return
+    images = import_set(tmp_path / "set.pt", preprocessing="identity", pixels=True).images
+    assert (float(images.min()), float(images.max())) == (0, 1)
+
+
+def test_class_ids_that_start_at_1_or_have_gaps_are_told(tmp_path):
+    images = torch.zeros(3, 1, 4, 4)
+    torch.save({"images": images, "labels": torch.tensor([1, 2, 3])}, tmp_path / "late.pt")
+    torch.save({"images": images, "labels": torch.tensor([0, 3, 3])}, tmp_path / "gaps.pt")
+    with pytest.raises(InputError, match=r"labels of .* start at 1 and end at 3; wanted class ids from 0: subtract 1"):
+        import_set(tmp_path / "late.pt", preprocessing="identity")
+    with pytest.raises(InputError, match=r"hold the class id 3, .* they start at 1: subtract 1"):
+        import_set(tmp_path / "late.pt", preprocessing="identity", classes=["a", "b", "c"])
+    with pytest.warns(InputWarning, match="labels of .* have gaps: no image has the class id 1, 2; taken for"):
+        assert import_set(tmp_path / "gaps.pt", preprocessing="identity").num_classes == 4

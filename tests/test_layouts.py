@@ -10,7 +10,7 @@ import torchvision.datasets
 from PIL import Image
 
 from distill.datasets import load_images
-from distill.errors import InputError
+from distill.errors import InputError, InputWarning
 from distill.sources import cache, layouts
 from distill.sources.decode import decode, resize_arrays
 from distill.sources.layouts import LAYOUTS
@@ -203,7 +203,7 @@ def test_damaged_tables(tmp_path):
     fails("tiny-imagenet", "cannot read .*val_annotations.txt: No such file", split="test", data_dir=tmp_path)
 
     folder = cub(tmp_path)
-    write(folder / "train_test_split.txt", "1 1", "2 1")
+    write(folder / "train_test_split.txt", "1 1", "2 1", "3 1", "4 1")
     fails("cub200", "train_test_split.txt puts no image .* in the test part", split="test", data_dir=tmp_path)
     (folder / "classes.txt").write_text("")
     fails("cub200", "classes.txt is damaged: it is empty", data_dir=tmp_path)
@@ -217,6 +217,14 @@ def test_a_missing_or_unreadable_image_is_named_and_nothing_is_kept(tmp_path):
     file.unlink()
     fails("tiny-imagenet", r"cannot read the image .*val_1.JPEG .*No such file", split="test", data_dir=tmp_path)
     assert not list((tmp_path / "cache").iterdir())
+
+
+def test_images_that_no_table_names_are_told_or_refused(tmp_path):
+    picture(tiny(tmp_path) / "val" / "images" / "val_9.JPEG")
+    with pytest.warns(InputWarning, match=r"left out of .*images: 1 images that val_annotations.txt .* \(val_9.JPEG\)"):
+        assert len(load_images("tiny-imagenet", split="test", data_dir=tmp_path)) == 2
+    write(cub(tmp_path) / "train_test_split.txt", "1 1", "2 0", "3 0")
+    fails("cub200", r"puts 1 images of images.txt in neither part \(002.*d.jpg, ...\)", data_dir=tmp_path)
 
 
 def test_an_empty_class_folder_is_named(tmp_path):
@@ -298,7 +306,7 @@ def test_a_folder_of_images_of_different_sizes_is_resized(tmp_path):
     picture(folder / "test" / "a" / "2.png", 11, mode="L", size=(8, 8))
     picture(folder / "test" / "b" / "3.png", 13, mode="L", size=(9, 8))
     fails(folder, r"differ in size: .* 20x30, .* 50x10 .*give the size .*resolution=.*--resolution", data_dir=tmp_path)
-    fails(folder, "kept in .*pets/cache, within the folder .*pets, .*--data-dir", data_dir=folder, resolution=8)
+    fails(folder, "kept in .*pets/cache, within the .*pets, .*--cache-dir or FREPO", data_dir=folder, resolution=8)
     train = load_images(folder, data_dir=tmp_path, resolution=8)
     assert train.images.shape == (2, 8, 8, 1)
     assert train.images[:, 0, 0, 0].tolist() == [7, 9]
@@ -380,7 +388,7 @@ def test_a_damaged_cache_file_is_made_again(tmp_path, decoded, damage):
 def test_a_cache_that_cannot_be_written_or_a_full_disk(tmp_path, monkeypatch):
     tiny(tmp_path)
     (tmp_path / "cache").write_text("no folder")
-    fails("tiny-imagenet", "cannot write .*cache/tiny-imagenet-train-64-.*.npy: File exists", data_dir=tmp_path)
+    fails("tiny-imagenet", "cannot write .*cache/tiny-imagenet-train-.*: File exists; .*FREPO_CACHE", data_dir=tmp_path)
     (tmp_path / "cache").unlink()
 
     def full(*_):

@@ -135,7 +135,10 @@ def test_moving_where_it_is_already_gives_the_same_object(images):
 
 
 def test_a_preprocessing_with_nan_is_refused(images):
-    broken = Standardize(torch.tensor([0.0, torch.nan, 0.0]), torch.ones(3))
+    with pytest.raises(InputError, match=r"mean of the preprocessing 'standardize' holds NaN or infinite"):
+        Standardize(torch.tensor([0.0, torch.nan, 0.0]), torch.ones(3))
+    broken = Standardize.fit(images)
+    broken.mean[1] = torch.nan
     with pytest.raises(InputError, match=r"the preprocessing holds NaN or infinite values \(mean\); fit it again"):
         broken.apply(images, stream=True)
 

@@ -46,13 +46,13 @@ class DM(Matching):
         state.network.reset_parameters(state.generator)
         classes = len(state.positions)
         means_t, augmented_s = [], []
-        for positions, images_s in zip(state.positions.values(), state.images.chunk(classes), strict=True):
+        for positions, images_s in zip(state.positions.values(), state.images.split(state.sizes), strict=True):
             images_t, images_s = self.pair(state, data, positions, images_s)
             with torch.no_grad():
                 means_t.append(state.network.features(images_t).mean(0))
             augmented_s.append(images_s)
         features_s = state.network.features(torch.cat(augmented_s))  # all classes in one go
-        means_s = features_s.view(classes, self.images_per_class, -1).mean(1)
+        means_s = torch.stack([own.mean(0) for own in features_s.split(state.sizes)])
         loss = mean_distance(torch.stack(means_t), means_s)
         (gradient,) = torch.autograd.grad(loss, state.images)
         state.update(gradient, loss.item() / classes)

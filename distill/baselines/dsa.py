@@ -82,7 +82,7 @@ class DSA(Matching):
         state.network.requires_grad_(True)
         gradients: list[Tensor] = []
         total = 0.0
-        parts = state.images.detach().chunk(len(state.positions))
+        parts = state.images.detach().split(state.sizes)
         for (class_id, positions), images_s in zip(state.positions.items(), parts, strict=True):
             images_s.requires_grad_(True)
             augmented_t, augmented_s = self.pair(state, data, positions, images_s)

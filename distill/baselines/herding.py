@@ -66,7 +66,7 @@ class Herding(Distiller):
             features = network_features(network, data.images[positions]).cpu()
             if not bool(torch.isfinite(features).all()):
                 raise InputError(f"herding's network became NaN; lower learning_rate (it is {self.learning_rate:g})")
-            chosen.append(positions[herd(features, self.images_per_class)])
+            chosen.append(positions[herd(features, min(self.images_per_class, len(positions)))])
         return chosen_images(self, data, torch.cat(chosen))
 
     def _build(self, image_shape: tuple[int, int, int], num_classes: int, generator: torch.Generator) -> Network:

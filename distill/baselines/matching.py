@@ -98,7 +98,7 @@ class Matching(StepwiseDistiller):
 class MatchingState:
     """Everything such a distillation is at one moment, and nothing it could be built from again but `positions`.
 
-    - `images` `(n, channels, height, width)`: equally many of each class, class after class. `labels` `(n, C)`,
+    - `images` `(n, channels, height, width)`: class after class, `sizes` of each. `labels` `(n, C)`,
       `class_ids` `(n,)`. `started_from`: positions of the real images that `images` started from.
     - `positions`: where in the data the real images of each class are, by class id, in the order of `images`.
     - `network`: the one to match in. `generator`: draws networks, real batches and augmentations.
@@ -120,6 +120,7 @@ class MatchingState:
     ) -> None:
         self.images, self.labels, self.class_ids, self.started_from = images, labels, class_ids, started_from
         self.positions, self.network, self.generator = positions, network, generator
+        self.sizes = [int((class_ids == class_id).sum()) for class_id in positions]
         self.optimizer = torch.optim.SGD([images], lr=learning_rate, momentum=momentum)
         self.step = 0
         self.mean_loss: float | None = None

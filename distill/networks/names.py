@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Iterable
 
-from distill.errors import InputError
+from distill.errors import InputError, shown
 
 __all__ = ["unknown"]
 
@@ -13,4 +13,4 @@ def unknown(what: str, name: str, known: Iterable[str]) -> InputError:
     known = list(known)
     close = difflib.get_close_matches(str(name).lower(), known, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else ""
-    return InputError(f"unknown {what} {name!r}; known: {', '.join(known)}{hint}")
+    return InputError(f"unknown {what} {shown(name)}; known: {', '.join(known)}{hint}")

@@ -35,7 +35,7 @@ def norm_groups(norm: Norm, channels: int) -> int:
 
 def check_norm(norm: str) -> None:
     """Raise `InputError` for an unknown norm."""
-    if norm not in get_args(Norm):
+    if not isinstance(norm, str) or norm not in get_args(Norm):
         raise unknown("norm", norm, get_args(Norm))
 
 

@@ -7,6 +7,7 @@
 
 import numpy as np
 
+from distill.checks import require_a
 from distill.datasets import LabelledImages
 from distill.preprocess.base import Identity, KeptElsewhere, Preprocessing
 from distill.preprocess.checkerboard import CheckerboardZCA
@@ -32,6 +33,7 @@ def default_preprocessing(data: LabelledImages) -> Preprocessing:
 
     Raises `InputError` when there are no images, or a side of large ones cannot be divided as `CheckerboardZCA` wants.
     """
+    require_a("data", data, LabelledImages, hint="uint8 images with labels and classes")
     if data.images.shape[-1] == 1:
         return Standardize.fit(data)
     return ZCA.fit(data) if int(np.prod(data.images.shape[1:])) <= ZCA.largest else CheckerboardZCA.fit(data)

@@ -1,17 +1,18 @@
 """What every preprocessing is, and those that do nothing."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import torch
 
+from distill.checks import require_a
 from distill.datasets import LabelledImages
-from distill.errors import InputError
+from distill.errors import InputError, shown
 from distill.preprocess.images import PreprocessedImages
 from distill.streamed import StreamedImages, is_large
 
-__all__ = ["Identity", "KeptElsewhere", "Preprocessing"]
+__all__ = ["Identity", "KeptElsewhere", "Preprocessing", "checked_state"]
 
 
 class Preprocessing(ABC):
@@ -38,22 +39,29 @@ class Preprocessing(ABC):
     def state(self) -> dict[str, torch.Tensor]:
         """All that `from_state` needs to build this preprocessing again."""
 
+    def misfit(self, image_shape: Sequence[int]) -> str | None:
+        """Why it is not for images of `(channels, height, width)`; `None` where it is."""
+        return None
+
     @classmethod
     def from_state(cls, kind: str, state: Mapping[str, torch.Tensor]) -> "Preprocessing":
         """Build the preprocessing of that `kind` from its `state`; raises `InputError` for an unknown kind."""
-        if kind not in cls.kinds:
-            raise InputError(f"unknown preprocessing {kind!r}; known: {', '.join(sorted(cls.kinds))}")
+        require_a("state", state, Mapping)
+        if not isinstance(kind, str) or kind not in cls.kinds:
+            raise InputError(f"unknown preprocessing {shown(kind)}; known: {', '.join(sorted(cls.kinds))}")
         try:
             return cls.kinds[kind](**state)
         except TypeError as error:  # a tensor too few or too many
-            raise InputError(f"{', '.join(state) or 'nothing'} is no state of the preprocessing {kind!r}") from error
+            given = ", ".join(map(str, state))
+            raise InputError(f"{given or 'nothing'} is no state of the preprocessing {kind!r}") from error
 
     def same_as(self, other: "Preprocessing") -> bool:
         """Whether images preprocessed by both mean the same."""
         if self is other:
             return True
+        require_a("the other preprocessing", other, Preprocessing)
         mine, theirs = self.state(), other.state()
-        return self.kind == other.kind and all(torch.equal(mine[name], theirs[name]) for name in mine)
+        return self.kind == other.kind and all(torch.equal(mine[name].cpu(), theirs[name].cpu()) for name in mine)
 
     def apply(self, data: LabelledImages, *, stream: bool | None = None) -> PreprocessedImages:
         """Preprocess a whole set, or have it preprocessed image by image when one is asked for.
@@ -61,6 +69,9 @@ class Preprocessing(ABC):
         - `stream`: which of both; `None`: streamed when the float32 tensor of all images would take more than
           `distill.streamed.STREAM_ABOVE` bytes (4 GiB).
         """
+        require_a("data", data, LabelledImages, hint="uint8 images with labels and classes")
+        if reason := self.misfit((data.images.shape[3], *data.images.shape[1:3])):
+            raise InputError(f"the preprocessing does not go with the images: {reason}")
         streamed = StreamedImages(data.images, self)
         streams = is_large(data.images.shape) if stream is None else stream
         images = streamed if streams else streamed[:]
@@ -103,3 +114,22 @@ class KeptElsewhere(Preprocessing):
     def state(self) -> dict[str, torch.Tensor]:
         """Nothing is here."""
         return {}
+
+
+def checked_state(kind: str, **tensors: tuple[object, int]) -> list[torch.Tensor]:
+    """Tensors of a preprocessing's state, each given with its number of axes, as finite float32.
+
+    Raises `InputError` that names the one that is something else.
+    """
+    checked = []
+    for name, (tensor, axes) in tensors.items():
+        if not isinstance(tensor, torch.Tensor) or tensor.ndim != axes or not tensor.is_floating_point():
+            given = f"a {type(tensor).__name__}"
+            if isinstance(tensor, torch.Tensor):
+                given = f"{tensor.dtype} of shape {tuple(tensor.shape)}"
+            raise InputError(f"{name} of the preprocessing {kind!r} is {given}; wanted floats of {axes} axes")
+        tensor = tensor.detach().float()
+        if not bool(torch.isfinite(tensor).all()):
+            raise InputError(f"{name} of the preprocessing {kind!r} holds NaN or infinite values; fit it again")
+        checked.append(tensor)
+    return checked

@@ -3,8 +3,9 @@
 import numpy as np
 import torch
 
+from distill.checks import require_a
 from distill.datasets import LabelledImages
-from distill.errors import InputError
+from distill.errors import InputError, shown
 from distill.preprocess.zca import ZCA, fit_whitening
 
 __all__ = ["CheckerboardZCA"]
@@ -32,6 +33,9 @@ class CheckerboardZCA(ZCA):
         stride: torch.Tensor,
     ) -> None:
         super().__init__(mean, std, centre, triangle)
+        if not isinstance(stride, torch.Tensor) or stride.numel() != 1 or not 1 <= float(stride) == int(stride):
+            given = shown(stride)
+            raise InputError(f"stride of the preprocessing {self.kind!r} is {given}; wanted a whole number above 0")
         self.stride = int(stride)
 
     @classmethod
@@ -40,6 +44,7 @@ class CheckerboardZCA(ZCA):
 
         Raises `InputError` when a side of the images is no multiple of the stride.
         """
+        require_a("data", data, LabelledImages, hint="uint8 images with labels and classes")
         height, width = data.images.shape[1:3]
         stride = 2
         while int(np.prod(data.images.shape[1:])) > cls.largest * stride**2:

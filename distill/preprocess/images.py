@@ -1,10 +1,11 @@
 """Labelled images that went through a preprocessing."""
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
+from distill.checks import class_names, positions, tensor_of
 from distill.errors import InputError
 from distill.streamed import StreamedImages, is_large
 
@@ -33,12 +34,18 @@ class PreprocessedImages:
     preprocessing: "Preprocessing"
 
     def __post_init__(self) -> None:
-        images, labels = self.images, self.labels
+        images, labels = _images(self.images), _labels(self.labels)
+        if not callable(getattr(self.preprocessing, "same_as", None)):
+            given = type(self.preprocessing).__name__
+            raise InputError(f"preprocessing is a {given}; wanted what the images went through, Identity() for nothing")
+        object.__setattr__(self, "classes", class_names(self.classes))
         if images.ndim != 4 or not images.is_floating_point():
             raise InputError(
                 f"images are {images.dtype} of shape {tuple(images.shape)}; wanted floats of shape "
                 "(n, channels, height, width)"
             )
+        if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
+            raise InputError(f"labels are {labels.dtype}; wanted integers")
         if labels.shape != images.shape[:1]:
             raise InputError(
                 f"labels have shape {tuple(labels.shape)}; wanted ({len(images)},), one for each image"
@@ -48,8 +55,7 @@ class PreprocessedImages:
                 f"labels run from {int(labels.min())} to {int(labels.max())}, but there are {len(self.classes)} "
                 f"classes: wanted 0 to {len(self.classes) - 1}"
             )
-        if labels.is_floating_point() or labels.dtype == torch.bool:
-            raise InputError(f"labels are {labels.dtype}; wanted integers")
+        object.__setattr__(self, "images", images)
         object.__setattr__(self, "labels", labels.long())
         _check_finite(images)
 
@@ -69,18 +75,31 @@ class PreprocessedImages:
 
     def subset(self, indices: torch.Tensor) -> "PreprocessedImages":
         """The images at `indices` (positions or a boolean mask); of streamed ones a tensor where they are few."""
+        indices = torch.from_numpy(positions(indices, len(self)))
         if isinstance(self.images, StreamedImages):
             chosen: torch.Tensor | StreamedImages = self.images.select(indices)
             chosen = chosen if is_large(chosen.shape) else chosen[:]
         else:
-            chosen = self.images[indices]
-        return PreprocessedImages(chosen, self.labels[indices], self.classes, self.preprocessing)
+            chosen = self.images[indices.to(self.images.device)]
+        return PreprocessedImages(chosen, self.labels[indices.to(self.labels.device)], self.classes, self.preprocessing)
 
     def to(self, device: str, dtype: torch.dtype) -> "PreprocessedImages":
         """The same images on another device or in another float type; not copied where nothing changes."""
         images, labels = self.images.to(device, dtype), self.labels.to(device)
         unchanged = images is self.images and labels is self.labels
         return self if unchanged else replace(self, images=images, labels=labels)
+
+
+def _images(given: Any) -> torch.Tensor | StreamedImages:
+    return given if isinstance(given, StreamedImages) else tensor_of(given, "images")
+
+
+def _labels(given: Any) -> torch.Tensor:
+    """Labels as a tensor, of shape `(n,)` where they were `(n, 1)`."""
+    labels = tensor_of(given, "labels")
+    if not labels.numel():  # an empty list is one of floats
+        labels = labels.long()
+    return labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
 
 
 def _check_finite(images: torch.Tensor | StreamedImages) -> None:

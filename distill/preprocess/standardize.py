@@ -1,12 +1,15 @@
 """Per-channel standardisation."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 
+from distill.checks import require_a
 from distill.datasets import LabelledImages
 from distill.errors import InputError
 from distill.pixels import chunk_length
-from distill.preprocess.base import Preprocessing
+from distill.preprocess.base import Preprocessing, checked_state
 
 __all__ = ["Standardize"]
 
@@ -17,11 +20,17 @@ class Standardize(Preprocessing):
     kind = "standardize"
 
     def __init__(self, mean: torch.Tensor, std: torch.Tensor) -> None:
-        self.mean, self.std = mean, std
+        self.mean, self.std = checked_state(self.kind, mean=(mean, 1), std=(std, 1))
+        if self.mean.shape != self.std.shape or not bool((self.std > 0).all()):
+            raise InputError(
+                f"mean and std of the preprocessing {self.kind!r} are {self.mean.tolist()!s:.60} and "
+                f"{self.std.tolist()!s:.60}; wanted one of each for each channel, std above 0"
+            )
 
     @classmethod
     def fit(cls, data: LabelledImages) -> "Standardize":
         """Channel means and standard deviations of all pixels of `data`; a constant channel is only centred."""
+        require_a("data", data, LabelledImages, hint="uint8 images with labels and classes")
         if not len(data):
             raise InputError("cannot fit a preprocessing on 0 images")
         counts = torch.from_numpy(_value_counts(data.images)).double()
@@ -40,6 +49,12 @@ class Standardize(Preprocessing):
         """Back to pixels."""
         mean, std = self.mean.to(images), self.std.to(images)
         return images * std[:, None, None] + mean[:, None, None]
+
+    def misfit(self, image_shape: Sequence[int]) -> str | None:
+        """Why it is not for images of `(channels, height, width)`; `None` where it is."""
+        if image_shape[0] != len(self.mean):
+            return f"{self.kind} is for {len(self.mean)} channels, images have {image_shape[0]}"
+        return None
 
     def state(self) -> dict[str, torch.Tensor]:
         """`mean` and `std`."""

@@ -1,16 +1,18 @@
 """ZCA whitening with a regularised covariance."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import ClassVar, NamedTuple
 
 import numpy as np
 import torch
 
+from distill.checks import require_a
 from distill.datasets import LabelledImages
 from distill.errors import InputError
 from distill.pixels import positions_in_chunks, unit_pixels
-from distill.preprocess.base import Preprocessing
+from distill.preprocess.base import Preprocessing, checked_state
 from distill.preprocess.standardize import Standardize
 
 __all__ = ["ZCA", "Fitted", "fit_whitening"]
@@ -39,7 +41,10 @@ class ZCA(Preprocessing):
         self, mean: torch.Tensor, std: torch.Tensor, centre: torch.Tensor, triangle: torch.Tensor
     ) -> None:
         self.standardize = Standardize(mean, std)
-        self.centre, self.triangle = centre, triangle
+        self.centre, self.triangle = checked_state(self.kind, centre=(centre, 1), triangle=(triangle, 1))
+        self._size = math.isqrt(2 * len(self.triangle))  # d (d + 1) / 2 values
+        if self._size * (self._size + 1) // 2 != len(self.triangle):
+            raise InputError(f"triangle of the preprocessing {self.kind!r} is cut off: {len(self.triangle)} values")
         self._elsewhere: dict[tuple[str, torch.device, torch.dtype], torch.Tensor] = {}
 
     @classmethod
@@ -49,6 +54,7 @@ class ZCA(Preprocessing):
 
         Costs an eigendecomposition of `d x d`, `d` = pixels of an image x channels.
         """
+        require_a("data", data, LabelledImages, hint="uint8 images with labels and classes")
         size = int(np.prod(data.images.shape[1:]))
         if size > cls.largest:
             raise InputError(
@@ -60,7 +66,7 @@ class ZCA(Preprocessing):
 
     @cached_property
     def _whiten(self) -> torch.Tensor:
-        d = int((2 * len(self.triangle)) ** 0.5)  # d (d + 1) / 2 values
+        d = self._size
         rows, columns = torch.triu_indices(d, d)
         matrix = torch.empty(d, d)
         matrix[rows, columns] = self.triangle
@@ -69,7 +75,22 @@ class ZCA(Preprocessing):
 
     @cached_property
     def _colour(self) -> torch.Tensor:
-        return torch.linalg.inv(self._whiten.double()).float()
+        inverse, info = torch.linalg.inv_ex(self._whiten.double())
+        if int(info) or not bool(torch.isfinite(inverse).all()):
+            raise InputError(
+                f"the matrix of the preprocessing {self.kind!r} is singular, so that no image can be had back from it; "
+                "fit it again, or copy its file again"
+            )
+        return inverse.float()
+
+    def misfit(self, image_shape: Sequence[int]) -> str | None:
+        """Why it is not for images of `(channels, height, width)`; `None` where it is."""
+        _, height, width = image_shape
+        values, stride = math.prod(image_shape), self.stride
+        if height % stride or width % stride or values != len(self.centre) or values != self._size * stride**2:
+            wanted = f"{self._size * stride**2} values" + (f" and sides that {stride} divides" if stride > 1 else "")
+            return f"{self.kind} is for images of {wanted}, these are {tuple(image_shape)} (channels, height, width)"
+        return self.standardize.misfit(image_shape)
 
     def _matrix(self, name: str, like: torch.Tensor) -> torch.Tensor:
         """The matrix on the device and in the type of `like`, moved there once: hundreds of MB for 64x64 images."""

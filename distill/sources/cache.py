@@ -12,11 +12,11 @@ import numpy as np
 from distill.errors import InputError
 from distill.files import write_atomically
 from distill.progress import progress_bar
-from distill.sources.decode import Fit, Mode, decode, unreadable
+from distill.sources.decode import Fit, Look, decode, unreadable
 
 __all__ = ["cached_images"]
 
-FORMAT = 1  # part of every signature: raise it when the same files decode to other pixels
+FORMAT = 2  # part of every signature: raise it when the same files decode to other pixels
 BATCH = 256  # images decoded side by side
 MANY = 2000  # from so many images on a progress bar is shown
 
@@ -28,7 +28,7 @@ def cached_images(
     folder: Path,
     resolution: int,
     fit: Fit = "crop",
-    mode: Callable[[], Mode] = lambda: "RGB",
+    look: Callable[[], Look] = Look,
     others: Sequence[Path] = (),
 ) -> np.ndarray:
     """The images in `files`, resized: a read-only memory map of uint8 `(n, resolution, resolution, channels)`.
@@ -38,7 +38,7 @@ def cached_images(
     a damaged .npy file. What is out of date is removed.
 
     - `name`: tells this list of files from others in the same cache `folder`.
-    - `mode`: asked only when there is something to decode. `others`: further files that it depends on.
+    - `look`: asked only when there is something to decode. `others`: further files that it depends on.
 
     Raises `InputError` when an image cannot be read, the cache cannot be written to or the disk is full.
     """
@@ -46,8 +46,8 @@ def cached_images(
     path = folder / f"{stem}-{_signature([*files, *others], resolution, fit)}.npy"
     images = _open(path, len(files), resolution)
     if images is None:
-        chosen = mode()
-        write_atomically(path, lambda partial: _decode_all(partial, files, chosen, resolution, fit))
+        chosen = look()
+        _write(path, lambda partial: _decode_all(partial, files, chosen, resolution, fit))
         for outdated in set(folder.glob(f"{glob.escape(stem)}-{'[0-9a-f]' * 16}.npy")) - {path}:
             with suppress(OSError):  # some systems keep files that are in use
                 outdated.unlink()
@@ -55,6 +55,17 @@ def cached_images(
     if images is None:
         raise InputError(f"{path} was written, but cannot be read; does another program write there?")
     return images
+
+
+def _write(path: Path, write: Callable[[Path], object]) -> None:
+    try:
+        write_atomically(path, write)
+    except InputError as error:
+        if not isinstance(error.__cause__, OSError) or not str(error).startswith("cannot write"):
+            raise  # of an image
+        raise InputError(
+            f"{error}; decoded images can be kept in another folder (cache_dir=..., --cache-dir or FREPO_CACHE)"
+        ) from error
 
 
 def _signature(files: Sequence[Path], resolution: int, fit: Fit) -> str:
@@ -81,15 +92,15 @@ def _open(path: Path, count: int, resolution: int) -> np.ndarray | None:
     return images if whole and images.shape in shapes else None
 
 
-def _decode_all(path: Path, files: Sequence[Path], mode: Mode, resolution: int, fit: Fit) -> None:
+def _decode_all(path: Path, files: Sequence[Path], look: Look, resolution: int, fit: Fit) -> None:
     """Write all images as one array, in order, a batch at a time.
 
     Written, not mapped: a full disk is an error here, and a crash where it is met in a memory map.
     """
-    shape = (len(files), resolution, resolution, 1 if mode == "L" else 3)
+    shape = (len(files), resolution, resolution, 1 if look.mode == "L" else 3)
 
     def pixels(file: Path) -> bytes:
-        return decode(file, mode, resolution=resolution, fit=fit).tobytes()
+        return decode(file, look.mode, resolution=resolution, fit=fit, white=look.white).tobytes()
 
     bar = progress_bar(shown=len(files) >= MANY, total=len(files), desc="decode", unit="image")
     with bar, ThreadPoolExecutor() as pool, path.open("wb") as file:

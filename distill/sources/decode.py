@@ -1,36 +1,71 @@
 """One image file, or one array, to uint8 pixels of a wanted mode and size."""
 
+from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFile
 
 from distill.errors import InputError
 
-__all__ = ["EXTENSIONS", "GREY", "Fit", "Mode", "decode", "resize_arrays", "unreadable"]
+__all__ = ["GREY", "WIDE_GREY", "Fit", "Look", "Mode", "decode", "image_endings", "is_image", "resize_arrays",
+           "unreadable"]  # fmt: skip
 
-EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff"})
 WIDE_GREY = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N"})
 GREY = WIDE_GREY | {"1", "L", "LA"}
+NO_IMAGES = frozenset({"MPEG", "EPS"})  # films, and pages that an interpreter of their own would have to draw
+FULL_16_BITS = 65535
 
 Mode = Literal["L", "RGB"]
 Fit = Literal["crop", "squash"]
 
 
-def decode(file: Path, mode: Mode, *, resolution: int | None = None, fit: Fit = "crop") -> np.ndarray:
+class Look(NamedTuple):
+    """How all images of a set are decoded: to which mode, and which value of deep grey ones becomes 255."""
+
+    mode: Mode = "RGB"
+    white: int = FULL_16_BITS
+
+
+@lru_cache(maxsize=1)
+def image_endings() -> frozenset[str]:
+    """The endings (".png", ...) of files that Pillow reads here, films and PostScript left out."""
+    Image.init()
+    stubs = {
+        name for name, (factory, _) in Image.OPEN.items()
+        if isinstance(factory, type) and issubclass(factory, ImageFile.StubImageFile)
+    }  # fmt: skip
+    readable = set(Image.OPEN) - stubs - NO_IMAGES
+    return frozenset(ending for ending, name in Image.registered_extensions().items() if name in readable)
+
+
+def is_image(file: Path) -> bool:
+    """Whether it is a file, also behind a link, with the ending of an image."""
+    return file.suffix.lower() in image_endings() and file.is_file()
+
+
+def decode(
+    file: Path,
+    mode: Mode,
+    *,
+    resolution: int | None = None,
+    fit: Fit = "crop",
+    white: int = FULL_16_BITS,
+) -> np.ndarray:
     """Pixels as uint8, `(height, width)` for mode "L" or `(height, width, 3)` for "RGB".
 
     - `resolution`: wanted height and width; `None`: the file's own.
     - `fit`: what becomes of an image that is not square: "crop" takes the largest square in its middle, "squash"
       changes its proportions.
+    - `white`: the value of grey images of more than 8 bits that becomes 255, 255 or more.
 
-    Transparent pixels are laid over white, 16 bits are rounded to 8, of an animation the first frame counts, and
-    EXIF orientation is not applied. Raises `InputError` that names the file when it cannot be read.
+    Transparent pixels are laid over white, of colours of 16 bits the upper 8 are taken, of an animation the first
+    frame counts, and EXIF orientation is not applied. Raises `InputError` that names the file when it cannot be read.
     """
     try:
         with Image.open(file) as image:
-            plain = _to_8_bits(image).convert(mode)
+            plain = _to_8_bits(image, white).convert(mode)
             return np.asarray(plain if resolution is None else _resize(plain, resolution, fit))
     except Exception as error:  # damaged bytes raise whatever they lead to: OSError, SyntaxError, struct.error, ...
         raise unreadable(file, error) from error
@@ -68,16 +103,19 @@ def _resize(image: Image.Image, resolution: int, fit: Fit) -> Image.Image:
     )
 
 
-def _to_8_bits(image: Image.Image) -> Image.Image:
+def _to_8_bits(image: Image.Image, white: int) -> Image.Image:
     """The image with 8 bits a channel and no alpha."""
     if image.mode == "F":
-        raise ValueError("its pixels are floats of unknown range; wanted 8 or 16 bits")
+        raise ValueError(
+            "its pixels are floats of unknown range; save it with 8 or 16 bits, or the set as an .npz of floats in "
+            "[0, 1]"
+        )
     if image.mode in WIDE_GREY:  # Pillow's own conversion clips at 255
         values = np.asarray(image).astype(np.int64)
-        if values.min() < 0 or values.max() > 65535:
-            raise ValueError(f"its pixels run from {values.min()} to {values.max()}; wanted 8 or 16 bits")
-        return Image.fromarray(((values * 255 + 32767) // 65535).astype(np.uint8))
+        if values.min() < 0 or values.max() > white:
+            raise ValueError(f"its pixels run from {values.min()} to {values.max()}; wanted 0 to {white}")
+        return Image.fromarray(((values * 255 + white // 2) // white).astype(np.uint8))
     if image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info:
-        white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, image.convert("RGBA"))
+        background = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(background, image.convert("RGBA"))
     return image

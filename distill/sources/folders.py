@@ -1,18 +1,21 @@
 """Labelled images from a folder of class folders."""
 
 import hashlib
+import os
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from distill.errors import InputError
+from distill.errors import InputError, InputWarning
 from distill.sources.cache import cached_images
-from distill.sources.decode import EXTENSIONS, GREY, Mode, decode, unreadable
+from distill.sources.decode import Look, decode, is_image
+from distill.sources.left_out import LeftOut
+from distill.sources.look import look_at
 from distill.sources.parts import Arrays, Part, chosen_for_test
 
-__all__ = ["Files", "class_files", "find_parts", "flatten", "load_folder"]
+__all__ = ["Files", "class_files", "decode_all", "find_parts", "flatten", "load_folder", "plain_name"]
 
 TEST_FRACTION = 0.2
 
@@ -24,11 +27,13 @@ def load_folder(folder: Path, part: Part, *, resolution: int | None = None, cach
 
     Either `folder/train/<class>/*` and `folder/test/<class>/*` (or `val` where there is no `test`), or
     `folder/<class>/*`, of which a fifth of each class, always the same, is the test part. The classes are the names
-    of the class folders in sorted order; files are taken in sorted order, hidden ones and those that are no images
-    are left out, and folders within class folders are not entered.
+    of the class folders in sorted order; files are taken in sorted order, all that Pillow reads. Hidden files are left
+    out; whatever else is left out is counted and named in a warning: files with other endings, broken links, folders
+    within class folders, images outside of them, and folders beside those of the two parts.
 
     The set has one channel when every image of both parts is grey (with or without alpha), and is RGB otherwise.
-    Other modes and bit depths: see `distill.sources.decode.decode`.
+    Grey images of more than 8 bits are scaled by what all of them hold (`distill.sources.look.look_at`). Other modes
+    and bit depths: see `distill.sources.decode.decode`.
 
     - `resolution`: wanted height and width: the largest square in the middle of each image is resized to it, and kept
       in the folder `cache`. `None`: all images have one size already.
@@ -47,21 +52,34 @@ def load_folder(folder: Path, part: Part, *, resolution: int | None = None, cach
     if resolution is not None and cache.resolve().is_relative_to(folder.resolve()):
         raise InputError(
             f"decoded images would be kept in {cache}, within the folder of images {folder}, where they would be taken "
-            "for a class; set --data-dir or FREPO_DATA to another folder"
+            "for a class; choose another folder for them (cache_dir=..., --cache-dir or FREPO_CACHE)"
         )
+
+    def look() -> Look:
+        return look_at(both, one_size=resolution is None, name=str(folder))
+
     if resolution is None:
-        mode = _common_mode(both, one_size=True)
-        images = np.stack([decode(file, mode) for file in files])
-        return Arrays(images if mode == "RGB" else images[..., None], labels, classes)
+        return Arrays(decode_all(files, look()), labels, classes)
     images = cached_images(
         files,
         name=f"{_cache_name(folder)}-{part}",
         folder=cache,
         resolution=resolution,
-        mode=lambda: _common_mode(both, one_size=False),
+        look=look,
         others=both,
     )
     return Arrays(images, labels, classes)
+
+
+def plain_name(path: Path) -> str:
+    """The name of a file or folder as text that can be printed and drawn, whatever bytes it is made of."""
+    return os.fsencode(path.name).decode("utf-8", "backslashreplace")
+
+
+def decode_all(files: list[Path], look: Look) -> np.ndarray:
+    """Images of one size as uint8 `(n, height, width, channels)`."""
+    images = np.stack([decode(file, look.mode, white=look.white) for file in files])
+    return images if look.mode == "RGB" else images[..., None]
 
 
 def find_parts(folder: Path) -> tuple[tuple[str, ...], dict[Part, Files]]:
@@ -77,6 +95,14 @@ def find_parts(folder: Path) -> tuple[tuple[str, ...], dict[Part, Files]]:
         }
         return tuple(by_class), parts
 
+    unread = [entry.name for entry in _visible(folder) if entry.is_dir() and entry.name not in ("train", tests[0].name)]
+    if unread:
+        warnings.warn(
+            f"{folder} has the folders train and {tests[0].name}, which are read, and {', '.join(unread)}, left out; "
+            "move images that are wanted into the first two",
+            InputWarning,
+            stacklevel=2,
+        )
     train, test = class_files(folder / "train"), class_files(tests[0])
     if list(train) != list(test):
         alone = ", ".join(sorted(set(train) ^ set(test)))
@@ -85,21 +111,33 @@ def find_parts(folder: Path) -> tuple[tuple[str, ...], dict[Part, Files]]:
 
 
 def class_files(folder: Path, *, inner: str = "") -> dict[str, list[Path]]:
-    """The image files of each class folder of `folder` (of the folder `inner` within it), both in sorted order."""
-    by_class = {}
+    """The image files of each class folder of `folder` (of the folder `inner` within it), both in sorted order.
+
+    Warns of what is left out. Raises `InputError` when there is no class folder, or one without images.
+    """
+    by_class, left_out = {}, LeftOut(folder)
     for class_folder in _visible(folder):
-        if class_folder.is_dir():
-            place = class_folder / inner
-            files = [f for f in _visible(place) if f.suffix.lower() in EXTENSIONS and f.is_file()]
-            if not files:
-                nested = any(entry.is_dir() for entry in _visible(place))
-                raise InputError(
-                    f"the class folder {place} holds no images ({_extensions()}); add some or remove it"
-                    + ("; for folders of a split, wanted train/ and test/ (or val/) side by side" if nested else "")
-                )
-            by_class[class_folder.name] = files
+        if not class_folder.is_dir():
+            left_out.add_beside_classes(class_folder)
+            continue
+        place = class_folder / inner
+        entries = list(_visible(place))
+        files = [entry for entry in entries if is_image(entry)]
+        if not files:
+            own = LeftOut(place, [entry for entry in entries if not is_image(entry)])
+            raise InputError(
+                f"the class folder {place} holds no images that Pillow reads{f' ({own})' if own else ''}; add some or "
+                "remove it"
+                + ("; for folders of a split, wanted train/ and test/ (or val/) side by side" if own.folders else "")
+            )
+        left_out.add(*(entry for entry in entries if not is_image(entry)))
+        by_class[plain_name(class_folder)] = files
     if not by_class:
-        raise InputError(f"{folder} holds no class folders; wanted a folder of images for each class")
+        raise InputError(
+            f"{folder} holds no class folders; wanted a folder of images for each class"
+            + (f" (found {left_out})" if left_out else "")
+        )
+    left_out.warn()
     return by_class
 
 
@@ -109,10 +147,6 @@ def _visible(folder: Path) -> Iterator[Path]:
     except OSError as error:
         raise InputError(f"cannot read {folder}: {error.strerror or error}") from error
     return (entry for entry in entries if not entry.name.startswith("."))
-
-
-def _extensions() -> str:
-    return ", ".join(sorted(extension[1:] for extension in EXTENSIONS))
 
 
 def flatten(by_class: dict[str, list[Path]]) -> Files:
@@ -125,22 +159,3 @@ def _cache_name(folder: Path) -> str:
     """Readable, and different for folders of one name in different places."""
     place = folder.resolve()
     return f"{place.name[:60]}-{hashlib.sha256(str(place).encode(errors='surrogateescape')).hexdigest()[:8]}"
-
-
-def _common_mode(files: list[Path], *, one_size: bool) -> Mode:
-    """Mode "L" when all images are grey, "RGB" otherwise; reads their headers alone, and checks that sizes agree."""
-    grey, first_size = True, None
-    for file in files:
-        try:
-            with Image.open(file) as image:
-                mode, size = image.mode, image.size
-        except Exception as error:  # damaged bytes raise whatever they lead to: OSError, SyntaxError, struct.error, ...
-            raise unreadable(file, error) from error
-        first_size = first_size or size
-        if one_size and size != first_size:
-            raise InputError(
-                f"images differ in size: {files[0]} is {first_size[0]}x{first_size[1]}, {file} is {size[0]}x{size[1]} "
-                "(width x height); give the size to resize them to (resolution=..., --resolution on the command line)"
-            )
-        grey = grey and mode in GREY
-    return "L" if grey else "RGB"

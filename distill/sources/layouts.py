@@ -1,14 +1,15 @@
 """Published data sets of image files: Tiny ImageNet, CUB-200-2011, Imagenette, Imagewoof and ImageNet-1K."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from distill.errors import InputError
+from distill.errors import InputError, InputWarning
 from distill.sources.cache import cached_images
-from distill.sources.decode import Fit
+from distill.sources.decode import Fit, is_image
 from distill.sources.folders import Files, class_files, find_parts, flatten
 from distill.sources.parts import Arrays, Part
 from distill.sources.wordnet import IMAGENETTE, IMAGEWOOF, read_words, readable
@@ -42,8 +43,10 @@ class Layout:
         return data_dir / [*enough, *reversed(there)][0] if there else None
 
 
-def load_layout(layout: Layout, name: str, part: Part, data_dir: Path, resolution: int | None) -> Arrays | None:
-    """One part of the set, resized and kept in `<data_dir>/cache`; `None` where it is not on disk.
+def load_layout(
+    layout: Layout, name: str, part: Part, data_dir: Path, resolution: int | None, cache: Path
+) -> Arrays | None:
+    """One part of the set, resized and kept in the folder `cache`; `None` where it is not on disk.
 
     Raises `InputError` when files are missing or damaged.
     """
@@ -53,7 +56,7 @@ def load_layout(layout: Layout, name: str, part: Part, data_dir: Path, resolutio
         return None
     classes, (files, labels) = layout.find(folder, part)
     images = cached_images(
-        files, name=f"{name}-{part}", folder=data_dir / "cache", resolution=wanted, fit=layout.fit
+        files, name=f"{name}-{part}", folder=cache, resolution=wanted, fit=layout.fit
     )
     return Arrays(images, labels, classes)
 
@@ -65,8 +68,11 @@ def _find_tiny(folder: Path, part: Part) -> Found:
     if part == "train":
         return names, flatten(by_class)
     rows = _rows(folder / "val" / "val_annotations.txt", columns=2, separator="\t")
+    answers = folder / "val" / "val_annotations.txt"
     files = [folder / "val" / "images" / row[0] for row in rows]
-    return names, (files, _labels([row[1] for row in rows], list(by_class), folder / "val" / "val_annotations.txt"))
+    labels = _labels([row[1] for row in rows], list(by_class), answers)
+    _warn_of_unlisted(folder / "val" / "images", files, answers)
+    return names, (files, labels)
 
 
 def _find_cub(folder: Path, part: Part) -> Found:
@@ -76,6 +82,11 @@ def _find_cub(folder: Path, part: Part) -> Found:
         for table in ("classes", "images", "image_class_labels", "train_test_split")
     )
     wanted = "1" if part == "train" else "0"
+    if homeless := [key for key in images if in_train.get(key) not in ("0", "1")]:
+        raise InputError(
+            f"{folder / 'train_test_split.txt'} puts {len(homeless)} images of images.txt in neither part "
+            f"({images[homeless[0]]}, ...); unpack it again"
+        )
     chosen = [key for key in images if in_train.get(key) == wanted]
     labels = _labels([classes_of.get(key, "none") for key in chosen], list(classes), folder / "image_class_labels.txt")
     if not chosen:
@@ -116,7 +127,22 @@ def _find_imagenet(folder: Path, part: Part) -> Found:
         )
     rows = sorted(_rows(answers, columns=2, separator=",")[1:])  # the first line is a header
     labels = _labels([row[1].split(" ")[0] for row in rows], list(by_class), answers)
-    return names, ([images / "val" / f"{row[0]}.JPEG" for row in rows], labels)
+    files = [images / "val" / f"{row[0]}.JPEG" for row in rows]
+    _warn_of_unlisted(images / "val", files, answers)
+    return names, (files, labels)
+
+
+def _warn_of_unlisted(folder: Path, listed: list[Path], table: Path) -> None:
+    """Say which images in `folder` a table does not name, so that nobody knows what they show."""
+    there = {entry for entry in folder.iterdir() if is_image(entry)} if folder.is_dir() else set()
+    if unlisted := sorted(there - set(listed)):
+        named = ", ".join(file.name for file in unlisted[:3])
+        warnings.warn(
+            f"left out of {folder}: {len(unlisted)} images that {table.name} does not name ({named}"
+            f"{', ...' if len(unlisted) > 3 else ''})",
+            InputWarning,
+            stacklevel=3,
+        )
 
 
 def _rows(table: Path, *, columns: int, separator: str) -> list[list[str]]:

@@ -34,13 +34,14 @@ DIGITS_TEST_FRACTION = 0.25
 NETWORK_TIMEOUT = 10.0  # seconds without an answer
 
 
-def load_named(name: str, part: Part, data_dir: Path, *, resolution: int | None = None) -> Arrays:
+def load_named(name: str, part: Part, data_dir: Path, *, cache: Path, resolution: int | None = None) -> Arrays:
     """Read one part of the set `name`, one of `DATASETS`, downloading it into `data_dir` when it is not on disk.
 
     On disk means `<data_dir>/<name>.npz`, torchvision's own files in `data_dir`, a published folder of
     `distill.sources.layouts` there or, for fmnist, Debian's package. Of the published folders only Imagenette is
     downloaded.
 
+    - `cache`: the folder where decoded images of published folders are kept.
     - `resolution`: wanted height and width; `None`: as they lie on disk, for published folders the paper's.
 
     Raises `InputError` when files are damaged, or when there are none and the download fails.
@@ -50,10 +51,10 @@ def load_named(name: str, part: Part, data_dir: Path, *, resolution: int | None 
     elif name == "digits":
         found = _load_digits(part)
     else:
-        found = _find(name, part, data_dir, resolution)
+        found = _find(name, part, data_dir, resolution, cache)
         if found is None:
             _download(name, data_dir, resolution)
-            found = _find(name, part, data_dir, resolution)
+            found = _find(name, part, data_dir, resolution, cache)
     if found is None:
         raise InputError(f"the download of {name} into {data_dir} is not complete; remove {_places(name, data_dir)[0]}")
     return found if resolution is None else found._replace(images=resize_arrays(found.images, resolution))
@@ -77,10 +78,10 @@ def _places(name: str, data_dir: Path) -> list[Path]:
     return [*places, DEBIAN_FMNIST] if name == "fmnist" else places
 
 
-def _find(name: str, part: Part, data_dir: Path, resolution: int | None) -> Arrays | None:
+def _find(name: str, part: Part, data_dir: Path, resolution: int | None, cache: Path) -> Arrays | None:
     """The part from its original files, or `None` where they are not on disk."""
     if name in LAYOUTS:
-        return load_layout(LAYOUTS[name], name, part, data_dir, resolution)
+        return load_layout(LAYOUTS[name], name, part, data_dir, resolution, cache)
     if name in CIFAR:
         return _load_cifar(name, part, data_dir)
     for folder in _places(name, data_dir):

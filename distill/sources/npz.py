@@ -1,5 +1,6 @@
 """Labelled images from an .npz file."""
 
+import warnings
 from contextlib import ExitStack
 from pathlib import Path
 from zipfile import ZipFile
@@ -7,11 +8,12 @@ from zipfile import ZipFile
 import numpy as np
 from numpy.lib.npyio import NpzFile
 
-from distill.errors import InputError
+from distill.errors import InputError, InputWarning
 from distill.sources.parts import Arrays, Part
 
-__all__ = ["load_npz"]
+__all__ = ["ROUNDING", "load_npz", "out_of_range"]
 
+ROUNDING = 1e-3  # a step of float16 beside 1; less than half a grey level, so that clipping it changes no pixel
 REQUIRED = ("x_train", "y_train", "x_test", "y_test")
 
 
@@ -19,9 +21,10 @@ def load_npz(path: Path, part: Part) -> Arrays:
     """Read one part of an .npz file with the arrays `x_train`, `y_train`, `x_test`, `y_test` and maybe `classes`.
 
     Images are uint8 or floats in [0, 1] (rounded to steps of 1/255), of shape `(n, height, width, channels)` with
-    1 or 3 channels or `(n, height, width)`. Labels are integers from 0. Without `classes` the names are "0" to the
-    largest label. The other part is checked by its labels and by the shape and type of its images, which are not
-    read.
+    1 or 3 channels or `(n, height, width)`. Floats that a rounding step puts outside, `ROUNDING` at most, are clipped.
+    Labels are integers from 0 of shape `(n,)` or `(n, 1)`. Without `classes` the names are "0" to the largest label,
+    and each label occurs. The other part is checked by its labels and by the shape and type of its images, which are
+    not read. Warns of arrays of other names, which are left out.
 
     Raises `InputError` when the file is missing, damaged or holds anything else.
     """
@@ -43,8 +46,10 @@ def load_npz(path: Path, part: Part) -> Arrays:
                 f"{path} has no {', '.join(missing)}; wanted {', '.join(REQUIRED)}, "
                 f"found {', '.join(archive.files) or 'nothing'}"
             )
+        if others := [key for key in archive.files if key not in (*REQUIRED, "classes")]:
+            warnings.warn(f"left out of {path}: the arrays {', '.join(others)}", InputWarning, stacklevel=3)
         _check_headers(path)
-        labels = {key: _read(archive, path, key) for key in ("y_train", "y_test")}
+        labels = {key: _read(archive, path, key).reshape(-1) for key in ("y_train", "y_test")}
         classes = _classes(archive, path, labels)
         images = _to_uint8(_read(archive, path, f"x_{part}"), f"x_{part} of {path}")
     return Arrays(images if images.ndim == 4 else images[..., None], labels[f"y_{part}"], classes)
@@ -57,7 +62,8 @@ def _check_headers(path: Path) -> None:
         x, y = f"x_{part}", f"y_{part}"
         (image_shape, image_type), (label_shape, label_type) = _header(path, x), _header(path, y)
         if image_type != np.uint8 and image_type.kind != "f":
-            raise InputError(f"{x} of {path} is {image_type}; wanted uint8, or floats in [0, 1]")
+            hint = "; divide by the largest value that its pixels can have" if image_type.kind in "iu" else ""
+            raise InputError(f"{x} of {path} is {image_type}; wanted uint8, or floats in [0, 1]{hint}")
         channels_first = len(image_shape) == 4 and image_shape[1] in (1, 3)
         if len(image_shape) not in (3, 4) or (len(image_shape) == 4 and image_shape[-1] not in (1, 3)):
             raise InputError(
@@ -68,7 +74,7 @@ def _check_headers(path: Path) -> None:
             raise InputError(f"{x} of {path} has shape {image_shape}, so no pixels; wanted at least one image")
         if label_type.kind not in "iu":
             raise InputError(f"{y} of {path} is {label_type}; wanted integers from 0, indices into the classes")
-        if label_shape != image_shape[:1]:
+        if label_shape not in (image_shape[:1], (image_shape[0], 1)):
             raise InputError(
                 f"{y} of {path} has shape {label_shape}; wanted {image_shape[:1]}, one label for each image of {x}"
             )
@@ -115,10 +121,16 @@ def _to_uint8(images: np.ndarray, what: str) -> np.ndarray:
     if not np.isfinite(images).all():
         bad = int((~np.isfinite(images).reshape(len(images), -1).all(1)).sum())
         raise InputError(f"{what}: {bad} of {len(images)} images hold NaN or infinite pixels; remove or mend them")
-    low, high = images.min(), images.max()
-    if low < 0 or high > 1:
-        raise InputError(f"{what} runs from {low:g} to {high:g}; wanted floats in [0, 1] or uint8: rescale it")
-    return np.rint(images * 255).astype(np.uint8)
+    if span := out_of_range(float(images.min()), float(images.max())):
+        raise InputError(f"{what} runs from {span}; wanted floats in [0, 1] or uint8: rescale it")
+    return np.rint(images.clip(0, 1) * 255).astype(np.uint8)
+
+
+def out_of_range(low: float, high: float) -> str:
+    """How pixels from `low` to `high` leave [0, 1] by more than rounding, in digits that show it; else nothing."""
+    if low >= -ROUNDING and high <= 1 + ROUNDING:
+        return ""
+    return f"{low:.9g} to {high:.9g}"
 
 
 def _classes(archive: NpzFile, path: Path, labels: dict[str, np.ndarray]) -> tuple[str, ...]:
@@ -127,12 +139,26 @@ def _classes(archive: NpzFile, path: Path, labels: dict[str, np.ndarray]) -> tup
     for key, part in labels.items():
         if part.min() < 0:
             raise InputError(f"{key} of {path} holds the label {part.min()}; wanted labels from 0")
+    lowest = min(int(part.min()) for part in labels.values())
     if "classes" not in archive.files:
         total = sum(len(part) for part in labels.values())
         if largest >= max(total, 256):  # a wild label would make millions of names
             raise InputError(
                 f"{path} holds the label {largest} but only {total} images; number the labels from 0 without gaps, "
                 "or add an array `classes` of names"
+            )
+        used = np.unique(np.concatenate(list(labels.values())))
+        if lowest > 0:
+            raise InputError(
+                f"labels of {path} start at {lowest} and end at {largest}; wanted labels from 0: subtract {lowest}, or "
+                f"add an array `classes` of {largest + 1} names"
+            )
+        if len(used) <= largest:
+            gaps = sorted(set(range(largest)) - set(used.tolist()))
+            raise InputError(
+                f"labels of {path} have gaps: of 0 to {largest}, {len(gaps)} occur in neither part "
+                f"({', '.join(map(str, gaps[:5]))}{', ...' if len(gaps) > 5 else ''}); number them without gaps, or "
+                f"add an array `classes` of {largest + 1} names"
             )
         return tuple(str(label) for label in range(largest + 1))
 
@@ -143,5 +169,8 @@ def _classes(archive: NpzFile, path: Path, labels: dict[str, np.ndarray]) -> tup
     if len(set(names)) < len(names):
         raise InputError(f"classes of {path} holds a name twice; wanted {len(names)} different names")
     if largest >= len(names):
-        raise InputError(f"{path} holds the label {largest}, but `classes` has {len(names)} names: add the others")
+        raise InputError(
+            f"{path} holds the label {largest}, but `classes` has {len(names)} names: "
+            + ("labels start at 1: subtract 1" if lowest == 1 and largest == len(names) else "add the others")
+        )
     return names

@@ -1,0 +1,78 @@
+"""Checks of arguments at the doors of this package."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from distill import Distiller, InputError, LabelledImages, PreprocessedImages, Preprocessing, TrainingRecipe
+from distill.checks import check_device, class_names, require_a, require_whole
+from distill.errors import shown
+from distill.files import as_path
+
+__all__ = ["check_buffer", "check_experience", "check_gdumb", "check_order", "check_scenario", "check_tested"]
+
+SEEDS = 2**32  # of NumPy's legacy generator
+HOW_TO_PREPROCESS = "preprocessing.apply(images), with a fitted one such as ZCA.fit(images)"
+
+
+def check_order(num_classes: Any, seed: Any) -> None:
+    """Raise `InputError` unless NumPy's legacy generator can shuffle so many classes with this seed."""
+    require_whole("num_classes", num_classes, least=1)
+    require_whole("seed", seed)
+    if seed >= SEEDS:
+        raise InputError(f"seed is {seed}; wanted less than {SEEDS}")
+
+
+def check_scenario(train: Any, test: Any, steps: Any, seed: Any) -> None:
+    """Raise `InputError` for arguments of another kind than `class_incremental` takes."""
+    for name, data in (("train", train), ("test", test)):
+        hint = HOW_TO_PREPROCESS if isinstance(data, LabelledImages) else ""
+        require_a(name, data, PreprocessedImages, hint=hint)
+    require_whole("steps", steps)
+    check_order(max(train.num_classes, 1), seed)
+
+
+def check_buffer(
+    distiller: Any, num_classes: Any, classes: Any, preprocessing: Any, max_size: Any, held_out: Any, cache_dir: Any
+) -> None:
+    """Raise `InputError` for options of another kind than `DistilledBuffer` takes."""
+    require_a("distiller", distiller, Distiller, hint="Random(images_per_class=20), for example")
+    if num_classes is not None:
+        require_whole("num_classes", num_classes, least=1)
+    if classes is not None and not class_names(classes):
+        raise InputError("classes are empty; wanted a name for each class, or num_classes instead")
+    require_a("preprocessing", preprocessing, Preprocessing, type(None))
+    if max_size is not None:
+        require_whole("max_size", max_size, least=1)
+    require_a("held_out", held_out, PreprocessedImages, type(None))
+    if cache_dir is not None:
+        as_path(cache_dir, "cache_dir")
+
+
+def check_experience(experience: Any) -> None:
+    """Raise `InputError` unless it is an experience of a labelled stream."""
+    if not hasattr(experience, "dataset") or not hasattr(experience, "current_experience"):
+        raise InputError(f"experience is {shown(experience)}; wanted one of an Avalanche stream, with a dataset")
+
+
+def check_gdumb(recipe: Any, num_classes: Any, seed: Any, eval_mb_size: Any, device: Any) -> None:
+    """Raise `InputError` for options of another kind than `GDumb` takes."""
+    require_a("recipe", recipe, TrainingRecipe, type(None))
+    if num_classes is not None:
+        require_whole("num_classes", num_classes, least=1)
+    require_whole("seed", seed)
+    require_whole("eval_mb_size", eval_mb_size, least=1)
+    check_device(device)
+
+
+def check_tested(strategy: Any, stream: Any) -> None:
+    """Raise `InputError` unless the strategy can be tested on the stream."""
+    if not callable(getattr(strategy, "eval", None)) or not hasattr(strategy, "evaluator"):
+        raise InputError(f"strategy is {shown(strategy)}; wanted a strategy of Avalanche, such as GDumb(...)")
+    experiences = [stream] if hasattr(stream, "dataset") else stream
+    if not isinstance(experiences, Iterable):
+        raise InputError(f"stream is {shown(stream)}; wanted a stream of Avalanche")
+    experiences = list(experiences)
+    if not len(experiences):
+        raise InputError("the stream has no experience to test on")
+    for experience in experiences:
+        check_experience(experience)
