@@ -12,6 +12,7 @@ from distill.errors import InputError
 from distill.workers import workers_end_with_program
 from privacy.attacks import Attack, Part, Scores, gather, split_seed
 from privacy.exposed import checked_images
+from privacy.inputs import require_flag, require_mapping, require_one_of, require_whole
 from privacy.official import check_official, official_scores
 from privacy.records import AttackRecords
 from privacy.registry import ATTACKS, chosen_attacks
@@ -63,12 +64,15 @@ def audit(
     Raises `InputError` when an attack, a mask or the images do not go with the records, or the engine is not installed.
     """
     if not isinstance(records, AttackRecords):
-        raise InputError(f"records is {type(records).__name__}; wanted AttackRecords(members=..., non_members=...)")
-    if engine not in get_args(Engine):
-        raise InputError(f"engine is {engine!r}; wanted one of {', '.join(get_args(Engine))}")
+        raise InputError(f"records is a {type(records).__name__}; wanted AttackRecords(members=..., non_members=...)")
+    require_one_of("engine", engine, get_args(Engine))
     for name, value, least in (("jobs", jobs, 1), ("splits", splits, 1), ("seed", seed, 0)):
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least):
-            raise InputError(f"{name} is {value!r}; wanted a whole number, {least} or more")
+        if value is not None or name == "seed":
+            require_whole(name, value, least=least)
+    for name, flag in (("by_class", by_class), ("by_correctness", by_correctness)):
+        require_flag(name, flag)
+    require_mapping("masks", {} if masks is None else masks, "{name: (members, non_members)}")
+    require_mapping("info", {} if info is None else info, "{name: value}")
     chosen = chosen_attacks(attacks)
     for attack in chosen:
         attack.check(records)

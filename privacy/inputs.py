@@ -1,14 +1,17 @@
 """What callers give, as NumPy arrays: of any framework, of any kind of number, whole or in batches."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from distill.errors import InputError
+from distill.errors import InputError, shown
 
-__all__ = ["as_array", "checked_mask", "checked_positions", "closest", "finite_floats"]
+__all__ = [
+    "as_array", "checked_mask", "checked_positions", "checked_scores", "closest", "finite_floats", "require_flag",
+    "require_mapping", "require_one_of", "require_whole",
+]  # fmt: skip
 
 
 def as_array(value: Any, name: str, *, ndim: int) -> np.ndarray:
@@ -116,6 +119,41 @@ def check_each_once(positions: np.ndarray, size: int, name: str) -> None:
         f"{name} repeats {int((counts > 1).sum())} positions, such as {values[counts.argmax()]} "
         f"({counts.max()} times); wanted each record at most once{hint}"
     )
+
+
+def checked_scores(value: Any, name: str) -> np.ndarray:
+    """Scores `(n,)` as float64, at least one; raises `InputError` for anything else."""
+    scores = as_array(value, name, ndim=1)
+    if scores.ndim != 1 or not scores.size:
+        raise InputError(f"{name} have shape {scores.shape}; wanted (n,), a score for each record")
+    return finite_floats(scores, name)
+
+
+def require_whole(name: str, value: Any, *, least: int) -> None:
+    """Raise `InputError` unless the argument `name` is a whole number, `least` or more."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise InputError(f"{name} is {shown(value)}; wanted a whole number, {least} or more")
+
+
+def require_flag(name: str, value: Any) -> None:
+    """Raise `InputError` unless the argument `name` is `True` or `False`."""
+    if not isinstance(value, bool | np.bool_):
+        raise InputError(f"{name} is {shown(value)}; wanted True or False")
+
+
+def require_one_of(name: str, value: Any, known: Iterable[str]) -> None:
+    """Raise `InputError` unless the argument `name` is one of `known`."""
+    known = list(known)
+    if not isinstance(value, str) or value not in known:
+        raise InputError(f"{name} is {shown(value)}; wanted one of {', '.join(known)}")
+
+
+def require_mapping(name: str, value: Any, content: str) -> None:
+    """Raise `InputError` unless the argument `name` is a dictionary with texts as keys; `content`: of what."""
+    if not isinstance(value, Mapping):
+        raise InputError(f"{name} is {shown(value)}; wanted {content}")
+    if wrong := [key for key in value if not isinstance(key, str)]:
+        raise InputError(f"{name} has the key {shown(wrong[0])}, a {type(wrong[0]).__name__}; wanted text")
 
 
 def closest(name: str, known: Sequence[str]) -> str:

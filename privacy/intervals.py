@@ -4,11 +4,14 @@ Their coverage is simulated by `benchmarks/mia_coverage.py`, for the tables in d
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from scipy.special import betainc
 from scipy.stats import binom, norm
 
+from distill.errors import InputError, shown
+from privacy.inputs import checked_scores
 from privacy.metrics import Interval, members_above, placements
 
 __all__ = ["FEWEST_RECORDS", "auc_difference", "auc_interval", "mean_interval", "tpr_interval"]
@@ -38,6 +41,7 @@ def auc_interval(splits: Sequence[Split], *, trained: bool = False) -> Interval:
     Without ends where a side has fewer than six records, or a trained attack has a single split: the errors of its two
     folds go together where nothing leaks, and one split does not tell how much.
     """
+    splits = checked_splits(splits, "splits")
     n, m = len(splits[0][0]), len(splits[0][1])
     values, shares = [], []
     for members, non_members in splits:
@@ -49,6 +53,27 @@ def auc_interval(splits: Sequence[Split], *, trained: bool = False) -> Interval:
         return Interval(value, why=why)
     low, high = wilson(value, effective_records(value, np.mean(shares, axis=0), n, m))
     return widened(Interval(value, low, high), values, trained=trained)
+
+
+def checked_splits(splits: Any, name: str) -> list[Split]:
+    """Splits as a list of pairs of float64 arrays; raises `InputError` for what is none."""
+    if not isinstance(splits, list | tuple) or not splits:
+        raise InputError(f"{name} are {shown(splits)}; wanted a list of (member scores, non-member scores)")
+    found = []
+    for split in splits:
+        if not isinstance(split, list | tuple) or len(split) != 2:
+            raise InputError(f"{name} hold {shown(split)}; wanted (member scores, non-member scores)")
+        found.append((checked_scores(split[0], "member scores"), checked_scores(split[1], "non-member scores")))
+    if len({(len(members), len(others)) for members, others in found}) > 1:
+        raise InputError(f"{name} are of different numbers of records; wanted the same records in every split")
+    return found
+
+
+def checked_repetitions(given: Any, name: str) -> list[list[Split]]:
+    """The splits of several audits; raises `InputError` for what is none."""
+    if not isinstance(given, list | tuple) or not given:
+        raise InputError(f"{name} is {shown(given)}; wanted a list with the splits of each repetition")
+    return [checked_splits(splits, f"the splits of {name}") for splits in given]
 
 
 def missing(members: int, non_members: int, splits: int, trained: bool) -> str:
@@ -106,6 +131,9 @@ def tpr_interval(splits: Sequence[Split], fpr: float, *, trained: bool = False) 
     interval is of the mixture of both (Jeffreys' prior for the second). Where fewer false positives than one are
     allowed, no threshold of that FPR can be found, and there is no value.
     """
+    splits = checked_splits(splits, "splits")
+    if not isinstance(fpr, float | int) or not 0 < fpr < 1:
+        raise InputError(f"fpr is {shown(fpr)}; wanted a number between 0 and 1")
     n, m = len(splits[0][0]), len(splits[0][1])
     allowed = int(np.floor(fpr * m * (1 + 1e-12)))
     if allowed < 1:
@@ -158,7 +186,11 @@ def auc_difference(
     same order, split by split: what is easy or hard in a record is the same on both sides of the difference (paired
     DeLong variance). Repetitions are taken as independent.
     """
-    pairs = [paired_difference(*both, trained=trained) for both in zip(first, second, strict=True)]
+    sides = [checked_repetitions(side, name) for side, name in ((first, "first"), (second, "second"))]
+    shapes = [[[(len(a), len(b)) for a, b in splits] for splits in side] for side in sides]
+    if shapes[0] != shapes[1]:
+        raise InputError("first and second are not of the same records; wanted the same numbers, split by split")
+    pairs = [paired_difference(*both, trained=trained) for both in zip(*sides, strict=True)]
     return mean_interval(pairs)
 
 

@@ -6,6 +6,9 @@ import numpy as np
 from scipy.stats import kstwobign, norm, rankdata
 from sklearn import metrics
 
+from distill.errors import InputError
+from privacy.inputs import checked_scores, require_whole
+
 __all__ = ["FPR_LEVELS", "Interval", "Roc", "auc_ceiling", "chance_advantage", "members_above", "placements", "roc_of"]
 
 FPR_LEVELS = (0.001, 0.01, 0.1)
@@ -100,6 +103,7 @@ class Roc:
 
 def roc_of(members: np.ndarray, non_members: np.ndarray) -> Roc:
     """The ROC curve of member scores `(n,)` against non-member scores `(m,)`; higher means more like a member."""
+    members, non_members = checked_scores(members, "members"), checked_scores(non_members, "non_members")
     truth = np.r_[np.ones(len(members)), np.zeros(len(non_members))]
     # Every threshold: on a straight stretch the default leaves out those that an FPR of just so much needs.
     fpr, tpr, _ = metrics.roc_curve(truth, np.r_[members, non_members], drop_intermediate=False)
@@ -149,4 +153,8 @@ def auc_ceiling(seen: int, members: int) -> float:
     A model that was shown 500 of 10 000 members cannot give away more than 0.525 about membership, however much it
     memorises; an AUC near one half is then arithmetic, not privacy.
     """
+    require_whole("members", members, least=1)
+    require_whole("seen", seen, least=0)
+    if seen > members:
+        raise InputError(f"seen is {seen}, more than the {members} members; wanted at most that many")
     return 0.5 + 0.5 * seen / members

@@ -8,9 +8,10 @@ from typing import Any, get_args
 import numpy as np
 
 from distill.errors import InputError
+from distill.files import as_path
 from privacy.array_files import read_arrays, write_arrays
 from privacy.confidence import OutputKind, cross_entropy, excess_margins
-from privacy.inputs import as_array, checked_positions, closest, finite_floats
+from privacy.inputs import as_array, checked_positions, closest, finite_floats, require_one_of
 
 __all__ = ["AttackRecords", "OutputKind", "Side"]
 
@@ -65,8 +66,7 @@ class AttackRecords:
     def __init__(
         self, *, members: Sequence[Any], non_members: Sequence[Any], outputs: OutputKind = "logits"
     ) -> None:
-        if outputs not in get_args(OutputKind):
-            raise InputError(f"outputs is {outputs!r}; wanted one of {', '.join(get_args(OutputKind))}")
+        require_one_of("outputs", outputs, get_args(OutputKind))
         self.outputs: OutputKind = outputs
         sides = {"members": checked_tuple(members, "members"), "non_members": checked_tuple(non_members, "non_members")}
         self.losses_given = check_losses_of_both(sides)
@@ -134,7 +134,7 @@ class AttackRecords:
         the file is unpickled. Raises `InputError` that names the file when it is missing, damaged, lacks an array, or
         holds one of another name, which may be a misspelt one.
         """
-        arrays = read_arrays(Path(path), check=check_names)
+        arrays = read_arrays(as_path(path), check=check_names)
         sides = {side: [arrays[f"{side}_{p}"] for p in PARTS if f"{side}_{p}" in arrays] for side in SIDES}
         kind: Any = str(arrays.get("outputs", "logits"))
         try:

@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Sequence
 
-from distill.errors import InputError
+from distill.errors import InputError, shown
 from privacy.attacks import Attack
 from privacy.forest import RandomForest
 from privacy.mlp import MultilayerPerceptron
@@ -25,8 +25,10 @@ ATTACKS: dict[str, Attack] = {
 
 def chosen_attacks(attacks: str | Attack | Sequence[str | Attack]) -> list[Attack]:
     """`"all"`, a name, an attack of your own, or several of these; raises `InputError` for unknown names."""
+    if not isinstance(attacks, str | Attack | list | tuple | set | frozenset | dict):
+        raise InputError(f"attacks is {shown(attacks)}; wanted 'all', or some of {', '.join(ATTACKS)}")
     wanted = [attacks] if isinstance(attacks, str | Attack) else list(attacks)
-    if "all" in wanted:
+    if any(isinstance(attack, str) and attack == "all" for attack in wanted):
         wanted = [*ATTACKS, *(attack for attack in wanted if isinstance(attack, Attack))]
     chosen: dict[str, Attack] = {}
     for attack in wanted:
@@ -37,7 +39,7 @@ def chosen_attacks(attacks: str | Attack | Sequence[str | Attack]) -> list[Attac
                 raise InputError(f"unknown attack {attack!r}; wanted 'all' or some of {', '.join(ATTACKS)}{hint}")
             attack = ATTACKS[attack]
         if not isinstance(attack, Attack):
-            raise InputError(f"attacks hold {attack!r}; wanted names or objects of privacy.Attack")
+            raise InputError(f"attacks hold {shown(attack)}; wanted names or objects of privacy.Attack")
         chosen[attack.name] = attack
     if not chosen:
         raise InputError(f"no attack was named; wanted 'all' or some of {', '.join(ATTACKS)}")

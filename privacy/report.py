@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from distill.errors import InputError
-from distill.files import write_atomically, write_json
+from distill.errors import InputError, shown
+from distill.files import as_path, write_atomically, write_json
 from privacy.array_files import read_arrays, write_arrays
 from privacy.attacks import Scores
 from privacy.exposed import MOST_SHOWN, Exposed, as_pixels
+from privacy.inputs import require_whole
 from privacy.metrics import Roc, roc_of
 from privacy.records import AttackRecords
 from privacy.results import Result, result_from, result_of
@@ -94,10 +95,10 @@ class AuditReport:
     def result(self, attack: str, slice: str = WHOLE) -> Result:
         """The result of an attack on a slice; raises `InputError` when there is none."""
         for result in self.results:
-            if (result.attack, result.slice) == (attack, slice):
+            if isinstance(attack, str) and isinstance(slice, str) and (result.attack, result.slice) == (attack, slice):
                 return result
         raise InputError(
-            f"the report has no attack {attack!r} on slice {slice!r}; it has {', '.join(self.scores)} on "
+            f"the report has no attack {shown(attack)} on slice {shown(slice)}; it has {', '.join(self.scores)} on "
             f"{', '.join(self.slices)}"
         )
 
@@ -113,11 +114,12 @@ class AuditReport:
     def most_exposed(self, attack: str, count: int = 10) -> np.ndarray:
         """Positions of the members with the highest scores, `(count,)`, the most exposed first."""
         self.result(attack)
+        require_whole("count", count, least=1)
         return np.argsort(-self.scores[attack].members, kind="stable")[:count]
 
     def exposed(self, attack: str, count: int = 10) -> list[Exposed]:
         """The members with the highest scores, the most exposed first: class, loss, score, false positives."""
-        scores = self.scores[attack] if attack in self.scores else self.scores[self.result(attack).attack]
+        scores = self.scores[self.result(attack).attack]
         return [
             Exposed(int(at), int(self.labels[at]), float(self.losses[at]), float(scores.members[at]),
                     int((scores.non_members >= scores.members[at]).sum()))
@@ -189,7 +191,8 @@ class AuditReport:
     @classmethod
     def load(cls, path: str | Path) -> "AuditReport":
         """Read what `save` wrote; raises `InputError` when the file is missing, damaged or another kind of file."""
-        arrays = read_arrays(Path(path))
+        path = as_path(path)
+        arrays = read_arrays(path)
         try:
             content = json.loads(str(arrays["report"]))
             if content["format"] != FORMAT:

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from distill.errors import InputError
+from distill.errors import InputError, shown
 from distill.files import write_atomically, write_json
+from privacy.inputs import require_mapping
 from privacy.intervals import Split, auc_difference, mean_interval
 from privacy.metrics import FPR_LEVELS, Interval
 from privacy.report import AuditReport, plain
@@ -69,6 +70,10 @@ class Summary:
     """
 
     def __init__(self, reports: Mapping[str, Sequence[AuditReport]]) -> None:
+        require_mapping("reports", reports, "{arm: its reports}")
+        for arm, own in reports.items():
+            if not isinstance(own, list | tuple) or not all(isinstance(report, AuditReport) for report in own):
+                raise InputError(f"reports of {arm!r} are {shown(own)}; wanted a list of AuditReport")
         if not reports or not all(reports.values()):
             raise InputError(f"nothing to combine for {', '.join(a for a, r in reports.items() if not r) or 'no arm'}")
         self.reports = {arm: list(own) for arm, own in reports.items()}

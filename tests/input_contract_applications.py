@@ -15,11 +15,22 @@ from continual import (
     accuracy_evaluator,
     class_incremental,
     class_order,
+    experience_accuracies,
     stream_accuracy,
     with_soft_labels,
 )
 from distill import Random, TrainingRecipe
-from privacy import AttackRecords, AuditReport, Summary, auc_ceiling, auc_difference, auc_interval, audit, roc_of
+from privacy import (
+    AttackRecords,
+    AuditReport,
+    Summary,
+    auc_ceiling,
+    auc_difference,
+    auc_interval,
+    audit,
+    roc_of,
+    tpr_interval,
+)
 
 RECIPE = TrainingRecipe(train_steps=1, warmup_steps=0, batch_size=4)
 
@@ -76,6 +87,9 @@ CONTINUAL = {
     "with_soft_labels": Entry(
         with_soft_labels, {"dataset": lambda folder: stream().train_stream[0].dataset, "num_classes": same(3)}
     ),
+    "experience_accuracies": Entry(
+        experience_accuracies, {"strategy": strategy, "stream": lambda folder: stream().test_stream}
+    ),
     "stream_accuracy": Entry(stream_accuracy, {"strategy": strategy, "stream": lambda folder: stream().test_stream}),
 }
 
@@ -91,13 +105,14 @@ def records(folder: Path | None = None) -> AttackRecords:
 
 @lru_cache(maxsize=1)
 def report_of_every_test() -> AuditReport:
-    return audit(records(), attacks="threshold", jobs=1, replicates=2)
+    return audit(records(), attacks="threshold", jobs=1)
 
 
 def report(folder: Path | None = None) -> AuditReport:
     return report_of_every_test()
 
 
+SPLIT = (np.arange(12.0), np.arange(12.0))
 PRIVACY = {
     "AttackRecords": Entry(AttackRecords, {"members": side, "non_members": side, "outputs": same("logits")}),
     "AttackRecords.subset": Entry(
@@ -106,8 +121,8 @@ PRIVACY = {
     "audit": Entry(
         audit,
         {"records": records, "attacks": same("threshold"), "engine": same("fast"), "seed": same(0), "jobs": same(1),
-         "by_class": same(False), "by_correctness": same(False), "masks": same(None), "replicates": same(2),
-         "info": same(None)},
+         "by_class": same(False), "by_correctness": same(False), "masks": same(None), "splits": same(1),
+         "images": same(None), "info": same(None)},
     ),
     "AuditReport.save": Entry(lambda path: report().save(path), {"path": lambda folder: folder / "a.npz"}),
     "AuditReport.load": Entry(AuditReport.load, {"path": lambda folder: report().save(folder / "a.npz")}),
@@ -116,9 +131,8 @@ PRIVACY = {
     ),
     "Summary": Entry(Summary, {"reports": lambda folder: {"a": [report()]}}),
     "roc_of": Entry(roc_of, {"members": same(np.arange(4.0)), "non_members": same(np.arange(4.0))}),
-    "auc_interval": Entry(auc_interval, {"members": same(np.arange(4.0)), "non_members": same(np.arange(4.0))}),
-    "auc_difference": Entry(
-        auc_difference, {"first": lambda folder: (np.arange(4.0),) * 2, "second": lambda folder: (np.arange(4.0),) * 2}
-    ),
+    "auc_interval": Entry(auc_interval, {"splits": same([SPLIT])}),
+    "tpr_interval": Entry(tpr_interval, {"splits": same([SPLIT]), "fpr": same(0.1)}),
+    "auc_difference": Entry(auc_difference, {"first": same([[SPLIT]]), "second": same([[SPLIT]])}),
     "auc_ceiling": Entry(auc_ceiling, {"seen": same(5), "members": same(10)}),
 }
