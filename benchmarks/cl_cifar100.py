@@ -180,7 +180,7 @@ def check_run_options(arguments: argparse.Namespace) -> None:
 
 
 def check_classes(train: LabelledImages, test: LabelledImages, arguments: argparse.Namespace) -> None:
-    """Raise `InputError` when steps do not divide the classes, or a class has too few images."""
+    """Raise `InputError` when steps do not divide the classes or one has no test image; warn of small classes."""
     total = train.num_classes
     if arguments.first is None and total % arguments.steps:
         possible = ", ".join(str(n) for n in range(1, total + 1) if total % n == 0)

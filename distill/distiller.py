@@ -12,9 +12,9 @@ import torch
 
 from distill.checks import check_device, check_option_types, require_a, require_not_negative, require_positive
 from distill.datasets import LabelledImages
-from distill.errors import InputError, InputWarning
+from distill.errors import InputError, InputWarning, shown
 from distill.files import as_path
-from distill.preprocess import PreprocessedImages, default_preprocessing
+from distill.preprocess import Identity, PreprocessedImages, default_preprocessing
 from distill.streamed import StreamedImages
 from distill.synthetic import SyntheticSet
 
@@ -88,6 +88,8 @@ class Distiller(ABC):
         data = data.to("cpu", torch.float32)
         held_out = checked_held_out(held_out, data)
         self._warn_of_small_classes(data)
+        if on_record is not None and not callable(on_record):
+            raise InputError(f"on_record is {shown(on_record)}; wanted a function of a step and a set")
         checkpoint = None if checkpoint is None else as_path(checkpoint, "checkpoint")
         return self._distill(
             data, held_out=held_out, checkpoint=checkpoint, progress=progress, on_record=on_record
@@ -140,6 +142,11 @@ def check_varied(images: np.ndarray | torch.Tensor | StreamedImages) -> None:
     )
 
 
+def _unknown(*sets: PreprocessedImages) -> bool:
+    """Whether one of them does not say what it went through: streams of tensors are taken for pixels."""
+    return any(isinstance(one.preprocessing, Identity) for one in sets)
+
+
 def checked_held_out(
     held_out: LabelledImages | PreprocessedImages | None, data: PreprocessedImages
 ) -> PreprocessedImages | None:
@@ -158,5 +165,9 @@ def checked_held_out(
         raise InputError(
             f"held_out has images of {held_out.image_shape} and {held_out.num_classes} classes, the data "
             f"{data.image_shape} and {data.num_classes}; wanted the same images and classes in both"
+        )
+    if not held_out.preprocessing.same_as(data.preprocessing) and not _unknown(held_out, data):
+        raise InputError(
+            "held_out was preprocessed in another way than the data; give it raw, or as data.preprocessing.apply(...)"
         )
     return held_out

@@ -64,7 +64,7 @@ class SyntheticSet(Dataset):
             raise InputError(
                 f"images have shape {tuple(self.images.shape)}; wanted (n, channels, height, width)"
             )
-        if not (bool(torch.isfinite(self.images).all()) and bool(torch.isfinite(self.labels).all())):
+        if not (bool(torch.isfinite(self.images.float()).all()) and bool(torch.isfinite(self.labels.float()).all())):
             raise InputError("images or labels hold NaN or infinite values: the distillation that made them diverged")
         if n and (int(self.class_ids.min()) < 0 or int(self.class_ids.max()) >= len(self.classes)):
             raise InputError(f"class ids must lie in 0 to {len(self.classes) - 1}")

@@ -167,7 +167,8 @@ ENTRIES: dict[str, Entry] = {
     **{f"{cls.__name__}()": Entry(cls, options_of(cls)) for cls in (FRePo, Random, Herding, DM, DSA, TrainingRecipe)},
     **{f"{name}.distill": Entry(d.distill, {"data": preprocessed, "held_out": raw}) for name, d in DISTILLERS.items()},
     "FRePo.distill to a file": Entry(
-        DISTILLERS["FRePo"].distill, {"data": raw, "checkpoint": lambda folder: folder / "checkpoint"}
+        DISTILLERS["FRePo"].distill,
+        {"data": raw, "checkpoint": lambda folder: folder / "checkpoint"},
     ),
     "with_options": Entry(DISTILLERS["DSA"].with_options, {"images_per_class": same(2), "seed": same(1)}),
     "LabelledImages": Entry(LabelledImages, DATA),

@@ -515,6 +515,26 @@ def test_deep_images_are_scaled_by_what_the_whole_set_holds(tmp_path, dtype, end
     assert sorted(shades) == sorted([round(255 * value / (2**bits - 1)) for value in values] * 2)
 
 
+def test_what_was_said_of_decoded_images_is_said_again_where_they_are_found(tmp_path):
+    deep(tmp_path / "set", [0, 4000, 77])
+    for _ in range(3):
+        with pytest.warns(InputWarning, match=r"which fit in 12 bits"):
+            load_images(tmp_path / "set", resolution=2, cache_dir=tmp_path / "cache")
+    picture(tmp_path / "set" / "a" / "9.png")
+    with pytest.warns(InputWarning, match=r"which fit in 12 bits"):
+        load_images(tmp_path / "set", resolution=2, cache_dir=tmp_path / "cache")
+    assert len(list((tmp_path / "cache").iterdir())) == 2  # what is out of date is removed
+
+
+def test_photographs_that_ask_to_be_turned_are_told(tmp_path):
+    two_classes(tmp_path, ending=".jpg")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("L", (4, 3), 9).save(tmp_path / "a" / "9.jpg", exif=exif)
+    with pytest.warns(InputWarning, match=r"1 files of .* ask to be turned \(EXIF orientation; 9.jpg\), which"):
+        assert load_images(tmp_path).images.shape[1:] == (3, 4, 1)
+
+
 def test_deeper_integers_keep_their_levels(tmp_path):
     deep(tmp_path, [0, 2**20, 2**21 - 1], dtype=np.int32, ending=".tif")
     with pytest.warns(InputWarning, match="21 bits"):

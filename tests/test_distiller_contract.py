@@ -236,6 +236,12 @@ def test_held_out_images_change_nothing(distiller, data, make_images):
     assert torch.equal(held_out.images, before)
 
 
+def test_held_out_images_preprocessed_in_another_way_are_refused(distiller, data, make_images):
+    held_out = make_images((3, 3, 3), seed=5, noise=90)
+    with pytest.raises(InputError, match=r"held_out was preprocessed in another way than the data; give it raw"):
+        distiller.distill(data, held_out=Standardize.fit(held_out).apply(held_out))
+
+
 def test_checkpoint_changes_nothing_even_when_all_is_done(distiller, data, tmp_path, monkeypatch):
     monkeypatch.setattr("distill.checkpoint.SECONDS_BETWEEN", 0)
     for _ in range(2):

@@ -2,6 +2,8 @@
 
 import glob
 import hashlib
+import json
+import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -9,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from distill.errors import InputError
-from distill.files import write_atomically
+from distill.errors import InputError, InputWarning
+from distill.files import read_json, write_atomically
 from distill.progress import progress_bar
 from distill.sources.decode import Fit, Look, decode, unreadable
 
@@ -35,7 +37,7 @@ def cached_images(
 
     Decoded at the first call, to `folder/<name>-<resolution>-<signature>.npy`; read from there afterwards. The
     signature is of names, sizes and times of the files, so a file that changes has all of them decoded again, as has
-    a damaged .npy file. What is out of date is removed.
+    a damaged .npy file. What is out of date is removed. What `look` warns of is warned of at every call.
 
     - `name`: tells this list of files from others in the same cache `folder`.
     - `look`: asked only when there is something to decode. `others`: further files that it depends on.
@@ -44,17 +46,42 @@ def cached_images(
     """
     stem = f"{name}-{resolution}"
     path = folder / f"{stem}-{_signature([*files, *others], resolution, fit)}.npy"
-    images = _open(path, len(files), resolution)
-    if images is None:
-        chosen = look()
+    notes = path.with_suffix(".json")  # what was said of the images, where something was
+    images, said = _open(path, len(files), resolution), _read_notes(notes)
+    if images is None or said is None:
+        chosen, said = _looked(look)
+        if said:
+            _write(notes, lambda partial: partial.write_text(json.dumps(said)))
         _write(path, lambda partial: _decode_all(partial, files, chosen, resolution, fit))
-        for outdated in set(folder.glob(f"{glob.escape(stem)}-{'[0-9a-f]' * 16}.npy")) - {path}:
+        for outdated in set(folder.glob(f"{glob.escape(stem)}-{'[0-9a-f]' * 16}.*")) - {path, notes}:
             with suppress(OSError):  # some systems keep files that are in use
                 outdated.unlink()
         images = _open(path, len(files), resolution)
+    else:
+        for text in said:
+            warnings.warn(text, InputWarning, stacklevel=3)
     if images is None:
         raise InputError(f"{path} was written, but cannot be read; does another program write there?")
     return images
+
+
+def _read_notes(notes: Path) -> list[str] | None:
+    """What was said of the images; `None` where it cannot be told any more."""
+    try:
+        texts = read_json(notes) if notes.exists() else []
+    except InputError:
+        return None
+    return [str(text) for text in texts] if isinstance(texts, list) else None
+
+
+def _looked(look: Callable[[], Look]) -> tuple[Look, list[str]]:
+    """What `look` finds, and what it says; that is said here, and again whenever the images are read."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = look()
+    for warning in caught:
+        warnings.warn(warning.message, warning.category, stacklevel=4)
+    return found, [str(warning.message) for warning in caught if issubclass(warning.category, InputWarning)]
 
 
 def _write(path: Path, write: Callable[[Path], object]) -> None:

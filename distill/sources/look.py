@@ -13,6 +13,8 @@ from distill.sources.decode import FULL_16_BITS, GREY, WIDE_GREY, Look, unreadab
 __all__ = ["look_at"]
 
 HALF_OF_8_BITS = 128  # colours of 16 bits whose upper 8 bits stay below have lost half of what 8 bits can tell
+CAMERAS = frozenset({"JPEG", "MPO"})  # formats of photographs, which say how the camera was held
+ORIENTATION = 0x0112  # the EXIF tag
 PAGES = frozenset({"TIFF", "GIF", "WEBP", "PNG", "AVIF"})  # formats that hold several images
 
 
@@ -26,11 +28,14 @@ class _Seen:
         self.deep_colours = 0
         self.brightest = 0  # of the upper 8 bits of deep colours
         self.paged: list[Path] = []
+        self.turned: list[Path] = []
 
     def add(self, image: Image.Image, file: Path) -> None:
         if image.format in PAGES and getattr(image, "n_frames", 1) > 1:
             self.paged.append(file)
             image.seek(0)
+        if image.format in CAMERAS and image.getexif().get(ORIENTATION, 1) not in (0, 1):
+            self.turned.append(file)
         self.grey = self.grey and image.mode in GREY
         if image.mode in WIDE_GREY:
             values = np.asarray(image)
@@ -48,9 +53,9 @@ def look_at(files: Sequence[Path], *, one_size: bool, name: str) -> Look:
 
     - `one_size`: check that all have the same size. `name`: of the set, for messages.
 
-    Warns where deep images are scaled and where only the first of several images in a file is taken. Raises
-    `InputError` when sizes differ, an image cannot be read or holds negative values, or more would be lost of 16-bit
-    colours than half of what 8 bits can tell.
+    Warns where deep images are scaled, where only the first of several images in a file is taken, and where files ask
+    to be turned. Raises `InputError` when sizes differ, an image cannot be read or holds negative values, or more would
+    be lost of 16-bit colours than half of what 8 bits can tell.
     """
     seen = _Seen()
     for file in files:
@@ -70,6 +75,11 @@ def look_at(files: Sequence[Path], *, one_size: bool, name: str) -> Look:
         _say(
             f"{len(seen.paged)} files of {name} hold several images or frames ({seen.paged[0].name}, ...), of which "
             "the first is taken; save the others as files of their own to have them too"
+        )
+    if seen.turned:
+        _say(
+            f"{len(seen.turned)} files of {name} ask to be turned (EXIF orientation; {seen.turned[0].name}), which "
+            "is not done; turn their pixels with PIL.ImageOps.exif_transpose where it matters"
         )
     _check_deep_colours(seen, name)
     return Look("L" if seen.grey else "RGB", _white_of(seen, name))
