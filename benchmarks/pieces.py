@@ -110,7 +110,7 @@ class Pieces:
                     yield task, result
         except BrokenProcessPool as error:
             raise InputError(
-                "the system ended a process, most likely for want of memory; go on with --resume and fewer --jobs"
+                "the system ended a process, most likely for want of memory; resume with --resume and fewer --jobs"
             ) from error
 
 

@@ -71,7 +71,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("--seconds", type=float, default=2.0, metavar="S", help="time steps for at least so long (default: 2)")
     add_machine_options(parser)
     add("--output", type=Path, default=Path("results/speed"), help="folder for results (default: results/speed)")
-    add("--resume", action="store_true", help="go on with the run in --output")
+    add("--resume", action="store_true", help="resume the run in --output")
     arguments = parser.parse_args(argv)
     for name in ("longest", "seconds"):
         if not getattr(arguments, name) > 0:
