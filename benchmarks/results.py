@@ -18,7 +18,8 @@ import torch
 from distill import InputError
 from distill.files import PARTIAL, read_json, write_json
 
-__all__ = ["add_process", "machine", "mean_and_spread", "open_folder", "paired_leads", "peak_memory_mib", "percent"]
+__all__ = ["add_process", "machine", "mean_and_spread", "open_folder", "paired_leads", "peak_memory_mib", "percent",
+           "write_results"]
 
 SPACE_NEEDED = 2 << 30  # whitening, distilled sets and two checkpoints of a pool of width 128, with room to spare
 PACKAGES = ("frepo-toolkit", "torch", "avalanche-lib", "numpy")
@@ -173,3 +174,17 @@ def claim_folder(folder: Path, options: dict[str, Any], *, resume: bool) -> None
             f"{folder} holds a run with other options ({'; '.join(changed)}); resume with those, or choose another "
             "--output"
         )
+
+
+def write_results(folder: Path, results: Mapping[str, Any]) -> None:
+    """Write the figures of a run as results.json, which other programs can read."""
+    write_json(folder / "results.json", without_nan(results))
+
+
+def without_nan(content: Any) -> Any:
+    """The same with `None`, JSON's null, for every number that is none: JSON has no NaN."""
+    if isinstance(content, dict):
+        return {name: without_nan(value) for name, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [without_nan(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content
