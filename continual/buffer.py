@@ -179,8 +179,11 @@ class DistilledBuffer(ExemplarsBuffer):
 
     def resize(self, strategy: Any, new_size: int) -> None:
         """Keep at most `new_size` images, equally many of each class; what is dropped does not come back."""
+        if new_size < 1:
+            raise InputError(f"new_size is {new_size}; wanted at least 1")
         self.limit = self.max_size = new_size
         plan = self._plan({})
+        self._warn_of_classes_without_place(plan.quotas)
         self._memory.shrink(plan.quotas, self._generator())
         self._rebuild()
 
@@ -193,8 +196,6 @@ class DistilledBuffer(ExemplarsBuffer):
                 raise InputError("how many classes has the whole problem? Give DistilledBuffer num_classes or classes")
             images = items.images[:2].flatten(1) if items.layout.vectors else items.images[:2]
             self.classes = numbered(model_outputs(strategy.model, images, items.tasks[:2]))
-            if self.adaptive and self.limit is None:
-                self.limit = self.max_size = self.distiller.images_per_class * len(self.classes)
         low, high = int(items.labels.min()), int(items.labels.max())
         if low < 0 or high >= len(self.classes):
             raise InputError(
@@ -269,9 +270,8 @@ class DistilledBuffer(ExemplarsBuffer):
         self.buffer = self._memory.dataset()
 
     def _warn_of_classes_without_place(self, quotas: Mapping[Key, int]) -> None:
-        assert self.classes is not None
         unplaced = {key for key, quota in quotas.items() if quota == 0}
-        if unplaced - self._unplaced:
+        if unplaced - self._unplaced and self.classes is not None:
             tasks = len({task for task, _ in quotas}) > 1
             names = ", ".join(
                 self.classes[c] + (f" (task {task})" if tasks else "") for task, c in sorted(unplaced)
