@@ -1,6 +1,5 @@
 """What the class-incremental benchmark leaves behind: figures as JSON, a table, plots."""
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +8,9 @@ from matplotlib.ticker import PercentFormatter
 
 from continual import average_incremental_accuracy, forgetting
 from distill import SyntheticSet
-from distill.files import write_atomically, write_json
+from distill.files import write_atomically
 from methods import COLOURS
-from results import mean_and_spread, paired_leads, percent
+from results import mean_and_spread, paired_leads, percent, write_results
 
 __all__ = ["print_table", "write_report"]
 
@@ -24,7 +23,7 @@ def write_report(folder: Path, options: dict[str, Any], records: list[dict[str, 
     summary = summarize(records)
     leads = final_leads(records)
     results = {"options": options, "cost": cost, "summary": summary, "leads": leads, "steps": records}
-    write_json(folder / "results.json", without_nan(results))
+    write_results(folder, results)
     table = format_table(options, summary, leads)
     write_atomically(folder / "table.txt", lambda file: file.write_text(table))
     plot_accuracy(folder / "accuracy.png", options, summary)
@@ -71,15 +70,6 @@ def over_the_stream(records: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
             mean, spread = mean_and_spread(values)
             result[name] = {"mean": mean, "std": spread, "n": len(values)}
     return result
-
-
-def without_nan(content: Any) -> Any:
-    """The same with `None`, JSON's null, for every number that is none: JSON has no NaN."""
-    if isinstance(content, dict):
-        return {name: without_nan(value) for name, value in content.items()}
-    if isinstance(content, list | tuple):
-        return [without_nan(value) for value in content]
-    return None if isinstance(content, float) and not math.isfinite(content) else content
 
 
 def final_leads(records: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -5,12 +5,12 @@ from typing import Any
 
 from distill import SyntheticSet
 from distill.datasets import DATASETS
-from distill.files import write_atomically, write_json
+from distill.files import write_atomically
 from distillation_plots import plot_columns, plot_curves, plot_rows, plot_sweep
 from distillation_run import Run
 from paper_tables import TABLE_1, TABLE_2, TABLE_7
 from privacy.tables import text_table
-from results import mean_and_spread, paired_leads, percent
+from results import mean_and_spread, paired_leads, percent, write_results
 
 __all__ = ["describe", "print_table", "write_report"]
 
@@ -27,8 +27,7 @@ def write_report(run: Run, records: list[dict[str, Any]], cost: dict[str, Any]) 
     folder, options = run.folder, run.options()
     cells = summarize(records)
     leads = lead_over_others(records)
-    write_json(folder / "results.json",
-               {"options": options, "cost": cost, "summary": cells, "leads": leads, "networks": records})
+    write_results(folder, {"options": options, "cost": cost, "summary": cells, "leads": leads, "networks": records})
     text = f"{protocol(run)}\n\n{format_table(run, cells)}\n\n{notes(run, cells, leads, cost)}"
     write_atomically(folder / "table.txt", lambda file: file.write_text(text))
     paper = TABLE_1.get(published_key(run), {})

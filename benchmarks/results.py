@@ -16,7 +16,7 @@ import torch
 
 from distill.files import read_json, write_json
 
-__all__ = ["add_process", "machine", "mean_and_spread", "paired_leads", "peak_memory_mib", "percent"]
+__all__ = ["add_process", "machine", "mean_and_spread", "paired_leads", "peak_memory_mib", "percent", "write_results"]
 
 PACKAGES = ("frepo-toolkit", "torch", "avalanche-lib", "numpy")
 
@@ -109,3 +109,17 @@ def paired_leads(values: Mapping[tuple[Any, ...], float], *, of: str) -> dict[st
             mean, spread = mean_and_spread(differences)
             leads[other] = {"mean": mean, "std": spread, "n": len(differences)}
     return leads
+
+
+def write_results(folder: Path, results: Mapping[str, Any]) -> None:
+    """Write the figures of a run as results.json, which other programs can read."""
+    write_json(folder / "results.json", without_nan(results))
+
+
+def without_nan(content: Any) -> Any:
+    """The same with `None`, JSON's null, for every number that is none: JSON has no NaN."""
+    if isinstance(content, dict):
+        return {name: without_nan(value) for name, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [without_nan(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content

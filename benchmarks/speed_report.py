@@ -5,10 +5,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from distill.files import write_atomically, write_json
+from distill.files import write_atomically
 from paper_tables import TABLE_8, TABLE_9, TABLE_10, TABLE_11
 from privacy.tables import text_table
-from results import machine
+from results import machine, write_results
 from speed_plots import plot_growth, plot_parts
 
 __all__ = ["describe", "print_report", "write_report"]
@@ -44,7 +44,7 @@ def describe(record: Record) -> str:
 def write_report(folder: Path, records: list[Record], cost: dict[str, Any]) -> None:
     """Write results.json, table.txt and the plots from a record for each case."""
     growth = {study: exponents(records, study, key) for study, key in (("width", "width"), ("images", "images"))}
-    write_json(folder / "results.json", {"machine": machine(), "cost": cost, "growth": growth, "cases": records})
+    write_results(folder, {"machine": machine(), "cost": cost, "growth": growth, "cases": records})
     text = "\n\n".join([about(records), *sections(records, growth)]) + "\n"
     write_atomically(folder / "table.txt", lambda file: file.write_text(text))
     plot_growth(folder / "growth.png", records, growth)

@@ -187,6 +187,7 @@ class DistilledBuffer(ExemplarsBuffer):
         require_whole("new_size", new_size, least=1)
         self.limit = self.max_size = new_size
         plan = self._plan({})
+        self._warn_of_classes_without_place(plan.quotas)
         self._memory.shrink(plan.quotas, self._generator())
         self._rebuild()
 
@@ -199,8 +200,6 @@ class DistilledBuffer(ExemplarsBuffer):
                 raise InputError("how many classes has the whole problem? Give DistilledBuffer num_classes or classes")
             images = items.images[:2].flatten(1) if items.layout.vectors else items.images[:2]
             self.classes = numbered(model_outputs(strategy.model, images, items.tasks[:2]))
-            if self.adaptive and self.limit is None:
-                self.limit = self.max_size = self.distiller.images_per_class * len(self.classes)
         low, high = int(items.labels.min()), int(items.labels.max())
         if low < 0 or high >= len(self.classes):
             raise InputError(
@@ -275,9 +274,8 @@ class DistilledBuffer(ExemplarsBuffer):
         self.buffer = self._memory.dataset()
 
     def _warn_of_classes_without_place(self, quotas: Mapping[Key, int]) -> None:
-        assert self.classes is not None
         unplaced = {key for key, quota in quotas.items() if quota == 0}
-        if unplaced - self._unplaced:
+        if unplaced - self._unplaced and self.classes is not None:
             tasks = len({task for task, _ in quotas}) > 1
             names = ", ".join(
                 self.classes[c] + (f" (task {task})" if tasks else "") for task, c in sorted(unplaced)

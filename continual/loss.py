@@ -65,7 +65,10 @@ class SoftLabelLoss(SupervisedPlugin):
         require_whole("num_classes", num_classes, least=1)
         check_reduction(reduction)
         self.num_classes = num_classes
-        temperature = num_classes**-0.5 if temperature is None else temperature
+        if temperature is None:
+            temperature = num_classes**-0.5
+        elif isinstance(temperature, bool) or not isinstance(temperature, int | float):
+            raise InputError(f"temperature is {temperature!r}; wanted a number above 0, or None")
         self.loss = loss if callable(loss) else TrainingRecipe(loss=loss, temperature=temperature).losses
         self.reduction: str = reduction
         self._strategy: Any = None  # the one in training

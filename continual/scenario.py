@@ -38,6 +38,8 @@ def step_sizes(num_classes: int, steps: int, first: int | None = None) -> list[i
             possible = ", ".join(str(n) for n in range(1, num_classes + 1) if num_classes % n == 0)
             raise InputError(f"{num_classes} classes cannot be split into {steps} equal steps; possible: {possible}")
         return [num_classes // steps] * steps
+    if isinstance(first, bool) or not isinstance(first, int):
+        raise InputError(f"first is {first!r}; wanted a whole number of classes, or None for equal steps")
     rest = num_classes - first
     if first < 1 or rest < 0 or steps < 1 or (rest % (steps - 1) if steps > 1 else rest):
         raise InputError(

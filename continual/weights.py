@@ -56,6 +56,8 @@ def take_weights(model: nn.Module, fresh: nn.Module) -> None:
 def check_resettable(model: nn.Module, reset: Reset | None = None) -> None:
     """Raise `InputError` when fresh weights for `model` cannot be drawn."""
     if reset is not None:
+        if not callable(reset):
+            raise InputError(f"reset is a {type(reset).__name__}; wanted a function that makes a fresh model")
         if grows(model):
             raise InputError("reset does not go with a head that grows: a fresh model has forgotten its classes; leave "
                              "it out")  # fmt: skip

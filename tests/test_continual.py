@@ -750,6 +750,7 @@ def test_unequal_steps() -> None:
     [
         (3, 3, "6 classes cannot be split into 3 in the first step and equally many in each of 2 others"),
         (3, 0, "6 classes cannot be split into 0 in the first step"),
+        (3, "4", "first is '4'; wanted a whole number of classes"),
         (2, 7, "6 classes cannot be split into 7 in the first step"),
         (1, 3, "6 classes cannot be split into 3 in the first step"),
         (3, 6, "0 classes are left for 2 steps after the first"),
@@ -771,3 +772,13 @@ def test_icarl_runs_on_our_stream() -> None:
     benchmark = class_incremental(images(), images(12), steps=3)
     strategy.train(benchmark.train_stream)
     strategy.eval(benchmark.test_stream)
+
+
+def test_resize_below_one_is_refused_and_warns_of_classes_that_lose_their_place() -> None:
+    policy = DistilledBuffer(First(images_per_class=2), num_classes=C)
+    policy.post_adapt(None, stream(images())[0])
+    with pytest.raises(InputError, match="new_size is 0; wanted at least 1"):
+        policy.resize(None, 0)
+    with pytest.warns(UserWarning, match=r"max_size is 4, so that 2 of 6 classes get no place in the buffer: 4, 5"):
+        policy.resize(None, 4)
+    assert Counter(policy.buffer.targets) == {0: 1, 1: 1, 2: 1, 3: 1}

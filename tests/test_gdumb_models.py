@@ -220,6 +220,11 @@ def test_a_factory_of_something_else_is_refused(reset, message: str) -> None:
         draw_weights(linear(), generator_for(0), reset=reset)
 
 
+def test_a_model_for_a_factory_is_refused() -> None:
+    with pytest.raises(InputError, match="reset is a dict; wanted a function that makes a fresh model"):
+        gdumb(linear(), reset={})
+
+
 def test_a_factory_does_not_go_with_growing_heads() -> None:
     with pytest.raises(InputError, match="reset does not go with a head that grows"):
         gdumb(incremental(), buffer(), reset=incremental)

@@ -1,5 +1,6 @@
 """Our buffer with random images against Avalanche's stock policies, at the same memory, on streams of every kind."""
 
+import random
 from collections.abc import Callable
 from functools import cache
 
@@ -83,6 +84,7 @@ STREAMS = {
 def policy_of(ours: bool, stream: str, seed: int) -> ExemplarsBuffer:
     """The memory of both ends at `PER_CLASS` images of each of ten classes; from the start as many in all, or not."""
     torch.manual_seed(seed)
+    random.seed(seed)  # ParametricBuffer draws from there
     by_task, size = stream == "task-incremental", PER_CLASS * CLASSES
     if ours:
         classes = 2 if by_task else CLASSES
