@@ -26,7 +26,7 @@ def load_parts(arguments: argparse.Namespace) -> tuple[LabelledImages, LabelledI
     }
     train = load_images(arguments.dataset, split="train", **where)
     check_varied(train.images)
-    if not arguments.held_out:
+    if not getattr(arguments, "held_out", 0):
         test = load_images(arguments.dataset, split="test", **where)
         check_classes(train, test)
         return train, test

@@ -18,7 +18,7 @@ from methods import OPTION_CLASSES
 from mia_audits import audits
 from mia_report import print_report, write_report
 from mia_run import ARMS, PRESETS, Run
-from options import add_class_options, add_run_options, fill_preset, run_command
+from options import add_cache_option, add_class_options, add_run_options, fill_preset, run_command
 from pieces import add_job_options, workers
 from privacy import ATTACKS, AuditReport
 from privacy.auditing import Engine
@@ -47,6 +47,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("--attacks", nargs="+", choices=[*ATTACKS, "all"], default=["all"], help="which attacks (default: all)")
     add("--engine", choices=get_args(Engine), default="fast",
         help="fast: ours; tf-privacy: TensorFlow Privacy's own code, where it is installed (default: fast)")
+    add_cache_option(parser)
     add_run_options(parser, presets=PRESETS, dataset="fmnist", output="results/mia-DATASET")
     add_job_options(parser, default=None, jobs="processes side by side, each on one arm and member set, which it also "
         "attacks by itself (default: one arm after the other, whose attacks have a process for each core; 1: no other "

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from distill import SyntheticSet
-from distill.files import write_atomically, write_json
+from distill.files import write_atomically
 from privacy import AuditReport, Interval, Summary, auc_ceiling
 from privacy.tables import text_table
+from results import write_results
 
 __all__ = ["print_report", "write_report"]
 
@@ -46,7 +47,7 @@ def write_report(
         },
         "audits": {name: [report.to_dict() for report in own] for name, own in reports.items()},
     }
-    write_json(folder / "results.json", results)
+    write_results(folder, results)
     parts = [name for name in reports if "," in name]
     found = [above_guessing(summary, name, comparisons=len(parts) * len(summary.attacks)) for name in parts]
     paragraphs = [protocol(options), *reading(reports, options), *found, *told_apart(differences)]

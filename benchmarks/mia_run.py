@@ -2,17 +2,17 @@
 
 import argparse
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from distill import Distiller, InputError, PreprocessedImages, TrainingRecipe, load_images
+from distill import Distiller, InputError, PreprocessedImages, TrainingRecipe
 from distill.checks import check_device
 from distill.preprocess import default_preprocessing
-from labelled import fingerprints
+from labelled import check_counts, fingerprints, load_parts
 from methods import METHODS, OPTION_CLASSES
 from options import class_options
 from pieces import check_jobs
@@ -76,9 +76,7 @@ class Run:
             arm: METHODS["random" if arm == "subset" else arm](**options.get(arm, {}), **common)
             for arm in arguments.arms if arm != "real"
         }
-        where = {"data_dir": arguments.data_dir, "resolution": arguments.resolution}
-        self.train = load_images(arguments.dataset, split="train", **where)
-        self.test = load_images(arguments.dataset, split="test", **where)
+        self.train, self.test = load_parts(arguments)
         self.size = arguments.members or min(MEMBERS, len(self.train) // 2)
         self._check_data()
         self._fingerprints = fingerprints(self.train, self.test)
@@ -90,8 +88,8 @@ class Run:
             raise InputError(f"{self.train.name} has a single class; wanted at least 2, for logits to say something")
         if self.size < FEWEST or 2 * self.size > len(self.train):
             raise InputError(
-                f"--members {self.size} and as many non-members cannot be had of the {len(self.train)} training images "
-                f"of {self.train.name}; wanted {FEWEST} to {len(self.train) // 2}"
+                f"--members {self.size} and as many non-members are more than the {len(self.train)} training images of "
+                f"{self.train.name}; wanted {FEWEST} to {len(self.train) // 2}"
             )
         sets = len(self.train) // self.size
         if max(self.arguments.seeds) >= sets:
@@ -102,12 +100,15 @@ class Run:
         height, width, channels = self.train.images.shape[1:]
         shape = (channels, height, width)
         for seed in self.arguments.seeds:
-            counts = np.bincount(self.train.labels[self.positions(seed)[0]], minlength=self.train.num_classes)
-            if self.distillers and counts.min() < self.arguments.images_per_class:
+            members = replace(self.train.subset(self.positions(seed)[0]), name=f"member set {seed}")
+            counts = np.bincount(members.labels, minlength=self.train.num_classes)
+            if self.distillers and not counts.min():
                 raise InputError(
-                    f"--images-per-class is {self.arguments.images_per_class}, but member set {seed} has "
-                    f"{counts.min()} images of class {self.train.classes[counts.argmin()]!r}; ask for at most that many"
+                    f"member set {seed} has no image of class {self.train.classes[counts.argmin()]!r}; ask for more "
+                    "--members"
                 )
+            if self.distillers:
+                check_counts(members, self.arguments.images_per_class)
         for distiller in self.distillers.values():
             distiller.check_images(shape, self.train.num_classes)
         self.recipe.build(image_shape=shape, num_classes=self.train.num_classes, generator=torch.Generator())

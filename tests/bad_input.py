@@ -105,7 +105,7 @@ NPZ: dict[str, tuple[Make, str]] = {
     "a name twice": (npz(classes=np.array(["a", "a", "b", "c"])), "holds a name twice"),
     "one name": (npz(classes=np.array("abcd")), "wanted one text"),
 }
-# Refused by the programs that distil the whole set; the audit's member sets ask for other things.
+# Refused by every program, before anything is trained or distilled.
 DISTILLED: dict[str, tuple[Make, str]] = {
     "no test image of a class": (npz(y_test=np.arange(20) % 3), "1 classes of d have no test image: 3"),
     "no training image of a class": (npz(y_train=np.arange(40) % 3), "1 classes of d have no training image: 3"),

@@ -106,8 +106,8 @@ def test_bad_data_is_refused_by_every_program(said, tmp_path, program, case):
     assert re.search(message, line), line
 
 
-@pytest.mark.parametrize(("program", "case"), crossed(["distillation", "cl_cifar100"], bad_input.DISTILLED))
-def test_data_that_cannot_be_distilled_is_refused_by_every_program_that_distils(said, tmp_path, program, case):
+@pytest.mark.parametrize(("program", "case"), crossed(["distillation", "cl_cifar100", "mia"], bad_input.DISTILLED))
+def test_data_that_cannot_be_distilled_is_refused_by_every_program(said, tmp_path, program, case):
     make, message = bad_input.DISTILLED[case]
     line = said(program, *PROGRAMS[program], "--dataset", make(tmp_path))
     assert re.search(message, line), line
@@ -279,5 +279,5 @@ def test_bad_records_are_refused(tmp_path, monkeypatch, capsys, case):
 def test_the_harness_has_enough_to_say():
     """200 inputs and more, over all programs, not counting options made from the classes and types of functions."""
     tables = (bad_input.OURS, bad_input.OURS_FINE, bad_input.THEIRS, bad_input.PIXELS, bad_input.RECORDS)
-    given = len(PROGRAMS) * (len(DATA) + len(bad_input.TOLD)) + 2 * len(bad_input.DISTILLED) + sum(map(len, tables))
+    given = len(PROGRAMS) * (len(DATA) + len(bad_input.TOLD)) + 3 * len(bad_input.DISTILLED) + sum(map(len, tables))
     assert given + 3 * len(RUN_OPTIONS) + len(SPEED_OPTIONS) + len(STOCK_OPTIONS) >= 300

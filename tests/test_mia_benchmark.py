@@ -544,8 +544,8 @@ REFUSED = {
     "unknown arm": (["--arms", "frepos"], "unknown arms frepos; wanted some of real, subset, frepo"),
     "no arm": (["--arms", ","], "--arms names none"),
     "unknown data set": (["--dataset", "fmnits"], "did you mean"),
-    "more images than there are": (["--images-per-class", "70"], "--images-per-class is 70, but member set 0 has"),
-    "more members than half": (["--members", "900"], "--members 900 and as many non-members cannot be had of the 1347"),
+    "a class that a member set lacks": (["--members", "8"], "has no image of class"),
+    "more members than half": (["--members", "900"], "--members 900 and as many non-members are more than the 1347"),
     "too few members": (["--members", "5"], "wanted 6 to 673"),
     "no members": (["--members", "0"], "--members is 0; wanted at least 1"),
     "member set that is not there": (["--seeds", "13"], "13 disjoint sets of 100, 0 to 12"),
@@ -572,7 +572,8 @@ def test_bad_input_ends_in_one_line_and_nothing_is_written(command, tmp_path, ca
 
 
 def test_data_of_a_single_class_is_refused_before_any_work(command, tmp_path, capsys):
-    images, labels = np.zeros((40, 8, 8), np.uint8), np.zeros(40, np.int64)
+    images = np.random.default_rng(0).integers(0, 256, (40, 8, 8), dtype=np.uint8)
+    labels = np.zeros(40, np.int64)
     np.savez(tmp_path / "one.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
     assert command("--dataset", tmp_path / "one.npz", "--members", 20, "--output", tmp_path / "run") == 2
     assert "has a single class; wanted at least 2" in capsys.readouterr().err
@@ -744,3 +745,11 @@ def test_no_ceiling_is_said_where_no_member_is_an_initial_one(modules):
     real, frepo = crafted(1.0, training_images=10_000), crafted(0.0, training_images=500)
     (text,) = modules["mia_report"].reading({"real": [real], "frepo": [frepo]}, options)
     assert text == "frepo started from noise: no member is an initial one."
+
+
+def test_more_images_than_a_class_has_are_as_many_as_there_are_with_a_warning(modules, tmp_path):
+    arguments = modules["mia"].parse([
+        "--dataset", "digits", "--members", "100", "--images-per-class", "70", "--output", str(tmp_path),
+    ])
+    with pytest.warns(UserWarning, match="--images-per-class is 70, but 10 classes of member set 0 have fewer"):
+        modules["mia_run"].Run(arguments)
