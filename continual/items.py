@@ -99,11 +99,16 @@ def describe(layout: Layout) -> str:
 
 def check_stream(dataset: Any) -> None:
     """Raise `InputError` when the items of an experience are of no kind that can be replayed."""
+    if not isinstance(dataset, AvalancheDataset):
+        raise InputError(
+            f"the data are a {type(dataset).__name__}; wanted an Avalanche dataset, such as as_classification_dataset "
+            "makes"
+        )
     if not hasattr(dataset, "targets"):
         raise InputError("the dataset has no targets; make it with Avalanche's generators or as_classification_dataset")
     if not len(dataset):
         raise InputError("there are no images to read: the dataset is empty")
-    item = dataset.eval()[0] if hasattr(dataset, "eval") else dataset[0]  # a training transform may draw numbers
+    item = dataset.eval()[0]  # a training transform may draw random numbers
     if isinstance(item, Mapping) or not isinstance(item, Sequence) or len(item) < 2:
         raise InputError(
             f"the items of the stream are of type {type(item).__name__}; wanted (image, class id, ...): give the "

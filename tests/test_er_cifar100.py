@@ -20,7 +20,7 @@ from distill import Random, load_images
 from distill.networks import build_network
 
 DATA = Path(os.environ.get("FREPO_DATA", Path(__file__).parents[2] / "shared" / "data"))
-CLASSES, STEPS, PER_CLASS, SEEDS = 20, 4, 20, (0, 1, 2)
+CLASSES, STEPS, PER_CLASS, SEEDS = 20, 4, 20, (0, 1, 2, 3, 4)
 WITHIN = 0.01
 
 NORMALIZE = transforms.Normalize((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762))

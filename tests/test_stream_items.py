@@ -203,6 +203,12 @@ def test_other_items_are_refused_in_one_line(case: str) -> None:
         strategy.train(stream)
 
 
+def test_data_that_are_no_avalanche_dataset_are_refused() -> None:
+    policy = DistilledBuffer(Random(images_per_class=1), num_classes=C)
+    with pytest.raises(InputError, match="the data are a TensorDataset; wanted an Avalanche dataset"):
+        policy.update_from_dataset(TensorDataset(torch.zeros(4, 1, 4, 4), torch.arange(4)))
+
+
 def test_an_experience_with_other_fields_is_refused() -> None:
     policy = DistilledBuffer(Random(images_per_class=1), num_classes=C)
     policy.post_adapt(None, with_index(0)[0])
