@@ -2,10 +2,10 @@
 
     python benchmarks/kill_harness.py --kills 100
 
-Each run works on scikit-learn's digits, with tiny options, and saves a checkpoint after every step. It is killed once
-(SIGKILL) or asked to end (SIGTERM), with one process or with two workers; then every process that it has started must
-be gone, and the same command with --resume must end in the same files, figures, tables and sets. Linux alone: it looks
-for processes in /proc.
+Each run works on scikit-learn's digits, with tiny options; its own process saves a checkpoint after every step. It is
+killed once (SIGKILL) or asked to end (SIGTERM), with one process or with two workers; then every process that it has
+started must be gone, and the same command with --resume must end in the same files, figures, tables and sets. Linux
+alone: it looks for processes in /proc.
 """
 
 import argparse

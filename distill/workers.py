@@ -66,7 +66,7 @@ def exists(process: int) -> bool:
 def workers_end_with_program() -> Iterator[None]:
     """Within this, the workers that joblib starts on this machine end with this process.
 
-    That is so where its default backend is active; threads end anyway, and clusters see to their workers themselves.
+    That is so where its default backend is active; threads end anyway, and the workers of a cluster are its own to end.
     """
     from joblib import parallel_config
     from joblib.parallel import BACKENDS, get_active_backend
