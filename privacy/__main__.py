@@ -1,12 +1,15 @@
 """Audit the records in an .npz file: `python -m privacy records.npz`."""
 
 import argparse
+import io
+import os
 import sys
 from pathlib import Path
 from typing import get_args
 
 from distill.errors import InputError
 from privacy.auditing import Engine, audit
+from privacy.plots import PICTURES
 from privacy.records import AttackRecords
 from privacy.registry import ATTACKS
 
@@ -35,8 +38,12 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> int:
     """Print the report, and write what was asked for; a mistake of the caller ends in one line and exit code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal may lack some of the characters
+            stream.reconfigure(errors="backslashreplace")
     arguments = parse(argv)
     try:
+        check_outputs(arguments)
         report = audit(
             AttackRecords.load(arguments.records),
             attacks=arguments.attacks,
@@ -49,18 +56,37 @@ def main(argv: list[str] | None = None) -> int:
             info={"records": arguments.records.name},
             progress=True,
         )
+        writers = {"save": report.save, "json": report.to_json, "html": report.to_html, "roc": report.plot_roc}
+        written = {name: write(path) for name, write in writers.items() if (path := getattr(arguments, name))}
         print(report)
-        writers = {"html": report.to_html, "json": report.to_json, "roc": report.plot_roc, "save": report.save}
-        for name, write in writers.items():
-            if path := getattr(arguments, name):
-                print(f"{name}: {write(path)}")
+        for name, path in written.items():
+            print(f"{name}: {path}")
+        sys.stdout.flush()
     except InputError as error:
         print("error:", " ".join(str(error).split()), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\nstopped", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # whoever reads has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
+
+
+def check_outputs(arguments: argparse.Namespace) -> None:
+    """Raise `InputError` for files that cannot be written, or would overwrite each other or the records."""
+    taken = {arguments.records.absolute(): "the records"}
+    for name in ("html", "json", "roc", "save"):
+        path: Path | None = getattr(arguments, name)
+        if path is None:
+            continue
+        if path.absolute() in taken:
+            raise InputError(f"--{name} {path} would overwrite {taken[path.absolute()]}; give it another name")
+        if path.is_dir():
+            raise InputError(f"--{name} {path} is a folder; wanted the name of a file")
+        if name == "roc" and path.suffix.lower() not in PICTURES:
+            raise InputError(f"--roc {path} is no picture; wanted a name that ends in {', '.join(PICTURES)}")
+        taken[path.absolute()] = f"--{name}"
 
 
 if __name__ == "__main__":

@@ -40,5 +40,12 @@ def read_arrays(path: Path, *, check: Callable[[list[str], Path], None] | None =
         raise
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+    except ValueError as error:
+        if "Object arrays" in str(error):
+            raise InputError(
+                f"{path} holds an array of objects, which is not read, since that may run code; write it as numbers, "
+                "array.astype(int)"
+            ) from error
+        raise InputError(f"{path} is damaged or no .npz file of plain arrays; write it anew by numpy.savez") from error
     except Exception as error:  # zipfile, zlib and NumPy each have their own; NumPy takes any other file for a pickle
         raise InputError(f"{path} is damaged or no .npz file of plain arrays; write it anew by numpy.savez") from error

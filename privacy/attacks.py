@@ -75,7 +75,8 @@ class Attack(ABC):
     def scores(self, records: AttackRecords, *, seed: int = 0) -> Scores:
         """Scores of all records, on one split; `privacy.audit` runs several attacks side by side to the same end."""
         self.check(records)
-        return Scores(*gather(records, [part() for part in self.parts(records, seed=seed)]), self.trained)
+        parts = [part() for part in self.parts(records, seed=seed)]
+        return Scores(*gather(records, parts, name=self.name), self.trained)
 
 
 def split_seed(seed: int, split: int) -> int:
@@ -83,12 +84,34 @@ def split_seed(seed: int, split: int) -> int:
     return seed if split == 0 else int(np.random.SeedSequence([seed, 5, split]).generate_state(1)[0])
 
 
-def gather(records: AttackRecords, parts: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    """Put the scores of all parts in their places: those of members `(n,)`, and of non-members `(m,)`."""
-    scores = np.full(len(records.is_member()), np.nan)
+def gather(
+    records: AttackRecords, parts: Sequence[tuple[np.ndarray, np.ndarray]], *, name: str = "an attack"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Put the scores of all parts in their places: those of members `(n,)`, and of non-members `(m,)`.
+
+    Raises `InputError` unless every record has one score, which is finite.
+    """
+    size = len(records.members) + len(records.non_members)
+    scores, times = np.full(size, np.nan), np.zeros(size, int)
     for positions, values in parts:
+        values = np.asarray(values)
+        if values.shape != np.shape(positions) or values.dtype.kind not in "fiub":
+            raise InputError(
+                f"the attack {name} gives {values.dtype} scores of shape {values.shape} for {np.size(positions)} "
+                "records; wanted a number for each, (k,), such as predict_proba(features)[:, 1]"
+            )
         scores[positions] = values
-    assert np.isfinite(scores).all(), "an attack left records without a finite score"
+        np.add.at(times, positions, 1)
+    if (times != 1).any():
+        raise InputError(
+            f"the attack {name} scores {int((times == 0).sum())} records not at all and {int((times > 1).sum())} more "
+            "than once; wanted every record once"
+        )
+    if not np.isfinite(scores).all():
+        raise InputError(
+            f"the attack {name} gives {int((~np.isfinite(scores)).sum())} scores that are NaN or infinite; wanted "
+            "finite numbers"
+        )
     members, non_members = np.split(scores, [len(records.members)])
     return members, non_members
 
@@ -151,6 +174,11 @@ class _Fold:
 
     def __call__(self) -> tuple[np.ndarray, np.ndarray]:
         predict = self.attack.fit(self.features[self.train], self.is_member[self.train], seed=self.seed)
+        if not callable(predict):
+            raise InputError(
+                f"fit of the attack {self.attack.name} gives a {type(predict).__name__}; wanted a function of features "
+                "that gives scores"
+            )
         return self.scored, predict(self.features[self.scored])
 
 

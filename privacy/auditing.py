@@ -117,13 +117,11 @@ def run_fast(
     found: dict[tuple[str, int], list[tuple[np.ndarray, np.ndarray]]] = {}
     for (attack, split, _), result in zip(work, results, strict=True):
         found.setdefault((attack.name, split), []).append(result)
-    return {
-        attack.name: Scores.mean(
-            [gather(records, found[attack.name, split]) for split in range(splits if attack.trained else 1)],
-            trained=attack.trained,
-        )
-        for attack in attacks
-    }
+    def scores_of(attack: Attack) -> Scores:
+        parts = [found.get((attack.name, split), []) for split in range(splits if attack.trained else 1)]
+        return Scores.mean([gather(records, own, name=attack.name) for own in parts], trained=attack.trained)
+
+    return {attack.name: scores_of(attack) for attack in attacks}
 
 
 def run_part(part: Part) -> tuple[np.ndarray, np.ndarray]:

@@ -36,18 +36,20 @@ def checked_images(images: Any, members: int) -> np.ndarray | None:
     if array.ndim not in (3, 4) or len(array) != members or (array.ndim == 4 and array.shape[3] not in (1, 3)):
         raise InputError(
             f"images have shape {array.shape}; wanted one for each of the {members} members, (n, H, W) or (n, H, W, 1 "
-            "or 3)"
+            "or 3); of (n, channels, H, W), PyTorch's order, give .permute(0, 2, 3, 1)"
         )
-    lowest, highest = array.min(), array.max()
-    if array.dtype.kind == "f" and not (lowest >= 0 and highest <= 1):
-        raise InputError(f"images hold values from {lowest:.4g} to {highest:.4g}; wanted floats from 0 to 1")
-    if array.dtype.kind not in "fu" and not (array.dtype.kind in "ib" and lowest >= 0 and highest <= 255):
+    lowest, highest, kind = array.min(), array.max(), array.dtype.kind
+    if kind == "f" and not (lowest >= -1e-6 and highest <= 1 + 1e-6):
+        raise InputError(f"images hold values from {lowest} to {highest}; wanted floats from 0 to 1")
+    if kind not in "fiub" or (kind in "iu" and not (lowest >= 0 and highest <= 255)):
         raise InputError(f"images are {array.dtype} from {lowest} to {highest}; wanted integers 0 to 255, or floats")
     return array
 
 
 def as_pixels(images: np.ndarray) -> np.ndarray:
-    """Images as uint8 `(k, H, W)` or `(k, H, W, 3)`."""
+    """Images as uint8 `(k, H, W)` or `(k, H, W, 3)`; floats from 0 to 1 and booleans fill the range."""
     if images.ndim == 4 and images.shape[3] == 1:
         images = images[..., 0]
-    return (255 * images).round().astype(np.uint8) if images.dtype.kind == "f" else images.astype(np.uint8)
+    if images.dtype.kind in "fb":
+        return (255 * np.clip(images.astype(np.float64), 0, 1)).round().astype(np.uint8)
+    return images.astype(np.uint8)

@@ -29,6 +29,9 @@ def as_array(value: Any, name: str, *, ndim: int) -> np.ndarray:
         raise InputError(
             f"{name} cannot be made a NumPy array ({reason}); for a PyTorch tensor use .detach().cpu().numpy()"
         ) from error
+    if np.ma.isMaskedArray(value) and np.ma.getmaskarray(value).any():
+        raise InputError(f"{name} are a masked array with {int(np.ma.getmaskarray(value).sum())} values masked out; "
+                         "leave these records out")
     if array.dtype == object:
         raise InputError(f"{name} hold objects of different lengths or kinds; wanted one array of numbers")
     return array

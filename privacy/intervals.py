@@ -135,11 +135,11 @@ def tpr_interval(splits: Sequence[Split], fpr: float, *, trained: bool = False) 
     if not isinstance(fpr, float | int) or not 0 < fpr < 1:
         raise InputError(f"fpr is {shown(fpr)}; wanted a number between 0 and 1")
     n, m = len(splits[0][0]), len(splits[0][1])
-    allowed = int(np.floor(fpr * m * (1 + 1e-12)))
-    if allowed < 1:
+    if fpr * m * (1 + 1e-12) < 1:
         return Interval(float("nan"), why=f"fewer than {round(1 / fpr)} non-members")
     counts = [members_above(*split) for split in splits]
-    values = [count[allowed + 1] / n for count in counts]
+    # The j-th highest of m non-members has an expected FPR of j / (m + 1).
+    values = [float(np.interp(fpr * (m + 1), np.arange(m + 2), count)) / n for count in counts]
     value = float(np.mean(values))
     if why := missing(n, m, len(splits), trained):
         return Interval(value, why=why)

@@ -31,7 +31,7 @@ th:first-child, td:first-child { text-align: left; } th { border-bottom: 2px sol
 td { white-space: nowrap; }
 .answers { display: flex; flex-wrap: wrap; gap: 1rem; }
 .answer { flex: 1 1 20rem; font-size: 1.1rem; padding: .8rem 1rem; background: #eef4ee; border-left: .4rem solid #4a8; }
-.answer.leaks { background: #fbeeea; border-color: #c52; }
+.answer.leaks { background: #fbeeea; border-color: #c52; } .answer.open { background: #f2f2f2; border-color: #888; }
 .side { display: flex; flex-wrap: wrap; gap: 1rem; } .side img { flex: 1 1 20rem; max-width: 38rem; min-width: 0; }
 img { max-width: 100%; } img.small { height: 3rem; image-rendering: pixelated; vertical-align: middle; }
 .note { color: #555; } dt { font-weight: 600; } footer { margin-top: 2rem; color: #666; font-size: .85rem; }
@@ -73,10 +73,11 @@ def report_page(report: "AuditReport", *, title: str) -> str:
     """One audit: answers, overview of slices, figures, ROC curves, exposed members, slices, meaning."""
     average, few, sure = report.answers()
     verdict = report.verdict
+    average_leaks = verdict.leaks_on_average or (None if verdict.reversed else verdict.leaks_on_average)
     panels = [roc_panel(report, WHOLE, logarithmic=logarithmic) for logarithmic in (False, True)]
     pictures = "".join(picture(panel, "ROC curves of all attacks") for panel in panels)
     body = [
-        "<div class=answers>", answer(average, verdict.leaks_on_average), answer(few, verdict.exposes_a_few), "</div>",
+        "<div class=answers>", answer(average, average_leaks), answer(few, verdict.exposes_a_few), "</div>",
         f"<p>{escape(sure)}</p><p>{escape(ABOUT)}</p>",
         f"<h2>All records</h2><p>{escape(headline(report))}</p>{slice_table(report, WHOLE)}",
         "".join(f"<p class=note>{escape(note)}</p>" for note in report.notes()),
@@ -93,10 +94,11 @@ def report_page(report: "AuditReport", *, title: str) -> str:
     return page(title, "".join(body), about)
 
 
-def answer(text: str, leaks: bool) -> str:
-    """An answer, in the colour of what it says."""
+def answer(text: str, leaks: bool | None) -> str:
+    """An answer, in the colour of what it says; `None`: neither."""
     first, rest = text.split(": ", 1)
-    return f"<div class='answer{' leaks' * leaks}'><b>{escape(first)}:</b> {escape(rest)}</div>"
+    colour = {True: " leaks", False: "", None: " open"}[leaks]
+    return f"<div class='answer{colour}'><b>{escape(first)}:</b> {escape(rest)}</div>"
 
 
 def slice_table(report: "AuditReport", name: str) -> str:

@@ -16,6 +16,7 @@ from privacy.inputs import as_array, checked_positions, closest, finite_floats, 
 __all__ = ["AttackRecords", "OutputKind", "Side"]
 
 SUM_TOLERANCE = 1e-3  # probabilities in float16 sum to 1 only so far
+BFLOAT16_TOLERANCE = 2e-2
 MOST_DIGITS = 4  # with more, rounding is below SUM_TOLERANCE for all but thousands of classes
 MANY_TIED = 0.01  # share of a side whose probabilities are rounded to 1
 SIDES = ("members", "non_members")
@@ -78,6 +79,29 @@ class AttackRecords:
                 f"{self.non_members.outputs.shape[1]}; wanted the same model's outputs on both sides"
             )
         self.notes = rounding_notes(self)
+        if self.losses_given:
+            self._check_given_losses()
+
+    def _check_given_losses(self) -> None:
+        """Take losses that are the cross-entropy of the outputs as such, exactly; note those that are tied."""
+        sides = (self.members, self.non_members)
+        exact = [cross_entropy(side.outputs, side.labels, self.outputs) for side in sides]
+        if all(np.allclose(s.losses, e, rtol=1e-2, atol=2e-3) for s, e in zip(sides, exact, strict=True)):
+            self.members, self.non_members = (
+                Side(s.outputs, s.labels, e) for s, e in zip(sides, exact, strict=True)
+            )  # fmt: skip
+            self.losses_given = False
+            self.notes.append(
+                "the losses given are the cross-entropy of the outputs, which was worked out again in double precision"
+            )
+            return
+        tied = [np.unique(side.losses, return_counts=True)[1].max() for side in sides]
+        shares = [count / len(side) for count, side in zip(tied, sides, strict=True)]
+        if max(tied) > 1 and max(shares) > MANY_TIED:
+            self.notes.append(
+                f"{tied[0]} of {len(sides[0])} members and {tied[1]} of {len(sides[1])} non-members share one loss: in "
+                "single precision the loss of every very sure answer is the same; give losses in double precision"
+            )
 
     @property
     def num_classes(self) -> int:
@@ -215,6 +239,11 @@ def checked_outputs(outputs: np.ndarray, name: str, kind: OutputKind) -> np.ndar
     if outputs.ndim != 2:
         raise InputError(f"{name} outputs have shape {outputs.shape}; wanted (n, C): a row a record, a column a class")
     outputs = finite_floats(outputs, f"{name} outputs")
+    if kind == "logits" and look_like_probabilities(outputs):
+        raise InputError(
+            f"{name} outputs were announced as logits, but every row lies in [0, 1] and sums to 1: are they "
+            'probabilities? Then say outputs="probabilities"; better, give the logits'
+        )
     if kind == "probabilities":
         tolerance = sum_tolerance(outputs)
         off = (np.abs(outputs.sum(1) - 1) > tolerance) | (outputs < 0).any(1) | (outputs > 1 + SUM_TOLERANCE).any(1)
@@ -246,6 +275,12 @@ def checked_labels(labels: np.ndarray, name: str, shape: tuple[int, ...]) -> np.
     return labels.astype(np.int64)
 
 
+def look_like_probabilities(outputs: np.ndarray) -> bool:
+    """Whether all rows lie in [0, 1] and sum to 1, and are not labels alone, which may stand for logits."""
+    in_range = (outputs >= 0).all() and (outputs <= 1).all() and (np.abs(outputs.sum(1) - 1) < SUM_TOLERANCE).all()
+    return bool(in_range and not np.isin(outputs, (0, 1)).all() and len(np.unique(outputs)) > 1)
+
+
 def label_matrix_hint(labels: np.ndarray) -> str:
     """What to do with labels `(n, C)`: one-hot ones are another form of classes, several ones in a row are not."""
     if labels.dtype.kind in "iufb" and np.isin(labels, (0, 1)).all() and not (labels.sum(1) == 1).all():
@@ -268,6 +303,8 @@ def digits_of(outputs: np.ndarray) -> int | None:
 
 def sum_tolerance(outputs: np.ndarray) -> float:
     """How far from 1 the sum of a row of probabilities may be: rounding moves each by half a unit of its last digit."""
+    if not (outputs.astype(np.float32).view(np.uint32) & 0xFFFF).any():  # in bfloat16 a share has 8 bits
+        return max(BFLOAT16_TOLERANCE, SUM_TOLERANCE)
     digits = digits_of(outputs)
     return SUM_TOLERANCE if not digits else max(SUM_TOLERANCE, 0.5 * outputs.shape[1] * 10.0**-digits + 1e-6)
 

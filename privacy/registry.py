@@ -40,7 +40,17 @@ def chosen_attacks(attacks: str | Attack | Sequence[str | Attack]) -> list[Attac
             attack = ATTACKS[attack]
         if not isinstance(attack, Attack):
             raise InputError(f"attacks hold {shown(attack)}; wanted names or objects of privacy.Attack")
+        check_attack(attack)
+        if chosen.get(attack.name, attack) is not attack:
+            raise InputError(f"two attacks are named {attack.name!r}, so that one would hide the other; rename one")
         chosen[attack.name] = attack
     if not chosen:
         raise InputError(f"no attack was named; wanted 'all' or some of {', '.join(ATTACKS)}")
     return list(chosen.values())
+
+
+def check_attack(attack: Attack) -> None:
+    """Raise `InputError` for an attack without a name or title."""
+    for part in ("name", "title"):
+        if not isinstance(getattr(attack, part, None), str):
+            raise InputError(f"the attack {type(attack).__name__} has no {part}; wanted a class attribute, a text")

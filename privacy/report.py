@@ -179,9 +179,9 @@ class AuditReport:
         trained = [attack for attack, scores in self.scores.items() if scores.trained]
         content = {"format": FORMAT, "titles": dict(self.titles), "trained": trained, **self.to_dict()}
         arrays = {"report": np.array(json.dumps(content))}
-        for attack, scores in self.scores.items():
+        for k, scores in enumerate(self.scores.values()):
             for i, split in enumerate(scores.splits):
-                arrays |= {f"scores/{attack}/{i}/members": split[0], f"scores/{attack}/{i}/non_members": split[1]}
+                arrays |= {f"scores/{k}/{i}/members": split[0], f"scores/{k}/{i}/non_members": split[1]}
         for i, masks in enumerate(self.slices.values()):
             arrays |= {f"slice/{i}/members": masks[0], f"slice/{i}/non_members": masks[1]}
         arrays |= {"labels": self.labels, "losses": self.losses}
@@ -203,8 +203,8 @@ class AuditReport:
             names = list(dict.fromkeys(result.slice for result in results))
             return cls(
                 results,
-                {name: scores_from(arrays, name, name in content["trained"])
-                 for name in dict.fromkeys(r.attack for r in results)},
+                {name: scores_from(arrays, k, name in content["trained"])
+                 for k, name in enumerate(dict.fromkeys(r.attack for r in results))},
                 {name: pair(arrays, f"slice/{i}") for i, name in enumerate(names)},
                 content["titles"],
                 arrays["labels"],
@@ -237,8 +237,8 @@ def pair(arrays: Mapping[str, np.ndarray], prefix: str) -> tuple[np.ndarray, np.
     return arrays[f"{prefix}/members"], arrays[f"{prefix}/non_members"]
 
 
-def scores_from(arrays: Mapping[str, np.ndarray], attack: str, trained: bool) -> Scores:
-    """The scores of an attack that `AuditReport.save` stored, split by split."""
+def scores_from(arrays: Mapping[str, np.ndarray], attack: int, trained: bool) -> Scores:
+    """The scores of the attack of that number that `AuditReport.save` stored, split by split."""
     count = sum(name.startswith(f"scores/{attack}/") for name in arrays) // 2
     return Scores.mean([pair(arrays, f"scores/{attack}/{i}") for i in range(count)], trained=trained)
 

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from scipy.stats import hypergeom, norm
+from scipy.stats import hypergeom, norm, pearson3, rankdata
 
 from privacy.attacks import Scores
 from privacy.intervals import FEWEST_RECORDS, auc_interval, tpr_interval
@@ -14,6 +14,7 @@ from privacy.metrics import FPR_LEVELS, Interval, chance_advantage, members_abov
 __all__ = ["FEW_LEVELS", "Found", "Result", "result_from", "result_of"]
 
 FEW_LEVELS = FPR_LEVELS[:2]  # where the exposed few are looked for
+LARGEST_DEVIATION = 37.0  # of a normal distribution whose tail is not 0 in float64
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,8 @@ class Result:
     """What one attack achieved on one slice; figures of a trained attack are means over its splits.
 
     - `attack`, `slice`: their names. `members`, `non_members`: how many records the slice has.
-    - `auc`: with its 95 % interval. `p`: how often chance alone reaches as much, `None` where it is not tested.
+    - `auc`: with its 95 % interval. `p`: how often chance alone reaches as much, `None` where it is not tested;
+      `p_reversed`: as little.
     - `advantage`: largest `|TPR - FPR|`; `chance_advantage`: what it stays below in 95 % of cases where nothing leaks.
     - `tpr_at_fpr`: pairs of an FPR and the share of members found at it, with its 95 % interval.
     - `found`: the exposed few, at 0.1 and 1 % false positives (once, where both allow the same number).
@@ -48,6 +50,7 @@ class Result:
     non_members: int
     auc: Interval
     p: float | None
+    p_reversed: float | None
     advantage: float
     chance_advantage: float
     tpr_at_fpr: tuple[tuple[float, Interval], ...]
@@ -69,13 +72,15 @@ def result_of(attack: str, slice: str, scores: Scores, *, tested: bool = True) -
     n, m = len(scores.members), len(scores.non_members)
     tested = tested and min(n, m) >= FEWEST_RECORDS
     auc = auc_interval(splits, trained=trained)
+    p, p_reversed = auc_p_values(scores) if tested else (None, None)
     return Result(
         attack,
         slice,
         n,
         m,
         auc,
-        auc_p_value(scores, auc.value) if tested else None,
+        p,
+        p_reversed,
         float(np.mean([roc_of(*split).advantage for split in splits])),
         chance_advantage(n, m, trained=trained),
         tuple((fpr, tpr_interval(splits, fpr, trained=trained)) for fpr in FPR_LEVELS),
@@ -104,20 +109,37 @@ def inflation(scores: Scores) -> float:
     return float(np.sqrt(1 + 1 / len(scores.splits))) if scores.trained else 1.0
 
 
-def auc_p_value(scores: Scores, auc: float) -> float:
-    """How often an AUC as high comes about where members and non-members are alike (Mann & Whitney 1947)."""
-    n, m = len(scores.members), len(scores.non_members)
-    variances = [null_variance(np.r_[split], n, m) for split in (np.concatenate(pair) for pair in scores.splits)]
-    spread = np.sqrt(np.mean(variances)) * inflation(scores)
-    return float(norm.sf((auc - 0.5) / spread)) if spread > 0 else 1.0
+def auc_p_values(scores: Scores) -> tuple[float, float]:
+    """How often an AUC as high, and one as low, comes about where members and non-members are alike.
+
+    The mean over splits of what each says in standard deviations, over `inflation`.
+    """
+    tails = np.array([rank_sum_p_values(*split) for split in scores.splits])
+    deviations = np.clip(norm.isf(tails), -LARGEST_DEVIATION, LARGEST_DEVIATION).mean(0) / inflation(scores)
+    high, low = (1.0 if (tails[:, side] >= 1).all() else float(norm.sf(deviations[side])) for side in (0, 1))
+    return high, low
 
 
-def null_variance(scores: np.ndarray, n: int, m: int) -> float:
-    """Variance of the AUC of n and m records that are alike, given which of their scores are equal."""
-    _, counts = np.unique(scores, return_counts=True)
-    total = n + m
-    ties = (counts.astype(float) ** 3 - counts).sum() / (total * (total - 1))
-    return float((total + 1 - ties) / (12 * n * m))
+def rank_sum_p_values(members: np.ndarray, non_members: np.ndarray) -> tuple[float, float]:
+    """Upper and lower tail of the rank sum of members (Mann & Whitney 1947), given which scores are equal.
+
+    Two different scores alone: hypergeometric, exact. Else by a gamma distribution of the same variance and skewness
+    as the rank sum of n of n + m records drawn at random (Pearson's type III), or the normal one where that says more:
+    with many ties and sides of unequal size the rank sum is skewed, and the normal distribution alone far too sure.
+    """
+    n, total = len(members), len(members) + len(non_members)
+    values, place = np.unique(np.r_[members, non_members], return_inverse=True)
+    if len(values) == 1:
+        return 1.0, 1.0
+    if len(values) == 2:
+        high, drawn = int(place[:n].sum()), int(place.sum())
+        return float(hypergeom.sf(high - 1, total, drawn, n)), float(hypergeom.cdf(high, total, drawn, n))
+    centred = rankdata(place) - (total + 1) / 2
+    variance = n * (total - n) / (total * (total - 1)) * (centred**2).sum()
+    third = n * (total - n) * (total - 2 * n) / (total * (total - 1) * (total - 2)) * (centred**3).sum()
+    deviation, skew = centred[:n].sum() / variance**0.5, third / variance**1.5
+    tails = [(norm.sf(sign * deviation), pearson3.sf(sign * deviation, sign * skew)) for sign in (1, -1)]
+    return float(max(tails[0])), float(max(tails[1]))
 
 
 def found_of(scores: Scores, *, tested: bool) -> tuple[Found, ...]:

@@ -57,7 +57,7 @@ def checked_slices(
         if name in slices or name in left_out:
             raise InputError(f"there is a slice {name!r} already; give this one another name")
         slices[name] = checked_masks(given, name, (len(members), len(others)))
-    one_sided = tuple(name for name, (first, second) in masks.items() if (first is None) != (second is None))
+    one_sided = tuple(name for name in masks if slices[name][0].all() != slices[name][1].all())
     return Slices(slices, left_out, one_sided)
 
 

@@ -74,6 +74,8 @@ class Summary:
         for arm, own in reports.items():
             if not isinstance(own, list | tuple) or not all(isinstance(report, AuditReport) for report in own):
                 raise InputError(f"reports of {arm!r} are {shown(own)}; wanted a list of AuditReport")
+            for report in own:
+                check_info(arm, report.info)
         if not reports or not all(reports.values()):
             raise InputError(f"nothing to combine for {', '.join(a for a, r in reports.items() if not r) or 'no arm'}")
         self.reports = {arm: list(own) for arm, own in reports.items()}
@@ -115,6 +117,12 @@ class Summary:
                 f"{first} and {second} cannot be compared: their reports are about {shapes[0]} and {shapes[1]} members "
                 "and non-members; wanted the same records, seed by seed"
             )
+        pairs = zip(self._last_reports(first), self._last_reports(second), strict=True)
+        if not all(np.array_equal(one.labels, other.labels) for one, other in pairs):
+            raise InputError(
+                f"{first} and {second} cannot be compared: the labels of their members differ; wanted the same records "
+                "in the same order, seed by seed"
+            )
         trained = self.reports[first][0].scores[attack].trained
         return auc_difference(sides[0], sides[1], trained=trained)
 
@@ -152,16 +160,19 @@ class Summary:
 
     def spread_in_words(self) -> str:
         """What stands behind each ±."""
-        single = all(row.n == 1 for row in self.rows)
-        return "± half the 95 % interval, one repetition" if single else "± standard deviation of n repetitions"
+        numbers = {row.n for row in self.rows}
+        if numbers == {1}:
+            return "± half the 95 % interval, one repetition"
+        alone = "; where n is 1, half the 95 % interval" if 1 in numbers else ""
+        return f"± standard deviation of n repetitions{alone}"
 
     def answer_cells(self) -> list[list[str]]:
         """The cells of the table of answers, header first: how many audits of each arm find a leak of either kind."""
         rows = [["trained on", "members differ on average", "a few are exposed"]]
         for arm in self.reports:
             own = self._last_reports(arm)
-            counts = (sum(r.verdict.leaks_on_average for r in own), sum(r.verdict.exposes_a_few for r in own))
-            rows.append([arm, *(yes_or_no(count, len(own)) for count in counts)])
+            found = [r.verdict.leaks_on_average for r in own], [r.verdict.exposes_a_few for r in own]
+            rows.append([arm, *map(yes_or_no, found)])
         return rows
 
     def auc_cells(self) -> list[list[str]]:
@@ -210,11 +221,23 @@ class Summary:
         return save_figure(curves_figure(self), path)
 
 
-def yes_or_no(count: int, audits: int) -> str:
-    """In how many audits something is so."""
-    if audits == 1:
-        return "yes" if count else "no"
-    return f"in {count} of {audits} audits"
+def yes_or_no(found: Sequence[bool | None]) -> str:
+    """In how many audits something is so; `None`: not tested."""
+    tested = [each for each in found if each is not None]
+    if not tested:
+        return "not tested"
+    if len(found) == 1:
+        return "yes" if tested[0] else "no"
+    return f"in {sum(tested)} of {len(tested)} audits" + ", others not tested" * (len(tested) < len(found))
+
+
+def check_info(arm: str, info: Mapping[str, Any]) -> None:
+    """Raise `InputError` for a test accuracy that is none, or a number of steps that is no whole number."""
+    accuracy, steps = info.get("test_accuracy"), info.get("train_steps")
+    if accuracy is not None and (not isinstance(accuracy, int | float) or not 0 <= accuracy <= 1):
+        raise InputError(f"a report of {arm!r} has test_accuracy {shown(accuracy)}; wanted a share from 0 to 1")
+    if steps is not None and (isinstance(steps, bool) or not isinstance(steps, int)):
+        raise InputError(f"a report of {arm!r} has train_steps {shown(steps)}; wanted a whole number")
 
 
 def steps_of(reports: Sequence[AuditReport]) -> set[int | None]:

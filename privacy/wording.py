@@ -39,6 +39,12 @@ def average_answer(report: AuditReport, verdict: Verdict) -> str:
     if best is None:
         return f"On average: not tested, there are fewer than {FEWEST_RECORDS} records on a side."
     who = f"“{report.titles[best.attack]}”{among(best)}"
+    if verdict.reversed is not None and not verdict.leaks_on_average:
+        return (
+            "On average: members and non-members differ, but the wrong way round: the attack "
+            f"“{report.titles[verdict.reversed.attack]}” has an AUC of {verdict.reversed.auc}. Are the two sides "
+            "swapped? Or do they differ in something else than membership?"
+        )
     if verdict.leaks_on_average:
         return (
             f"On average: members can be told from non-members. The attack {who} ranks a member above a non-member "
@@ -70,9 +76,9 @@ def found_words(result: Result, found: Found) -> str:
         price = "with no non-member called a member by mistake"
     else:
         price = f"at {found.false_positives} of {result.non_members} non-members called members by mistake"
-    share = 100 * found.members / result.members
-    members = f"{found.members:.0f} of {result.members} members ({share:.2g} %)"
-    return f"{members} {price}, where chance finds {found.chance:.0f}"
+    members = f"{found.members:.0f} of {result.members} members ({100 * found.members / result.members:.1f} %)"
+    chance = f"{found.chance:.0f}" if found.chance >= 10 else f"{found.chance:.1f}"
+    return f"{members} {price}, where chance finds {chance}"
 
 
 def among(result: Result) -> str:
@@ -119,15 +125,10 @@ def slice_notes(report: AuditReport, slice: str) -> list[str]:
         found.append(f"with fewer than {FEWEST_RECORDS} records on a side no interval is honest, and nothing is tested")
     if few := [f"{100 * level:g} %" for level in FPR_LEVELS if non_members * level < 1]:
         found.append(f"with {non_members} non-members an FPR of {' or '.join(few)} cannot be measured")
-    reversed_ones = [result.attack for result in own if reversed_beyond_chance(result, report.verdict)]
+    reversed_ones = [result.attack for result in own if report.verdict.is_reversed(result)]
     if reversed_ones:
         found.append(
             f"{', '.join(reversed_ones)}: non-members look more like members than members do, beyond chance; the two "
             "sides differ in something else than membership"
         )
     return found
-
-
-def reversed_beyond_chance(result: Result, verdict: Verdict) -> bool:
-    """Whether an AUC below one half is too low for chance, whatever attack and slice one looks at."""
-    return result.p is not None and (1 - result.p) * verdict.comparisons[0] < FALSE_ALARMS / 2

@@ -230,7 +230,7 @@ def test_without_a_difference_unequal_sides_are_no_help(attack):
 @pytest.mark.parametrize("sizes", [(20, 20), (20, 60), (60, 20)], ids=str)
 @pytest.mark.usefixtures("quick")
 def test_records_that_are_all_the_same_are_told_apart_by_chance_alone(attack, sizes):
-    sides = [(np.full((n, CLASSES), 0.25), np.ones(n, int)) for n in sizes]
+    sides = [(np.full((n, CLASSES), 0.5), np.ones(n, int)) for n in sizes]
     scores = attack.scores(AttackRecords(members=sides[0], non_members=sides[1]))
     assert auc(scores) == pytest.approx(0.5, abs=1e-12)
 
@@ -414,8 +414,46 @@ def test_an_attack_that_leaves_records_out_is_found():
         def parts(self, records, *, seed):
             return super().parts(records, seed=seed)[:1]
 
-    with pytest.raises(AssertionError, match="without a finite score"):
+    with pytest.raises(InputError, match="the attack confidence scores 20 records not at all and 0 more than once"):
         Lazy().scores(records(20, 20))
+
+
+class Own(TrainedAttack):
+    """An attack of one's own whose fit gives what a test says."""
+
+    name, title = "own", "own"
+
+    def __init__(self, predict):
+        self.predict = predict
+
+    def fit(self, features, is_member, *, seed):
+        return self.predict
+
+
+@pytest.mark.parametrize(
+    ("predict", "message"),
+    [
+        (lambda wanted: np.zeros((len(wanted), 2)), r"gives float64 scores of shape \(20, 2\) for 20 records; want"),
+        (lambda wanted: 0.5, r"gives float64 scores of shape \(\) for 20 records"),
+        (lambda wanted: np.zeros(len(wanted), complex), "gives complex128 scores"),
+        (lambda wanted: np.full(len(wanted), np.nan), "gives 40 scores that are NaN or infinite"),
+        (None, "fit of the attack own gives a NoneType; wanted a function of features"),
+    ],
+)
+def test_attacks_of_ones_own_that_give_no_scores_are_refused_in_one_line(predict, message):
+    with pytest.raises(InputError, match=message):
+        audit(records(20, 20), attacks=Own(predict), jobs=1)
+
+
+def test_attacks_without_a_name_of_their_own_are_refused():
+    with pytest.raises(InputError, match="two attacks are named 'own', so that one would hide the other"):
+        audit(records(20, 20), attacks=[Own(None), Own(None)])
+
+    class Nameless(Confidence):
+        name = None
+
+    with pytest.raises(InputError, match="the attack Nameless has no name; wanted a class attribute"):
+        audit(records(20, 20), attacks=Nameless())
 
 
 def test_progress_changes_nothing_and_leaves_stdout_alone(capsys):

@@ -128,9 +128,17 @@ def test_figures_are_means_over_splits():
 
 def test_tpr_is_the_share_above_the_threshold_that_lets_so_many_through():
     members, non_members = drawn(200, 300, 1)
-    third = np.sort(non_members)[::-1][3]
-    assert tpr_interval([(members, non_members)], 0.01).value == np.mean(members > third)
-    assert tpr_interval([(np.arange(100), np.arange(100) - 0.5)], 0.1).value == pytest.approx(0.11)
+    third, fourth = (np.mean(members > np.sort(non_members)[::-1][k]) for k in (2, 3))
+    # 0.01 of 300 non-members: the 3.01-th highest, since the j-th has an expected FPR of j / 301.
+    assert tpr_interval([(members, non_members)], 0.01).value == pytest.approx(0.99 * third + 0.01 * fourth)
+    assert tpr_interval([(np.arange(100), np.arange(100) - 0.5)], 0.1).value == pytest.approx(0.101)
+
+
+@pytest.mark.parametrize(("m", "level"), [(1000, 0.001), (100, 0.01), (10, 0.1), (250, 0.01)])
+def test_tpr_of_noise_is_its_fpr_on_average(m, level):
+    generator = np.random.default_rng(0)
+    found = [tpr_interval([(generator.random(50), generator.random(m))], level).value for _ in range(3000)]
+    assert np.mean(found) == pytest.approx(level, rel=0.15)
 
 
 @pytest.mark.parametrize(

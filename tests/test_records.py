@@ -411,7 +411,7 @@ def saved(path, **changes):
         ({"members_labels": LABELS + 9}, ": members labels run from 9 to 11"),
         ({"outputs": np.array("probabilities")}, ": members outputs were announced as probabilities"),
         ({"outputs": np.array("scores")}, ": outputs is 'scores'; wanted one of"),
-        ({"members_labels": np.array([*"abcdef"], object)}, "is damaged or no .npz file of plain arrays; write"),
+        ({"members_labels": np.array([*"abcdef"], object)}, "holds an array of objects, which is not read"),
         ({"member_losses": np.zeros(6)}, "has 'member_losses' .did you mean 'members_losses'.., which is none of "
          "members_outputs, .*: rename or remove it; it holds"),
         ({"non_members_losses": np.zeros(6)}, ": non_members have losses and members have none, so that two different"),
@@ -479,3 +479,48 @@ def test_a_folder_that_is_a_file_is_named(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match=r"cannot write .*records\.npz"):
         AttackRecords(members=GOOD, non_members=GOOD).save(tmp_path / "file" / "records.npz")
+
+
+# -- what looks like something else --------------------------------------------------------------------------------
+
+
+def test_probabilities_announced_as_logits_are_refused():
+    with pytest.raises(InputError, match=r"announced as logits, but every row lies in .*: are they probabilities"):
+        AttackRecords(members=(GOOD_ROWS, LABELS), non_members=GOOD)
+    labels_alone = np.eye(3)[LABELS]
+    assert AttackRecords(members=(labels_alone, LABELS), non_members=(labels_alone, LABELS)).num_classes == 3
+
+
+def test_cross_entropy_given_in_single_precision_is_worked_out_again():
+    """Above a margin of about 17 it is 0 in float32, so that very sure answers would all be the same."""
+    generator = np.random.default_rng(0)
+    sides = []
+    for centre in (25, 20):
+        logits = np.column_stack([centre + generator.normal(size=500), np.zeros(500)]).astype(np.float32)
+        losses = np.log(np.exp(logits - logits.max(1, keepdims=True)).sum(1, dtype=np.float32))
+        assert (losses == 0).mean() > 0.9
+        sides.append((logits, np.zeros(500, int), losses))
+    records = AttackRecords(members=sides[0], non_members=sides[1])
+    assert roc_of(*np.split(records.confidence(), 2)).auc > 0.99
+    assert "which was worked out again in double precision" in records.notes[0]
+
+
+def test_losses_of_another_kind_that_are_tied_are_noted():
+    losses = np.array([0.0, 0, 0, 7, 8, 9])
+    records = AttackRecords(members=(*GOOD, losses), non_members=(*GOOD, losses + 1))
+    assert records.losses_given
+    assert "3 of 6 members and 3 of 6 non-members share one loss" in records.notes[0]
+
+
+def test_bfloat16_probabilities_are_taken():
+    torch = pytest.importorskip("torch")
+    rows = torch.softmax(torch.randn(200, 10, generator=torch.Generator().manual_seed(0)), 1).to(torch.bfloat16)
+    labels = np.arange(200) % 10
+    assert AttackRecords(members=(rows, labels), non_members=(rows, labels), outputs="probabilities").num_classes == 10
+
+
+def test_masked_values_are_refused():
+    masked = np.ma.masked_greater(OUTPUTS, 1)
+    assert masked.mask.any()
+    with pytest.raises(InputError, match=r"members outputs are a masked array with .* values masked out; leave"):
+        AttackRecords(members=(masked, LABELS), non_members=GOOD)

@@ -4,7 +4,7 @@ import json
 import re
 import subprocess
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from html.parser import HTMLParser
 from itertools import pairwise
 from math import nan
@@ -378,7 +378,7 @@ def test_damaged_reports_are_refused(report, tmp_path, damage):
         ({"report": '{"format": 2, "results": [{}]}'}, "holds no audit report: 'tpr_at_fpr'"),
         ({"report": '{"format": 2, "results": [{"tpr_at_fpr": 3}]}'}, "holds no audit report"),
         ({"report": '{"format": 2, "results": [{"tpr_at_fpr": {"low": 3}}]}'}, "holds no audit report"),
-        ({"scores/knn/0/members": None}, "holds no audit report: 'scores/knn/0/members"),
+        ({"scores/1/0/members": None}, "holds no audit report: 'scores/1/0/members"),
         ({"labels": None}, "holds no audit report: 'labels"),
         ({"slice/1/members": None}, "holds no audit report: 'slice/1/members"),
     ],
@@ -433,7 +433,7 @@ def test_page_is_whole_and_self_contained(report, tmp_path):
     assert page.source.count("data-label='TPR at 0.1 % FPR'") == len(report.results)  # shown on narrow screens too
 
 
-@pytest.mark.parametrize(("gap", "colour"), [(3.0, "answer leaks"), (-1.0, "answer")])
+@pytest.mark.parametrize(("gap", "colour"), [(3.0, "answer leaks"), (0.0, "answer"), (-2.0, "answer open")])
 def test_page_begins_with_both_answers(tmp_path, gap, colour):
     found = audit(records(gap=gap), attacks="threshold")
     page = Page(found.to_html(tmp_path / "report.html"))
@@ -512,7 +512,7 @@ def arm(gap: float, seeds=(0, 1, 2), steps=(10, 100), **info) -> list[AuditRepor
     return [
         audit(
             records(gap=gap * step / 100, seed=seed), **FAST,
-            info={"test_accuracy": 0.5 + step / 1000 + seed / 100, "train_steps": step, **info},
+            info={"test_accuracy": min(1.0, 0.5 + step / 1000 + seed / 100), "train_steps": step, **info},
         )
         for seed in seeds
         for step in steps
@@ -719,3 +719,53 @@ def test_command_line_audits_a_file(tmp_path):
     assert done.stderr.startswith("error: ")
     assert done.stderr.count("\n") == 1
     assert "records.npz is damaged" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--save", "records.npz"], "--save records.npz would overwrite the records; give it another name"),
+        (["--html", "a", "--json", "a"], "--json a would overwrite --html; give it another name"),
+        (["--roc", "roc.gif", "--save", "kept.npz"], "--roc roc.gif is no picture; wanted a name that ends in .png"),
+        (["--html", "."], "--html . is a folder; wanted the name of a file"),
+    ],
+)
+def test_outputs_are_checked_before_the_audit(tmp_path, monkeypatch, capsys, options, message):
+    from privacy.__main__ import main
+
+    monkeypatch.chdir(tmp_path)
+    records().save("records.npz")
+    before = Path("records.npz").read_bytes()
+    assert main(["records.npz", "--attacks", "threshold", *options]) == 2
+    assert message in capsys.readouterr().err
+    assert Path("records.npz").read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["records.npz"]
+
+
+def test_reports_with_any_names_of_attacks_are_read_back(tmp_path):
+    class Slash(Hostile):
+        name, title = "threshold/0", "another"
+
+    found = audit(records(), attacks=["threshold", Slash()], jobs=1)
+    loaded = AuditReport.load(found.save(tmp_path / "report.npz"))
+    assert loaded.to_dict() == found.to_dict()
+
+
+@pytest.mark.parametrize("info", [{"test_accuracy": 91.2}, {"test_accuracy": "91 %"}, {"train_steps": "100"}])
+def test_accuracies_and_steps_that_are_none_are_refused(info):
+    with pytest.raises(InputError, match=f"a report of 'mine' has {next(iter(info))} .*; wanted a"):
+        Summary({"mine": [audit(records(), **FAST, info=info)]})
+
+
+def test_repetitions_and_single_audits_are_told_apart():
+    one, two = (audit(records(seed=seed), attacks="threshold") for seed in (0, 1))
+    assert Summary({"a": [one, two], "b": [one]}).spread_in_words().endswith("where n is 1, half the 95 % interval")
+
+
+def test_other_records_are_no_pairs():
+    def mirrored(report):
+        return replace(report, labels=report.labels[::-1])
+
+    one = audit(records(), attacks="threshold")
+    with pytest.raises(InputError, match="a and b cannot be compared: the labels of their members differ"):
+        Summary({"a": [one], "b": [mirrored(one)]}).difference("a", "b", "threshold")

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import hypergeom
 
-from privacy import Attack, AttackRecords, Scores, audit, roc_of
-from privacy.results import auc_p_value, found_of, found_p_value, null_variance, result_of
+from privacy import Attack, AttackRecords, Scores, Summary, audit
+from privacy.results import auc_p_values, found_of, found_p_value, rank_sum_p_values, result_of
 from privacy.verdict import FALSE_ALARMS, verdict_of
 
 
@@ -92,33 +92,67 @@ def test_p_values_of_noise_are_those_of_chance():
     averages, few = [], []
     for _ in range(2000):
         scores = Scores(generator.normal(size=40), generator.normal(size=60))
-        averages.append(auc_p_value(scores, roc_of(scores.members, scores.non_members).auc))
+        averages.append(auc_p_values(scores)[0])
         few.append(found_of(scores, tested=True)[0].p)
     levels = [0.01, 0.05, 0.5]
     assert [np.mean(np.array(averages) < level) for level in levels] == pytest.approx(levels, abs=0.025)
     assert np.mean(np.array(few) < 0.05) <= 0.06
 
 
-def test_equal_scores_have_the_variance_of_their_ties():
-    """Scores of 0 and 1 alone: the AUC is one half plus half the difference of two shares."""
-    scores = np.r_[np.ones(30), np.zeros(70)]
-    n, m = 40, 60
-    wanted = 0.25 * 0.3 * 0.7 * (1 / n + 1 / m) * 100 / 99  # sampling without replacement
-    assert null_variance(scores, n, m) == pytest.approx(wanted)
+def test_two_scores_alone_have_fishers_exact_p_value():
+    """Label-only: 1 of 6 non-members is wrong, and none of 500 members."""
+    members, non_members = np.ones(500), np.r_[np.zeros(1), np.ones(5)]
+    found, reverse = rank_sum_p_values(members, non_members)
+    assert found == pytest.approx(6 / 506)
+    assert reverse == 1
+    assert rank_sum_p_values(non_members, members) == pytest.approx((1, 6 / 506))
+
+
+@pytest.mark.parametrize(("n", "m", "levels"), [(500, 20, 3), (40, 8, 1000), (6, 900, 4), (200, 200, 5)])
+def test_p_values_of_ties_and_unequal_sides_are_not_too_small(n, m, levels):
+    """Most scores are equal, and a few of few levels are not."""
+    generator = np.random.default_rng(0)
+    alarms = []
+    for _ in range(1500):
+        scores = generator.integers(1, levels, n + m) * (generator.random(n + m) < 0.02) if levels < 1000 else (
+            generator.normal(size=n + m)
+        )
+        alarms.append(np.array(rank_sum_p_values(scores[:n], scores[n:])) < 0.025)
+    assert (np.mean(alarms, axis=0) <= 0.025 + 0.012).all()
+
+
+def test_equal_scores_say_nothing_in_either_direction():
+    outputs = np.eye(3)[[0] * 50]
+    given = AttackRecords(members=(outputs, [0] * 50), non_members=(outputs, [0] * 50))
+    report = audit(given, attacks="threshold", jobs=1)
+    assert report.result("threshold").p == report.result("threshold").p_reversed == 1
+    assert "look more like members" not in str(report)
+
+
+def test_the_strongest_of_two_attacks_beyond_all_doubt_is_named():
+    generator = np.random.default_rng(0)
+    others = generator.normal(size=20_000)
+    results = [
+        result_of(name, "all records", Scores(generator.normal(gap, 1, 20_000), others))
+        for name, gap in (("weak", 1.2), ("strong", 4.0))
+    ]
+    assert [result.p for result in results] == [0, 0]
+    assert verdict_of(results).average.attack == verdict_of(results).few.attack == "strong"
 
 
 def test_several_splits_and_trained_attacks_ask_for_more():
     generator = np.random.default_rng(0)
     split = (generator.normal(0.5, 1, 50), generator.normal(size=50))
     plain, one, three = (Scores.mean([split] * k, trained=trained) for k, trained in ((1, False), (1, True), (3, True)))
-    auc = result_of("a", "s", plain).auc.value
-    assert auc_p_value(plain, auc) < auc_p_value(three, auc) < auc_p_value(one, auc)
+    assert auc_p_values(plain)[0] < auc_p_values(three)[0] < auc_p_values(one)[0]
 
 
 def test_few_records_are_not_tested():
     report = audit(records(5, 0, gap=9), attacks="threshold", jobs=1)
     assert report.answers()[0] == "On average: not tested, there are fewer than 6 records on a side."
-    assert not report.verdict.leaks
+    assert (report.verdict.leaks_on_average, report.verdict.exposes_a_few) == (None, None)
+    assert report.to_dict()["leaks"] == {"on_average": None, "a_few": None}
+    assert Summary({"mine": [report]}).answer_cells()[1] == ["mine", "not tested", "not tested"]
 
 
 def test_slices_of_one_side_do_not_count():
@@ -132,6 +166,8 @@ def test_slices_of_one_side_do_not_count():
                    attacks="threshold", masks=slices, jobs=1)
     assert report.result("threshold", "canaries").p is None
     assert "canaries: 50 members, 400 non-members" in str(report)
+    full = audit(given, attacks="threshold", masks={"canaries": (canaries, np.ones(400, int))}, jobs=1)
+    assert full.result("threshold", "canaries").p is None
     assert "picked on one side alone: these figures compare different kinds of records" in str(report)
 
 
@@ -139,3 +175,4 @@ def test_sides_the_wrong_way_round_are_noted():
     report = audit(records(300, 0, gap=-1), attacks="threshold", jobs=1)
     assert not report.verdict.leaks_on_average
     assert "threshold: non-members look more like members than members do, beyond chance" in str(report)
+    assert report.answers()[0].startswith("On average: members and non-members differ, but the wrong way round:")
