@@ -15,13 +15,14 @@ from avalanche.benchmarks.utils import AvalancheDataset
 from avalanche.training.storage_policy import ExemplarsBuffer
 from torch import Tensor
 
+from continual.augmentation import check_augmentation
 from continual.checks import check_buffer, check_experience
 from continual.distilling import Distilling, numbered
 from continual.items import Items, check_stream, read_items
 from continual.memory import Group, Key, Memory, Plan, Returning
 from continual.model_outputs import model_outputs
 from continual.online import Collected, has_boundaries, is_last
-from continual.transforms import check_augmentation, stream_augmentation
+from continual.transforms import stream_augmentation
 from distill import Distiller, Identity, InputError, PreprocessedImages, Preprocessing, Random, SyntheticSet
 from distill.checks import require_whole
 from distill.files import as_path
@@ -104,6 +105,7 @@ class DistilledBuffer(ExemplarsBuffer):
         self._deliveries: Counter[int] = Counter()  # by index of the experience
         self._read: dict[int, weakref.ref] = {}
         self._unplaced: set[Key] = set()
+        self._unsaid = ""  # why the training transform cannot be repeated, until a strategy comes that replays
 
     def __repr__(self) -> str:
         per_class = f"{self.distiller.images_per_class} images of each class"
@@ -161,6 +163,7 @@ class DistilledBuffer(ExemplarsBuffer):
         check_experience(experience)
         dataset = experience.dataset
         known = self._read.get(id(dataset))
+        self._warn_of_transform(strategy)
         if known is not None and known() is dataset:
             return
         check_stream(dataset)
@@ -168,7 +171,8 @@ class DistilledBuffer(ExemplarsBuffer):
         fingerprint = items.fingerprint()
         if fingerprint not in self._fingerprints:
             self._resolve_classes(strategy, items)
-            self._resolve_transform(strategy, dataset, items)
+            self._resolve_transform(dataset, items)
+            self._warn_of_transform(strategy)
             if has_boundaries(experience):
                 self._collect(experience, items)
             else:
@@ -212,15 +216,24 @@ class DistilledBuffer(ExemplarsBuffer):
                 f"them {fields}; wanted as many in all experiences"
             )
 
-    def _resolve_transform(self, strategy: Any, dataset: AvalancheDataset, items: Items) -> None:
+    def _resolve_transform(self, dataset: AvalancheDataset, items: Items) -> None:
         """Find out what is done to the images in training, before anything is distilled."""
-        if getattr(strategy, "augments_by_itself", None) is True:
-            return
         image = items.images[0].flatten() if items.layout.vectors else items.images[0]
         if self.transform == "stream":
-            self.augmentation = stream_augmentation(dataset, image)
+            self.augmentation, self._unsaid = stream_augmentation(dataset, image, self.augmentation)
         elif self.transform is not None:
             check_augmentation(self.transform, image)
+
+    def _warn_of_transform(self, strategy: Any) -> None:
+        """Warn once that images come back as they are, unless the strategy wants them so."""
+        if not self._unsaid or getattr(strategy, "augments_by_itself", None) is True:
+            return
+        reason, self._unsaid = self._unsaid, ""
+        warnings.warn(
+            f"the training transform of the stream {reason}: replayed images come back without it; give "
+            "DistilledBuffer transform=, a function of one image tensor, or transform=None",
+            stacklevel=3,
+        )
 
     def _collect(self, experience: Any, items: Items) -> None:
         """Put a sub-experience of an online stream to those before it; distil all at the last one."""
