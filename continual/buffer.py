@@ -18,7 +18,7 @@ from torch import Tensor
 from continual.augmentation import check_augmentation
 from continual.checks import check_buffer, check_experience
 from continual.distilling import Distilling, numbered
-from continual.items import Items, check_stream, read_items
+from continual.items import Items, check_stream, read_items, warn_of_other_reads
 from continual.memory import Group, Key, Memory, Plan, Returning
 from continual.model_outputs import model_outputs
 from continual.online import Collected, has_boundaries, is_last
@@ -170,6 +170,7 @@ class DistilledBuffer(ExemplarsBuffer):
         items = read_items(dataset)
         fingerprint = items.fingerprint()
         if fingerprint not in self._fingerprints:
+            warn_of_other_reads(dataset, items)
             self._resolve_classes(strategy, items)
             self._resolve_transform(dataset, items)
             self._warn_of_transform(strategy)

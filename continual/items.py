@@ -1,6 +1,7 @@
 """What the items of a stream hold: images, class ids, task labels, and fields of the user's own."""
 
 import hashlib
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,11 +16,13 @@ from avalanche.benchmarks.utils.classification_dataset import ClassificationData
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from continual.randomness import randomness_apart
 from distill import InputError
 
-__all__ = ["Items", "Layout", "Rows", "check_stream", "dataset_of", "read_items"]
+__all__ = ["Items", "Layout", "Rows", "check_stream", "dataset_of", "read_items", "warn_of_other_reads"]
 
 TASKS = "targets_task_labels"
+READ_AGAIN = 10  # images that tell whether a data set changes them at random
 
 
 @dataclass(frozen=True)
@@ -141,6 +144,21 @@ def read_items(dataset: AvalancheDataset) -> Items:
     if layout.vectors:
         images = images.view(len(images), 1, 1, -1)
     return Items(images, labels, tasks, tuple(others), layout)
+
+
+def warn_of_other_reads(dataset: AvalancheDataset, items: Items) -> None:
+    """Warn where items of `dataset`, read as `items`, are others when they are read again; draws no random number."""
+    dataset = dataset.eval()
+    with randomness_apart():
+        again = [dataset[i][0] for i in range(min(len(items), READ_AGAIN))]
+    pairs = zip(again, items.images, strict=False)
+    if not all(torch.equal(one.flatten().nan_to_num(), other.flatten().nan_to_num()) for one, other in pairs):
+        warnings.warn(
+            "images of the stream differ from one read to the next, so that what is kept was changed at random: give "
+            "the training transform to the benchmark (transform_groups, or train_transform and eval_transform) instead "
+            "of the torch data set",
+            stacklevel=3,
+        )
 
 
 def position_of_tasks(layout: Layout) -> int:

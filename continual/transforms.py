@@ -46,7 +46,7 @@ def stream_augmentation(
     given back where nothing has changed. Where it cannot be repeated comes the reason, else an empty text.
     """
     found = list(augmentations_of(dataset))
-    if not any(each.new() for each in found):
+    if not any(each.early or each.late for each in found):
         return None, ""
     if not all(same_step(vars(each), vars(found[0])) for each in found):
         return None, "differs from image to image"
@@ -91,7 +91,9 @@ def augmentations_of(dataset: Any) -> Iterator[Repeated]:
                     repeated.crossed.append(step)
             elif type(step).__name__ not in CONVERSIONS:
                 (repeated.early if i < floats else repeated.late).append(step)
-        yield repeated if repeated.new() else Repeated([], [], [], [])
+        normalizations = [[step for step in steps if is_normalize(step)] for steps in (train, evaluate)]
+        changes = repeated.new() or not same_step(*normalizations)
+        yield repeated if changes else Repeated([], [], [], [])
 
 
 def makes_floats(step: Any) -> bool:

@@ -343,3 +343,33 @@ def test_a_buffer_that_gdumb_asks_first_keeps_the_training_transform(works: bool
         return
     with pytest.warns(UserWarning, match="does not work on the tensors that are kept"):
         policy.post_adapt(None, stream[0])  # a strategy that replays
+
+
+def test_a_normalisation_of_training_alone_reaches_replayed_images() -> None:
+    tensor = transforms.ToTensor()
+    policy = buffer_of(transforms.Compose(TO_TENSOR), transforms.Compose([tensor]))
+    assert torch.equal(kept(policy, training=True)[0], NORMALIZE(kept(policy, training=False)[0]))
+    other = transforms.Normalize((0.5,) * 3, (0.25,) * 3)
+    policy = buffer_of(transforms.Compose([tensor, other]), transforms.Compose(TO_TENSOR))
+    mean, std = (torch.tensor(value).view(3, 1, 1) for value in (MEAN, STD))
+    wanted = other(kept(policy, training=False)[0] * std + mean)
+    assert torch.allclose(kept(policy, training=True)[0], wanted, atol=1e-5)
+
+
+class Transforming(Pictures):
+    """A data set that applies a training transform itself."""
+
+    transform = transforms.Compose([transforms.RandomCrop(8, padding=3), transforms.ToTensor()])
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        image, label = super().__getitem__(index)
+        return self.transform(image), label
+
+
+def test_training_transforms_inside_the_data_set_are_warned_of() -> None:
+    torch.manual_seed(0)
+    with pytest.warns(UserWarning, match="images of the stream differ from one read to the next.*transform_groups"):
+        buffer_of(None, None, Transforming())
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="images of the stream")
+        buffer_of(transforms.Compose([transforms.RandomCrop(8, padding=3), *TO_TENSOR]), transforms.Compose(TO_TENSOR))
