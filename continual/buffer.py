@@ -18,7 +18,7 @@ from torch import Tensor
 from continual.augmentation import check_augmentation
 from continual.checks import check_buffer, check_experience
 from continual.distilling import Distilling, numbered
-from continual.items import Items, check_stream, read_items, warn_of_other_reads
+from continual.items import Items, check_form, check_stream, read_items, warn_of_other_reads
 from continual.memory import Group, Key, Memory, Plan, Returning
 from continual.model_outputs import model_outputs
 from continual.online import Collected, has_boundaries, is_last
@@ -211,11 +211,9 @@ class DistilledBuffer(ExemplarsBuffer):
                 f"labels run from {low} to {high}, but there are {len(self.classes)} classes: wanted 0 to "
                 f"{len(self.classes) - 1}; give num_classes, those of the whole problem"
             )
-        if self._memory.parts and (fields := self._memory.parts[0].layout.fields) != items.layout.fields:
-            raise InputError(
-                f"the items have {items.layout.fields} fields beside image, class id and task label, those before "
-                f"them {fields}; wanted as many in all experiences"
-            )
+        if self._memory.parts:
+            part = self._memory.parts[0]
+            check_form(items, part.layout, tuple(part.synthetic.images.shape[1:]))
 
     def _resolve_transform(self, dataset: AvalancheDataset, items: Items) -> None:
         """Find out what is done to the images in training, before anything is distilled."""

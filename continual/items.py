@@ -3,7 +3,7 @@
 import hashlib
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,7 +19,7 @@ from torch.utils.data import Dataset
 from continual.randomness import randomness_apart
 from distill import InputError
 
-__all__ = ["Items", "Layout", "Rows", "check_stream", "dataset_of", "read_items", "warn_of_other_reads"]
+__all__ = ["Items", "Layout", "Rows", "check_form", "check_stream", "dataset_of", "read_items", "warn_of_other_reads"]
 
 TASKS = "targets_task_labels"
 READ_AGAIN = 10  # images that tell whether a data set changes them at random
@@ -83,9 +83,7 @@ class Items:
 
     def joined(self, other: "Items") -> "Items":
         """These items and then `other`."""
-        if replace(self.layout, collate_fn=None) != replace(other.layout, collate_fn=None):
-            raise InputError(f"items of {describe(self.layout)} are followed by items of {describe(other.layout)}; "
-                             "wanted one kind in a stream")  # fmt: skip
+        check_form(other, self.layout, tuple(self.images.shape[1:]))
         return Items(
             torch.cat([self.images, other.images]),
             torch.cat([self.labels, other.labels]),
@@ -95,9 +93,27 @@ class Items:
         )
 
 
-def describe(layout: Layout) -> str:
-    """One phrase on a layout."""
-    return f"{'vectors' if layout.vectors else 'images'} with {layout.fields} fields of their own"
+def check_form(items: Items, layout: Layout, shape: tuple[int, ...]) -> None:
+    """Raise `InputError` unless `items` are made up like those before them, of `layout` and image shape `shape`."""
+    given, before = form(items.layout, tuple(items.images.shape[1:])), form(layout, shape)
+    for one, other in zip(given, before, strict=True):
+        if one != other:
+            raise InputError(f"the items have {one}, those before them {other}; wanted the same in all experiences")
+
+
+def form(layout: Layout, shape: tuple[int, ...]) -> list[str]:
+    """Phrases on what the items of a stream must have in common."""
+    names = ", ".join(name for name in layout.attributes if name != TASKS) or "no names"
+    kind = f"vectors of {shape[-1]} numbers" if layout.vectors else f"images of shape {shape}"
+    return [
+        f"{layout.fields} fields beside image, class id and task label",
+        f"attributes of {names}",
+        "task labels" if layout.has_tasks else "no task labels",
+        f"class ids that are {'ints' if layout.plain_labels else 'tensors'}",
+        kind,
+        f"images of {layout.dtype}",
+        f"{layout.plain} fields before the attributes",
+    ]
 
 
 def check_stream(dataset: Any) -> None:

@@ -219,6 +219,45 @@ def test_an_experience_with_other_fields_is_refused() -> None:
         policy.post_adapt(None, plain[0])
 
 
+def plain(images: torch.Tensor, *, tensors: bool = False, tasks: bool = True, name: str | None = None):
+    labels = torch.arange(len(images)) % C
+    data = TensorDataset(images, labels)
+    own = [DataAttribute(labels, "targets")]
+    if tasks:
+        own.append(TaskLabels([0] * len(labels)))
+    if name is not None:
+        own.append(DataAttribute(list(range(len(labels))), name, use_in_getitem=True))
+    kind = type(labelled_dataset(images, labels)) if tasks else ClassificationDataset
+    rows = data if tensors else list(zip(images, labels.tolist(), strict=True))
+    return kind([rows], data_attributes=own)
+
+
+IMAGES = torch.randn(8, 1, 4, 4)
+
+
+@pytest.mark.parametrize(("first", "second", "words"), [
+    ((IMAGES, {}), (torch.randn(8, 1, 6, 6), {}), r"images of shape \(1, 6, 6\), those before them images of shape"),
+    ((IMAGES, {}), (torch.randn(8, 3, 4, 4), {}), r"images of shape \(3, 4, 4\), those before"),
+    ((IMAGES, {}), (torch.randn(8, 16), {}), r"vectors of 16 numbers, those before them images"),
+    ((IMAGES, {}), (IMAGES.double(), {}), "images of torch.float64, those before them images of torch.float32"),
+    ((IMAGES, {}), (IMAGES + 1, {"tensors": True}), "class ids that are tensors, those before them class ids that are"),
+    ((IMAGES, {}), (IMAGES + 1, {"tasks": False}), "no task labels, those before them task labels"),
+    ((IMAGES, {"tasks": False}), (IMAGES + 1, {}), "task labels, those before them no task labels"),
+    ((IMAGES, {"name": "age"}), (IMAGES + 1, {"name": "size"}), "attributes of size, those before them attributes of"),
+], ids=lambda value: value if isinstance(value, str) else "")  # fmt: skip
+def test_a_delivery_of_another_form_is_refused_before_anything_is_stored(first, second, words: str) -> None:
+    policy = DistilledBuffer(Random(images_per_class=1), num_classes=C)
+    policy.update_from_dataset(plain(first[0], **first[1]))
+    kept = policy.synthetic.images.clone()
+    for _ in range(2):
+        with pytest.raises(InputError, match=words):
+            policy.update_from_dataset(plain(second[0], **second[1]))
+    assert torch.equal(policy.synthetic.images, kept)
+    assert sum(group.seen for group in policy.buffer_groups.values()) == 8
+    policy.update_from_dataset(plain(first[0] + 2, **first[1]))
+    assert sum(group.seen for group in policy.buffer_groups.values()) == 16
+
+
 def test_classes_without_a_place_are_named_once() -> None:
     policy = DistilledBuffer(Random(images_per_class=2), classes=("ant", "bee", "cat", "dog"), max_size=3)
     with pytest.warns(UserWarning, match=r"max_size is 3, so that 1 of 4 classes get no place in the buffer: dog"):
