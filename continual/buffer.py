@@ -15,13 +15,14 @@ from avalanche.benchmarks.utils import AvalancheDataset
 from avalanche.training.storage_policy import ExemplarsBuffer
 from torch import Tensor
 
+from continual.augmentation import check_augmentation
 from continual.checks import check_buffer, check_experience
 from continual.distilling import Distilling, numbered
-from continual.items import Items, check_stream, read_items
+from continual.items import Items, check_form, check_stream, read_items, warn_of_other_reads
 from continual.memory import Group, Key, Memory, Plan, Returning
 from continual.model_outputs import model_outputs
 from continual.online import Collected, has_boundaries, is_last
-from continual.transforms import check_augmentation, stream_augmentation
+from continual.transforms import stream_augmentation
 from distill import Distiller, Identity, InputError, PreprocessedImages, Preprocessing, Random, SyntheticSet
 from distill.checks import require_whole
 from distill.files import as_path
@@ -104,6 +105,7 @@ class DistilledBuffer(ExemplarsBuffer):
         self._deliveries: Counter[int] = Counter()  # by index of the experience
         self._read: dict[int, weakref.ref] = {}
         self._unplaced: set[Key] = set()
+        self._unsaid = ""  # why the training transform cannot be repeated, until a strategy comes that replays
 
     def __repr__(self) -> str:
         per_class = f"{self.distiller.images_per_class} images of each class"
@@ -161,19 +163,22 @@ class DistilledBuffer(ExemplarsBuffer):
         check_experience(experience)
         dataset = experience.dataset
         known = self._read.get(id(dataset))
+        self._warn_of_transform(strategy)
         if known is not None and known() is dataset:
             return
         check_stream(dataset)
         items = read_items(dataset)
         fingerprint = items.fingerprint()
-        if fingerprint not in self._fingerprints:
+        if fingerprint not in self._fingerprints or self._is_another(experience):
+            warn_of_other_reads(dataset, items)
             self._resolve_classes(strategy, items)
-            self._resolve_transform(strategy, dataset, items)
+            self._resolve_transform(dataset, items)
+            self._warn_of_transform(strategy)
             if has_boundaries(experience):
                 self._collect(experience, items)
             else:
                 self._finish_collecting()
-                self._take(items, experience.current_experience)
+                self._take(items, experience.current_experience, self._memory)
             self._fingerprints.add(fingerprint)
         self._read[id(dataset)] = weakref.ref(dataset)
 
@@ -186,9 +191,9 @@ class DistilledBuffer(ExemplarsBuffer):
         """Keep at most `new_size` images, equally many of each class; what is dropped does not come back."""
         require_whole("new_size", new_size, least=1)
         self.limit = self.max_size = new_size
-        plan = self._plan({})
+        plan = self._plan({}, self._memory)
         self._warn_of_classes_without_place(plan.quotas)
-        self._memory.shrink(plan.quotas, self._generator())
+        self._memory.shrink(plan.quotas, self._generator(self._memory))
         self._rebuild()
 
     # -- one delivery ----------------------------------------------------------------------------------------------
@@ -206,49 +211,68 @@ class DistilledBuffer(ExemplarsBuffer):
                 f"labels run from {low} to {high}, but there are {len(self.classes)} classes: wanted 0 to "
                 f"{len(self.classes) - 1}; give num_classes, those of the whole problem"
             )
-        if self._memory.parts and (fields := self._memory.parts[0].layout.fields) != items.layout.fields:
-            raise InputError(
-                f"the items have {items.layout.fields} fields beside image, class id and task label, those before "
-                f"them {fields}; wanted as many in all experiences"
-            )
+        if self._memory.parts:
+            part = self._memory.parts[0]
+            check_form(items, part.layout, tuple(part.synthetic.images.shape[1:]))
 
-    def _resolve_transform(self, strategy: Any, dataset: AvalancheDataset, items: Items) -> None:
+    def _resolve_transform(self, dataset: AvalancheDataset, items: Items) -> None:
         """Find out what is done to the images in training, before anything is distilled."""
-        if getattr(strategy, "augments_by_itself", None) is True:
-            return
         image = items.images[0].flatten() if items.layout.vectors else items.images[0]
         if self.transform == "stream":
-            self.augmentation = stream_augmentation(dataset, image)
+            self.augmentation, self._unsaid = stream_augmentation(dataset, image, self.augmentation)
         elif self.transform is not None:
             check_augmentation(self.transform, image)
 
+    def _warn_of_transform(self, strategy: Any) -> None:
+        """Warn once that images come back as they are, unless the strategy wants them so."""
+        if not self._unsaid or getattr(strategy, "augments_by_itself", None) is True:
+            return
+        reason, self._unsaid = self._unsaid, ""
+        warnings.warn(
+            f"the training transform of the stream {reason}: replayed images come back without it; give "
+            "DistilledBuffer transform=, a function of one image tensor, or transform=None",
+            stacklevel=3,
+        )
+
+    def _is_another(self, experience: Any) -> bool:
+        """Whether data that are known already come as a sub-experience that is not: equal data in two of them."""
+        if not has_boundaries(experience):
+            return False
+        origin = experience.origin_experience.current_experience
+        if self._collected is not None and self._collected.origin == origin:
+            return experience.current_experience not in (None, *self._collected.counted)
+        return origin not in self._deliveries
+
     def _collect(self, experience: Any, items: Items) -> None:
         """Put a sub-experience of an online stream to those before it; distil all at the last one."""
-        origin = experience.origin_experience
-        if self._collected is not None and self._collected.origin is not origin:
+        origin = experience.origin_experience.current_experience
+        if self._collected is not None and self._collected.origin != origin:
             self._finish_collecting()
+        index = experience.current_experience
         if self._collected is None:
-            self._collected = Collected(origin, items, 1, self._memory.copy())
+            collected = Collected(origin, items, (index,), self._memory)
         else:
-            self._collected.items = self._collected.items.joined(items)
-            self._collected.count += 1
-        if is_last(experience, self._collected.count):
-            self._finish_collecting()
+            before = self._collected
+            collected = Collected(origin, before.items.joined(items), (*before.counted, index), before.before)
+        if is_last(experience, len(collected.counted)):
+            self._take(collected.items, origin, collected.before)
         else:
-            self._memory = self._collected.before.copy()
-            self._take(self._collected.items, origin.current_experience, for_now=True)
+            self._take(collected.items, origin, collected.before, still_open=collected)
 
     def _finish_collecting(self) -> None:
         if self._collected is not None:
-            collected, self._collected = self._collected, None
-            self._memory = collected.before
-            self._take(collected.items, collected.origin.current_experience)
+            self._take(self._collected.items, self._collected.origin, self._collected.before)
 
-    def _take(self, items: Items, index: int, *, for_now: bool = False) -> None:
-        """Distil `items` and share out the places; `for_now`: random ones instead, which are not written down."""
+    def _take(self, items: Items, index: int, before: Memory, *, still_open: Collected | None = None) -> None:
+        """Distil `items` and share out the places that `before` leaves.
+
+        `still_open`: what is collected so far; random images instead, which are not written down. Nothing changes
+        before all is done, so that it can be stopped and called again.
+        """
+        memory, for_now = before.copy(), still_open is not None
         keys = list(zip(items.tasks.tolist(), items.labels.tolist(), strict=True))
         new = dict(sorted(Counter(keys).items()))
-        plan = self._plan(new)
+        plan = self._plan(new, memory)
         self._warn_of_classes_without_place(plan.quotas)
         assert self.classes is not None
         distiller: Distiller = Random(seed=self.distiller.seed) if for_now else self.distiller
@@ -256,19 +280,20 @@ class DistilledBuffer(ExemplarsBuffer):
             distiller, items, plan.asked, classes=self.classes, index=index, delivery=self._deliveries[index],
             keep=not for_now, transform=self.augmentation,
         )  # fmt: skip
-        self._memory.add(part, new, plan, returning=self.returning, generator=self._generator())
+        memory.add(part, new, plan, returning=self.returning, generator=self._generator(memory))
+        buffer = memory.dataset()
+        self._memory, self._collected, self.buffer = memory, still_open, buffer
         if not for_now:
             self._deliveries[index] += 1
         if self.limit is None and self.max_size != sys.maxsize:  # a class has a place in every task
             self.max_size = max(self.max_size, sum(plan.quotas.values()))
-        self._rebuild()
 
-    def _plan(self, new: Mapping[Key, int]) -> Plan:
+    def _plan(self, new: Mapping[Key, int], memory: Memory) -> Plan:
         per_group = None if self.adaptive else self.distiller.images_per_class
-        return self._memory.plan(new, limit=self.limit, per_group=per_group, returning=self.returning)
+        return memory.plan(new, limit=self.limit, per_group=per_group, returning=self.returning)
 
-    def _generator(self) -> torch.Generator:
-        return generator_for(self.distiller.seed, sum(self._deliveries.values()), len(self._memory.parts), 1)
+    def _generator(self, memory: Memory) -> torch.Generator:
+        return generator_for(self.distiller.seed, sum(self._deliveries.values()), len(memory.parts), 1)
 
     def _rebuild(self) -> None:
         self.buffer = self._memory.dataset()

@@ -1,5 +1,6 @@
 """Distilled sets in a folder, each with what it was made from, so that another run finds them again."""
 
+import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping
@@ -60,9 +61,15 @@ def describe_source(
         "images": list(data.images.shape),
         "asked": sorted(map(list, asked.items())),
         "preprocessing": data.preprocessing.kind,
+        "labels": fingerprint(data.labels),
         "sketch": sketch(data.images[:], data.labels),
     }
     return json.loads(json.dumps(source))  # as it will be when it is read from a file
+
+
+def fingerprint(labels: Tensor) -> str:
+    """What tells these labels from any others; unlike pixels they are the same on every machine."""
+    return hashlib.blake2b(labels.to(torch.int64).contiguous().numpy().tobytes(), digest_size=16).hexdigest()
 
 
 def sketch(images: Tensor, labels: Tensor) -> list[float]:
@@ -84,10 +91,12 @@ def check_source(path: Path, found: dict[str, Any], wanted: dict[str, Any], data
     """Raise `InputError` when the set at `path` was made from something else."""
     if found and "sketch" not in found:
         raise InputError(f"{path} was made by another version of this toolkit; remove it or choose another cache_dir")
-    other = [name for name in wanted if name != "sketch" and found.get(name) != wanted[name]]
+    other = [name for name in wanted if name not in ("sketch", "labels") and found.get(name) != wanted[name]]
     if other:
         differences = ", ".join(f"{name} {found.get(name)} instead of {wanted[name]}" for name in other)
         raise InputError(f"{path} was made with {differences}; remove it or choose another cache_dir")
+    if found.get("labels", wanted["labels"]) != wanted["labels"]:  # sets of earlier versions lack them
+        raise InputError(f"{path} was made from images with other labels; remove it or choose another cache_dir")
     pixels = len(data) * math.prod(data.image_shape)
     allowed = TOLERANCE * pixels**0.5 * (1 + int(data.labels.max()) / 7)
     if any(abs(a - b) > allowed for a, b in zip(found["sketch"], wanted["sketch"], strict=True)):

@@ -1,8 +1,9 @@
 """What the items of a stream hold: images, class ids, task labels, and fields of the user's own."""
 
 import hashlib
+import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,11 +16,13 @@ from avalanche.benchmarks.utils.classification_dataset import ClassificationData
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from continual.randomness import randomness_apart
 from distill import InputError
 
-__all__ = ["Items", "Layout", "Rows", "check_stream", "dataset_of", "read_items"]
+__all__ = ["Items", "Layout", "Rows", "check_form", "check_stream", "dataset_of", "read_items", "warn_of_other_reads"]
 
 TASKS = "targets_task_labels"
+READ_AGAIN = 10  # images that tell whether a data set changes them at random
 
 
 @dataclass(frozen=True)
@@ -80,9 +83,7 @@ class Items:
 
     def joined(self, other: "Items") -> "Items":
         """These items and then `other`."""
-        if replace(self.layout, collate_fn=None) != replace(other.layout, collate_fn=None):
-            raise InputError(f"items of {describe(self.layout)} are followed by items of {describe(other.layout)}; "
-                             "wanted one kind in a stream")  # fmt: skip
+        check_form(other, self.layout, tuple(self.images.shape[1:]))
         return Items(
             torch.cat([self.images, other.images]),
             torch.cat([self.labels, other.labels]),
@@ -92,9 +93,27 @@ class Items:
         )
 
 
-def describe(layout: Layout) -> str:
-    """One phrase on a layout."""
-    return f"{'vectors' if layout.vectors else 'images'} with {layout.fields} fields of their own"
+def check_form(items: Items, layout: Layout, shape: tuple[int, ...]) -> None:
+    """Raise `InputError` unless `items` are made up like those before them, of `layout` and image shape `shape`."""
+    given, before = form(items.layout, tuple(items.images.shape[1:])), form(layout, shape)
+    for one, other in zip(given, before, strict=True):
+        if one != other:
+            raise InputError(f"the items have {one}, those before them {other}; wanted the same in all experiences")
+
+
+def form(layout: Layout, shape: tuple[int, ...]) -> list[str]:
+    """Phrases on what the items of a stream must have in common."""
+    names = ", ".join(name for name in layout.attributes if name != TASKS) or "no names"
+    kind = f"vectors of {shape[-1]} numbers" if layout.vectors else f"images of shape {shape}"
+    return [
+        f"{layout.fields} fields beside image, class id and task label",
+        f"attributes of {names}",
+        "task labels" if layout.has_tasks else "no task labels",
+        f"class ids that are {'ints' if layout.plain_labels else 'tensors'}",
+        kind,
+        f"images of {layout.dtype}",
+        f"{layout.plain} fields before the attributes",
+    ]
 
 
 def check_stream(dataset: Any) -> None:
@@ -141,6 +160,21 @@ def read_items(dataset: AvalancheDataset) -> Items:
     if layout.vectors:
         images = images.view(len(images), 1, 1, -1)
     return Items(images, labels, tasks, tuple(others), layout)
+
+
+def warn_of_other_reads(dataset: AvalancheDataset, items: Items) -> None:
+    """Warn where items of `dataset`, read as `items`, are others when they are read again; draws no random number."""
+    dataset = dataset.eval()
+    with randomness_apart():
+        again = [dataset[i][0] for i in range(min(len(items), READ_AGAIN))]
+    pairs = zip(again, items.images, strict=False)
+    if not all(torch.equal(one.flatten().nan_to_num(), other.flatten().nan_to_num()) for one, other in pairs):
+        warnings.warn(
+            "images of the stream differ from one read to the next, so that what is kept was changed at random: give "
+            "the training transform to the benchmark (transform_groups, or train_transform and eval_transform) instead "
+            "of the torch data set",
+            stacklevel=3,
+        )
 
 
 def position_of_tasks(layout: Layout) -> int:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Literal, get_args
 
+import torch
 from avalanche.benchmarks.utils.data_loader import MultiDatasetDataLoader
 from avalanche.training.plugins import SupervisedPlugin
 from torch import Tensor
@@ -17,6 +18,7 @@ from distill.synthetic import initial_labels
 __all__ = ["RecipeLoss", "SoftLabelLoss"]
 
 Reduction = Literal["mean", "sum", "none"]
+MASKED = -999  # Avalanche's heads give the units of classes that they have not seen, or of other tasks, -1000
 
 
 def fitted_labels(logits: Tensor, labels: Tensor, *, growing: bool) -> Tensor:
@@ -34,6 +36,17 @@ def fitted_labels(logits: Tensor, labels: Tensor, *, growing: bool) -> Tensor:
     return labels.to(logits)
 
 
+def without_masked(logits: Tensor, labels: Tensor, loss: str) -> Tensor:
+    """`labels` `(n, C)` of which `loss` asks nothing of the units that a head masks: their logits are no outputs.
+
+    The class that a label stands for stays: where it is masked, the loss is as large as that of `CrossEntropyLoss`.
+    """
+    masked = (logits.detach() <= MASKED) & (labels < labels.amax(1, keepdim=True))
+    if not masked.any():
+        return labels
+    return torch.where(masked, logits.detach() if loss == "mse" else -torch.inf, labels)
+
+
 class SoftLabelLoss(SupervisedPlugin):
     """Criterion for Avalanche's own strategies: the loss on soft labels, of real and replayed images in one batch.
 
@@ -47,7 +60,8 @@ class SoftLabelLoss(SupervisedPlugin):
     - `num_classes`: of the whole problem; the model must have that many outputs throughout, or a head that grows.
     - `loss`: "soft-cross-entropy" (default) against `softmax(labels / temperature)`, which learns in short trainings;
       "mse", the paper's, which needs long ones; or a function of logits and soft labels, both `(n, C)`, that gives the
-      mean, or a loss for each image.
+      mean, or a loss for each image. Units that a head masks (`IncrementalClassifier`, `MultiHeadClassifier`) count in
+      a function only.
     - `temperature`: of "soft-cross-entropy"; default: `1 / sqrt(num_classes)`, with which an initial label prefers its
       class alike whatever their number (0.1, that of the class-incremental benchmark, for 100 classes).
     - `reduction`: "mean" (default), "sum" or "none", as in PyTorch's losses.
@@ -70,6 +84,7 @@ class SoftLabelLoss(SupervisedPlugin):
         elif isinstance(temperature, bool) or not isinstance(temperature, int | float):
             raise InputError(f"temperature is {temperature!r}; wanted a number above 0, or None")
         self.loss = loss if callable(loss) else TrainingRecipe(loss=loss, temperature=temperature).losses
+        self._named: str | None = None if callable(loss) else loss
         self.reduction: str = reduction
         self._strategy: Any = None  # the one in training
         self._growing = False
@@ -108,8 +123,10 @@ class SoftLabelLoss(SupervisedPlugin):
         labels = self._soft_labels_of(targets)
         if labels is None:
             labels = initial_labels(targets.long(), self.num_classes)
-        losses = self.loss(logits, fitted_labels(logits, labels, growing=self._growing))
-        return reduced(losses, self.reduction, len(logits))
+        labels = fitted_labels(logits, labels, growing=self._growing)
+        if self._named is not None:
+            labels = without_masked(logits, labels, self._named)
+        return reduced(self.loss(logits, labels), self.reduction, len(logits))
 
     def _soft_labels_of(self, targets: Tensor) -> Tensor | None:
         """The soft labels that came in the mini-batch whose targets these are; `None` for any other targets."""
@@ -136,6 +153,8 @@ class RecipeLoss:
             count = self.num_classes or logits.shape[1]
             targets = initial_labels(targets.long(), max(count, int(targets.max()) + 1 if self.growing else 0))
         labels = fitted_labels(logits, targets, growing=self.growing)
+        if self.growing:
+            labels = without_masked(logits, labels, self.recipe.loss)
         if self.reduction == "mean":
             return self.recipe.criterion(logits, labels)
         return reduced(self.recipe.losses(logits, labels), self.reduction, len(logits))

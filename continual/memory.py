@@ -183,7 +183,7 @@ class Memory:
         """All that is kept as one Avalanche dataset."""
         runs: list[list[Part]] = []
         for part in self.parts:
-            if runs and repr(runs[-1][0].transform) == repr(part.transform):
+            if runs and runs[-1][0].transform is part.transform:
                 runs[-1].append(part)
             else:
                 runs.append([part])

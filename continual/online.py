@@ -15,9 +15,9 @@ __all__ = ["Collected", "has_boundaries", "is_last"]
 class Collected:
     """The sub-experiences of an online experience so far, and the memory as it was before them."""
 
-    origin: Any
+    origin: int  # index of the experience
     items: Items
-    count: int
+    counted: tuple[int | None, ...]  # indices of the sub-experiences
     before: Memory
 
 

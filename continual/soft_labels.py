@@ -5,7 +5,7 @@ them as the data attribute `soft_labels`. A dataset that has it works everywhere
 `with_soft_labels` brings it into the mini-batch.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import torch
@@ -18,7 +18,8 @@ from avalanche.benchmarks.utils import (
 )
 from torch import Tensor
 
-from continual.items import image_of
+from continual.items import class_id_of, image_of
+from continual.randomness import randomness_apart
 from distill import InputError
 from distill.checks import require_whole
 from distill.synthetic import initial_labels
@@ -70,25 +71,72 @@ def with_soft_labels(dataset: AvalancheDataset, num_classes: int) -> SoftLabelDa
     """The same dataset with a soft label in every item: its own if it has any, else the initial one of its class.
 
     Items become `[image, class id, soft label (C,), task label]`; initial labels are those of
-    `distill.synthetic.initial_labels`. Nothing is copied; transforms stay.
+    `distill.synthetic.initial_labels`, of the class ids that the items have after target transforms. Nothing is
+    copied; transforms stay.
 
-    Raises `InputError` when the dataset has no targets.
+    Raises `InputError` when the dataset has no targets, they and the class ids of items do not go together, or there
+    are other than `num_classes` classes.
     """
     require_whole("num_classes", num_classes, least=1)
-    if isinstance(dataset, SoftLabelDataset) and hasattr(dataset, NAME):
-        return dataset
+    if hasattr(dataset, NAME):
+        check_width(getattr(dataset, NAME), num_classes)
+        if isinstance(dataset, SoftLabelDataset):
+            return dataset
     if not hasattr(dataset, "targets"):
         raise InputError("the dataset has no targets to give it soft labels by; make it with Avalanche's generators")
     if hasattr(dataset, NAME):
         rows = getattr(dataset, NAME).data
     else:
-        rows = LabelRows(initial_labels(torch.arange(num_classes), num_classes), dataset.targets)
+        ids = class_ids_of(dataset)
+        check_range(ids.values(), num_classes)
+        positions = dataset.targets if all(target == own for target, own in ids.items()) else \
+            [ids[int(target)] for target in dataset.targets]  # fmt: skip
+        rows = LabelRows(initial_labels(torch.arange(num_classes), num_classes), positions)
     attributes = [DataAttribute(rows, NAME, use_in_getitem=True)]
     if not hasattr(dataset, "targets_task_labels"):
         attributes.append(TaskLabels(ConstantSequence(0, len(dataset))))
     if not isinstance(dataset, TaskAwareSupervisedClassificationDataset):
         attributes.append(DataAttribute(dataset.targets.data, "targets"))
     return SoftLabelDataset([dataset], data_attributes=attributes)
+
+
+def check_width(labels: Any, num_classes: int) -> None:
+    """Raise `InputError` unless the soft labels of a dataset are of `num_classes` classes."""
+    if len(labels) and (width := len(labels[0])) != num_classes:
+        raise InputError(
+            f"the soft labels of the dataset are of {width} classes, num_classes is {num_classes}; wanted the same "
+            "number for buffer and loss: those of the whole problem"
+        )
+
+
+def check_range(class_ids: Collection[int], num_classes: int) -> None:
+    """Raise `InputError` for class ids outside of `num_classes`."""
+    if class_ids and not 0 <= min(class_ids) <= max(class_ids) < num_classes:
+        raise InputError(
+            f"class ids run from {min(class_ids)} to {max(class_ids)}, but num_classes is {num_classes}: wanted 0 to "
+            f"{num_classes - 1}; give the number of classes of the whole problem"
+        )
+
+
+def class_ids_of(dataset: AvalancheDataset) -> dict[int, int]:
+    """For each target of `dataset` the class id that its items have after the target transform.
+
+    Told by the first and the last item of each target. Raises `InputError` where these two differ.
+    """
+    positions: dict[int, list[int]] = {}
+    for target, where in dataset.targets.val_to_idx.items():
+        positions.setdefault(class_id_of(target, where[0]), []).extend(where)
+    ids = {}
+    with randomness_apart():  # a training transform may draw
+        for target, found in positions.items():
+            first, last = (class_id_of(dataset[i][1], i) for i in (min(found), max(found)))
+            if first != last:
+                raise InputError(
+                    f"items {min(found)} and {max(found)} have target {target}, but class ids {first} and {last}; "
+                    "wanted one class id for each target: give all parts of the data the same target transform"
+                )
+            ids[target] = first
+    return ids
 
 
 def read_all(dataset: AvalancheDataset) -> list[Tensor]:

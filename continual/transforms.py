@@ -1,115 +1,107 @@
 """The training transform of a stream, for images that were kept as its eval transform gave them."""
 
 import contextlib
-import random
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
+from continual.augmentation import Augmentation, OnPixels, Step, Unnormalize, agree, check_augmentation, commute, sample
+from continual.same import same_step
 from distill import InputError
 
-__all__ = ["Augmentation", "Unnormalize", "stream_augmentation"]
+__all__ = ["stream_augmentation"]
 
 # Steps that make a tensor of an image, or another type of it: what is kept is a float tensor already.
 CONVERSIONS = {"ToTensor", "PILToTensor", "ToImage", "ToDtype", "ConvertImageDtype", "ToPILImage", "ToPureTensor"}
+ROUNDING = 1.5 / 255  # what a step on bytes may differ by from the same on floats
 
 
-class Unnormalize:
-    """The inverse of a torchvision `Normalize`."""
+@dataclass(frozen=True, eq=False)
+class Repeated:
+    """The steps of a training transform that are to be repeated on what the eval transform gave.
 
-    def __init__(self, normalize: Any) -> None:
-        self.mean, self.std = (torch.as_tensor(value).flatten() for value in (normalize.mean, normalize.std))
+    `undo`: first, to take back a normalisation; `early`: those that stood before the image was made a float tensor;
+    `late`: those after; `crossed`: steps of both transforms that came after some of these, and are done already.
+    """
 
-    def __call__(self, image: Tensor) -> Tensor:
-        """The image as it was before."""
-        mean, std = (value.to(image).view(-1, 1, 1) for value in (self.mean, self.std))
-        return image * std + mean
+    undo: list[Step]
+    early: list[Step]
+    late: list[Step]
+    crossed: list[Step]
 
-    def __repr__(self) -> str:
-        return "Unnormalize()"
-
-
-class Augmentation:
-    """Transforms of one image tensor, one after the other."""
-
-    def __init__(self, steps: list[Callable[[Any], Any]]) -> None:
-        self.steps = steps
-
-    def __call__(self, image: Tensor) -> Tensor:
-        """The image `(channels, height, width)` after all steps."""
-        for step in self.steps:
-            image = step(image)
-        return image
-
-    def __repr__(self) -> str:
-        return " -> ".join(repr(step) for step in self.steps)
+    def new(self) -> list[Step]:
+        """Those that the eval transform lacks, in order."""
+        return [step for step in (*self.early, *self.late) if not is_normalize(step)]
 
 
-def stream_augmentation(dataset: Any, image: Tensor) -> Augmentation | None:
+def stream_augmentation(
+    dataset: Any, image: Tensor, previous: Augmentation | None = None
+) -> tuple[Augmentation | None, str]:
     """What the training transform of an Avalanche `dataset` does beyond its eval transform, on tensors; or `None`.
 
     Normalisation is undone before and done again after, so that padding is the colour that it is in training. Steps
-    that both transforms share are done already. Tried on `image`, one as the eval transform gives it; where that
-    fails, or changes its shape, warns and gives `None`.
+    that both transforms share are done already. Tried on `image`, one as the eval transform gives it; `previous` is
+    given back where nothing has changed. Where it cannot be repeated comes the reason, else an empty text.
     """
-    found = list(dict.fromkeys(map(describe, augmentations_of(dataset))))
-    if not found or found == [""]:
-        return None
-    if len(found) > 1:
-        warn_of_none("differs from image to image")
-        return None
-    augmentation = Augmentation(next(steps for steps in augmentations_of(dataset) if steps))
+    found = list(augmentations_of(dataset))
+    if not any(each.early or each.late for each in found):
+        return None, ""
+    if not all(same_step(vars(each), vars(found[0])) for each in found):
+        return None, "differs from image to image"
+    source = {"steps": vars(found[0]), "shape": tuple(image.shape), "dtype": image.dtype}
+    if previous is not None and same_step(previous.source, source):
+        return previous, ""
     try:
+        augmentation = Augmentation(steps_on_tensors(found[0], image), source)
         check_augmentation(augmentation, image)
     except InputError as error:
-        warn_of_none(f"does not work on the tensors that are kept ({error})")
-        return None
-    return augmentation
+        return None, f"does not work on the tensors that are kept ({error})"
+    return augmentation, ""
 
 
-def check_augmentation(augmentation: Callable[[Tensor], Any], image: Tensor) -> None:
-    """Raise `InputError` unless `augmentation` makes of a copy of `image` one like it; draws no random number."""
-    state = random.getstate()
-    with torch.random.fork_rng(devices=[]):
-        try:
-            made = augmentation(image.clone())
-        except Exception as error:  # what a transform of the user's own may raise is anybody's guess
-            reason = (str(error).splitlines() or [""])[0]
-            raise InputError(f"{augmentation!r}: {type(error).__name__}: {reason}") from error
-        finally:
-            random.setstate(state)
-    if not isinstance(made, Tensor) or made.shape != image.shape or not made.is_floating_point():
-        given = f"{made.dtype} of shape {tuple(made.shape)}" if isinstance(made, Tensor) else type(made).__name__
-        raise InputError(f"{augmentation!r} makes {given} of {image.dtype} of shape {tuple(image.shape)}")
+def steps_on_tensors(repeated: Repeated, image: Tensor) -> list[Step]:
+    """All steps in order; those on bytes that need them on bytes. Raises `InputError` where order forbids it."""
+    undo, early, late = repeated.undo, repeated.early, repeated.late
+    tried = sample(image)
+    on_bytes = bool(early) and not agree(Augmentation(early), OnPixels(early), tried, tolerance=ROUNDING)
+    if repeated.crossed and (on_bytes or not commute(repeated.new(), repeated.crossed, tried)):
+        raise InputError(
+            f"{Augmentation(repeated.new())!r} must come before {Augmentation(repeated.crossed)!r}, which is done"
+        )
+    # Distilled images may leave [0, 1], which bytes cannot: only where it is needed.
+    return [*undo, OnPixels(early), *late] if on_bytes else [*undo, *early, *late]
 
 
-def warn_of_none(reason: str) -> None:
-    """Warn that images come back as they are."""
-    warnings.warn(
-        f"the training transform of the stream {reason}: replayed images come back without it; give DistilledBuffer "
-        "transform=, a function of one image tensor, or transform=None",
-        stacklevel=2,
-    )
-
-
-def augmentations_of(dataset: Any) -> Iterator[list[Callable[[Any], Any]]]:
+def augmentations_of(dataset: Any) -> Iterator[Repeated]:
     """For each part of the data that has transforms of its own, the steps to repeat on what is kept of it."""
     for train, evaluate in chains(dataset._flat_data):
         undo = [Unnormalize(step) for step in reversed(evaluate) if is_normalize(step)]
         if not all(is_normalize(step) for step in evaluate[len(evaluate) - len(undo) :]):
             undo = []  # something else follows the normalisation, which cannot be undone
         done = [step for step in evaluate if not (undo and is_normalize(step))]
-        steps: list[Callable[[Any], Any]] = []
-        for step in train:
+        floats = max((i for i, step in enumerate(train) if makes_floats(step)), default=-1)
+        repeated = Repeated(list(undo), [], [], [])
+        for i, step in enumerate(train):
             shared = next((other for other in done if same_step(step, other)), None)
             if shared is not None:
                 done.remove(shared)
+                if repeated.new() and type(step).__name__ not in CONVERSIONS:
+                    repeated.crossed.append(step)
             elif type(step).__name__ not in CONVERSIONS:
-                steps.append(step)
-        yield [*undo, *steps] if any(not is_normalize(step) for step in steps) else []
+                (repeated.early if i < floats else repeated.late).append(step)
+        normalizations = [[step for step in steps if is_normalize(step)] for steps in (train, evaluate)]
+        changes = repeated.new() or not same_step(*normalizations)
+        yield repeated if changes else Repeated([], [], [], [])
+
+
+def makes_floats(step: Any) -> bool:
+    """Whether a step makes a float tensor of an image of bytes."""
+    name, dtype = type(step).__name__, getattr(step, "dtype", None)
+    if name in ("ToDtype", "ConvertImageDtype"):
+        return bool(getattr(dtype, "is_floating_point", True))  # a dict of them is for images and more
+    return name == "ToTensor"
 
 
 def chains(data: Any) -> Iterator[tuple[list[Any], list[Any]]]:
@@ -153,13 +145,3 @@ def flat(transform: Any) -> list[Any]:
 def is_normalize(step: Any) -> bool:
     """Whether a step is torchvision's `Normalize`, of either version."""
     return type(step).__name__ == "Normalize" and hasattr(step, "mean") and hasattr(step, "std")
-
-
-def same_step(one: Any, other: Any) -> bool:
-    """Whether two steps do the same: one object, or two whose descriptions say it."""
-    return one is other or (type(one) is type(other) and " at 0x" not in repr(one) and repr(one) == repr(other))
-
-
-def describe(steps: list[Any]) -> str:
-    """What tells one augmentation from another."""
-    return " -> ".join(repr(step) for step in steps)

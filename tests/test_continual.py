@@ -159,6 +159,22 @@ def test_with_soft_labels_survives_subset_and_concat_and_is_idempotent() -> None
     assert torch.equal(soft, initial_labels(targets, C))
 
 
+def test_a_cached_set_is_not_taken_for_images_with_other_labels(tmp_path) -> None:
+    """Two labels changed places, and the images are so alike that no sum of pixels tells."""
+    alike = 1e-6 * torch.randn(60, 1, 4, 4)
+    labels = torch.arange(60) % C
+    swapped = labels.clone()
+    swapped[[0, 1]] = labels[[1, 0]]
+
+    def policy() -> DistilledBuffer:
+        return DistilledBuffer(First(images_per_class=1), num_classes=C, cache_dir=tmp_path)
+
+    policy().update_from_dataset(labelled_dataset(alike, labels))
+    policy().update_from_dataset(labelled_dataset(alike, labels))
+    with pytest.raises(InputError, match="was made from images with other labels; remove it or choose another"):
+        policy().update_from_dataset(labelled_dataset(alike, swapped))
+
+
 def test_with_soft_labels_needs_targets() -> None:
     with pytest.raises(InputError, match="no targets"):
         with_soft_labels(AvalancheDataset([[1, 2]]), C)
@@ -549,7 +565,7 @@ def test_a_cache_notices_one_image_and_one_label_that_changed(tmp_path) -> None:
         policy().post_adapt(None, stream(PreprocessedImages(changed, data.labels, CLASSES, Identity()))[0])
     swapped = data.labels.clone()
     swapped[[10, 11]] = swapped[[11, 10]]
-    with pytest.raises(InputError, match="was made from other images"):
+    with pytest.raises(InputError, match="was made from images with other labels"):
         policy().post_adapt(None, stream(PreprocessedImages(data.images, swapped, CLASSES, Identity()))[0])
 
 
@@ -777,7 +793,7 @@ def test_icarl_runs_on_our_stream() -> None:
 def test_resize_below_one_is_refused_and_warns_of_classes_that_lose_their_place() -> None:
     policy = DistilledBuffer(First(images_per_class=2), num_classes=C)
     policy.post_adapt(None, stream(images())[0])
-    with pytest.raises(InputError, match="new_size is 0; wanted at least 1"):
+    with pytest.raises(InputError, match="new_size is 0; wanted 1 or more"):
         policy.resize(None, 0)
     with pytest.warns(UserWarning, match=r"max_size is 4, so that 2 of 6 classes get no place in the buffer: 4, 5"):
         policy.resize(None, 4)

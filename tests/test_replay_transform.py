@@ -1,6 +1,7 @@
 """The training transform of a stream reaches the images that the buffer gives back."""
 
 import random
+import warnings
 
 import numpy as np
 import pytest
@@ -208,3 +209,167 @@ def test_items_are_read_under_the_eval_transform() -> None:
                           eval_transform=transforms.Compose(TO_TENSOR)).train_stream  # fmt: skip
     items = read_items(stream[0].dataset)
     assert torch.equal(items.images, read_items(stream[0].dataset).images)
+
+
+def bright(policy: DistilledBuffer, times: int = 10) -> torch.Tensor:
+    """Replayed images in training, in [0, 1], many times."""
+    torch.manual_seed(0)
+    mean, std = (torch.tensor(value).view(3, 1, 1) for value in (MEAN, STD))
+    return torch.cat([kept(policy, training=True) * std + mean for _ in range(times)])
+
+
+@pytest.mark.parametrize("step", [
+    transforms.Pad((2, 0, 0, 0), fill=128),
+    transforms.RandomRotation((45, 45), fill=128),
+    v2.Pad((2, 0, 0, 0), fill=128),
+], ids=lambda step: type(step).__name__)  # fmt: skip
+def test_fill_of_a_step_before_to_tensor_is_in_bytes(step) -> None:
+    train = transforms.Compose([step, transforms.CenterCrop(8), *TO_TENSOR])
+    policy = buffer_of(train, transforms.Compose(TO_TENSOR))
+    images = bright(policy, 1)
+    assert float(images.max()) <= 1 + 1e-5
+    assert (images - 128 / 255).abs().min() < 1e-5
+
+
+@pytest.mark.parametrize("step", [
+    transforms.RandAugment(), transforms.TrivialAugmentWide(), transforms.AugMix(),
+    transforms.AutoAugment(transforms.AutoAugmentPolicy.CIFAR10), transforms.RandomSolarize(128),
+    transforms.RandomPosterize(2),
+], ids=lambda step: type(step).__name__)  # fmt: skip
+def test_steps_on_bytes_see_bytes(step) -> None:
+    policy = buffer_of(transforms.Compose([step, *TO_TENSOR]), transforms.Compose(TO_TENSOR))
+    images = bright(policy)
+    assert policy.augmentation is not None
+    assert -1e-5 <= float(images.min()) < float(images.max()) <= 1 + 1e-5
+    assert len(torch.unique(images[:: len(policy.buffer)], dim=0)) > 1  # drawn anew
+
+
+def test_solarized_bytes_are_those_of_the_stream() -> None:
+    train = transforms.Compose([transforms.RandomSolarize(128, p=1.0), *TO_TENSOR])
+    policy = buffer_of(train, transforms.Compose(TO_TENSOR))
+    mean, std = (torch.tensor(value).view(3, 1, 1) for value in (MEAN, STD))
+    plain = (kept(policy, training=False) * std + mean) * 255
+    wanted = torch.where(plain.round() >= 128, 255 - plain, plain)
+    assert torch.allclose(bright(policy, 1) * 255, wanted, atol=1e-2)
+
+
+def test_flips_and_crops_keep_what_bytes_cannot_hold() -> None:
+    """Distilled images may leave [0, 1]."""
+    policy = buffer_of(
+        transforms.Compose([transforms.RandomHorizontalFlip(1.0), *TO_TENSOR]), transforms.Compose(TO_TENSOR)
+    )
+    image = torch.full((3, 8, 8), 9.0)
+    assert torch.allclose(policy.augmentation(image), image, atol=1e-4)
+
+
+def test_a_transform_that_fails_now_and_then_is_left_out_with_a_warning() -> None:
+    class Moody:
+        def __call__(self, image):
+            if isinstance(image, torch.Tensor) and random.random() < 0.2:
+                raise ValueError("no tensors today")
+            return image
+
+    random.seed(1)
+    state = random.getstate()
+    with pytest.warns(UserWarning, match="no tensors today"):
+        policy = buffer_of(transforms.Compose([Moody(), *TO_TENSOR]), transforms.Compose(TO_TENSOR))
+    assert policy.augmentation is None
+    assert random.getstate() == state
+
+
+def test_a_step_that_cannot_come_after_a_shared_one_is_left_out_with_a_warning() -> None:
+    scale = transforms.Lambda(lambda image: 2 * image - 1)
+    train = transforms.Compose([transforms.ColorJitter(0.5), transforms.ToTensor(), scale])
+    with pytest.warns(UserWarning, match=r"ColorJitter.* must come before Lambda"):
+        policy = buffer_of(train, transforms.Compose([transforms.ToTensor(), scale]))
+    assert torch.equal(kept(policy, training=True), kept(policy, training=False))
+
+
+def test_transforms_that_hide_a_function_are_told_apart_by_it() -> None:
+    def darker(image: torch.Tensor) -> torch.Tensor:
+        return image / 2
+
+    def brighter(image: torch.Tensor) -> torch.Tensor:
+        return image * 2
+
+    tensor, plain = transforms.ToTensor(), transforms.Compose([transforms.ToTensor()])
+    policy = buffer_of(transforms.Compose([tensor, transforms.Lambda(darker), transforms.Lambda(brighter)]),
+                       transforms.Compose([tensor, transforms.Lambda(brighter)]))  # fmt: skip
+    assert torch.allclose(kept(policy, training=True), kept(policy, training=False) / 2)
+    policy = DistilledBuffer(Random(images_per_class=3), num_classes=2)
+    for change in (darker, brighter):
+        train = transforms.Compose([tensor, transforms.Lambda(change)])
+        data = Pictures()
+        data.pixels = data.pixels // (1 if change is darker else 2)  # another delivery
+        stream = nc_benchmark(data, data, 1, task_labels=False, train_transform=train, eval_transform=plain)
+        policy.post_adapt(None, stream.train_stream[0])
+    first, second = policy._memory.parts
+    image = torch.ones(3, 8, 8)
+    assert torch.equal(first.transform(image), image / 2)
+    assert torch.equal(second.transform(image), image * 2)
+    changes = {round(float((a[0] / b[0]).mean()), 3)
+               for a, b in zip(policy.buffer.train(), policy.buffer.eval(), strict=True)}  # fmt: skip
+    assert changes == {0.5, 2.0}
+
+
+def test_deliveries_of_one_transform_share_it() -> None:
+    policy = DistilledBuffer(Random(images_per_class=3), num_classes=2)
+    for _ in range(2):
+        train = transforms.Compose([transforms.RandomCrop(8, padding=2), *TO_TENSOR])  # made anew
+        stream = nc_benchmark(Pictures(), Pictures(), 2, task_labels=False, train_transform=train,
+                              eval_transform=transforms.Compose(TO_TENSOR)).train_stream  # fmt: skip
+        for experience in stream:
+            policy.post_adapt(None, experience)
+    assert len({id(part.transform) for part in policy._memory.parts}) == 1
+
+
+@pytest.mark.parametrize("works", [True, False])
+def test_a_buffer_that_gdumb_asks_first_keeps_the_training_transform(works: bool) -> None:
+    def tint(image: Image.Image) -> Image.Image:
+        return image.convert("L").convert("RGB")
+
+    step = transforms.RandomVerticalFlip(1.0) if works else tint
+    train = transforms.Compose([step, *TO_TENSOR])
+    stream = nc_benchmark(Pictures(), Pictures(), 1, task_labels=False, train_transform=train,
+                          eval_transform=transforms.Compose(TO_TENSOR)).train_stream  # fmt: skip
+    policy = DistilledBuffer(Random(images_per_class=3), num_classes=2)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(192, 2))
+    gdumb = GDumb(model=model, storage_policy=policy, train_steps=1, evaluator=EvaluationPlugin())
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="the training transform")
+        gdumb.train(stream, eval_streams=[])  # reads images under their eval transforms
+    if works:
+        assert torch.allclose(kept(policy, training=True), kept(policy, training=False).flip(-2), atol=1e-5)
+        return
+    with pytest.warns(UserWarning, match="does not work on the tensors that are kept"):
+        policy.post_adapt(None, stream[0])  # a strategy that replays
+
+
+def test_a_normalisation_of_training_alone_reaches_replayed_images() -> None:
+    tensor = transforms.ToTensor()
+    policy = buffer_of(transforms.Compose(TO_TENSOR), transforms.Compose([tensor]))
+    assert torch.equal(kept(policy, training=True)[0], NORMALIZE(kept(policy, training=False)[0]))
+    other = transforms.Normalize((0.5,) * 3, (0.25,) * 3)
+    policy = buffer_of(transforms.Compose([tensor, other]), transforms.Compose(TO_TENSOR))
+    mean, std = (torch.tensor(value).view(3, 1, 1) for value in (MEAN, STD))
+    wanted = other(kept(policy, training=False)[0] * std + mean)
+    assert torch.allclose(kept(policy, training=True)[0], wanted, atol=1e-5)
+
+
+class Transforming(Pictures):
+    """A data set that applies a training transform itself."""
+
+    transform = transforms.Compose([transforms.RandomCrop(8, padding=3), transforms.ToTensor()])
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        image, label = super().__getitem__(index)
+        return self.transform(image), label
+
+
+def test_training_transforms_inside_the_data_set_are_warned_of() -> None:
+    torch.manual_seed(0)
+    with pytest.warns(UserWarning, match="images of the stream differ from one read to the next.*transform_groups"):
+        buffer_of(None, None, Transforming())
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="images of the stream")
+        buffer_of(transforms.Compose([transforms.RandomCrop(8, padding=3), *TO_TENSOR]), transforms.Compose(TO_TENSOR))

@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from avalanche.models import IncrementalClassifier, SimpleMLP
+from avalanche.benchmarks import nc_benchmark
+from avalanche.models import IncrementalClassifier, MultiHeadClassifier, MultiTaskModule, SimpleMLP
 from avalanche.training import Naive
 from avalanche.training.plugins import (
     AGEMPlugin,
@@ -16,9 +17,11 @@ from avalanche.training.plugins import (
 )
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.data import TensorDataset
 
-from continual import DistilledBuffer, SoftLabelLoss, class_incremental
-from distill import Identity, InputError, PreprocessedImages, Random, load_images
+from continual import DistilledBuffer, SoftLabelLoss, accuracy_evaluator, class_incremental, stream_accuracy
+from continual.loss import RecipeLoss
+from distill import Identity, InputError, PreprocessedImages, Random, TrainingRecipe, load_images
 from distill.preprocess import default_preprocessing
 from distill.synthetic import initial_labels
 
@@ -172,3 +175,66 @@ def digits(epochs: int, loss: str) -> float:
 def test_the_default_loss_learns_in_a_short_training() -> None:
     assert SoftLabelLoss(10).loss.__self__.loss == "soft-cross-entropy"
     assert digits(2, "soft-cross-entropy") > 0.7
+
+
+@pytest.mark.parametrize("loss", ["soft-cross-entropy", "mse"])
+def test_masked_units_have_no_part_in_the_target(loss: str) -> None:
+    """The loss of a masked head is that of a head with the other units alone."""
+    logits = torch.tensor([[0.3, -1000.0, 1.2, -1000.0], [0.5, -1000.0, -0.4, -1000.0]])
+    targets = torch.tensor([2, 0])
+    seen = torch.tensor([0, 2])
+    recipe = TrainingRecipe(loss=loss, temperature=0.5)
+    wanted = recipe.criterion(logits[:, seen], initial_labels(targets, 4)[:, seen])
+    assert SoftLabelLoss(4, loss=loss, temperature=0.5)(logits, targets) == pytest.approx(float(wanted))
+    for given in (targets, initial_labels(targets, 4)):
+        assert RecipeLoss(recipe, 4, growing=True)(logits, given) == pytest.approx(float(wanted))
+    assert float(SoftLabelLoss(4, loss=loss)(logits, torch.tensor([1, 1]))) > 100  # a class that is masked itself
+    assert torch.isfinite(SoftLabelLoss(4, loss=loss)(torch.full((1, 4), -1000.0), targets[:1]))
+
+
+class OneHead(nn.Module):
+    """A masked head for all tasks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Sequential(nn.Flatten(), nn.Linear(64, 64), nn.ReLU())
+        self.classifier = IncrementalClassifier(64, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.classifier(self.features(x))
+
+
+class ManyHeads(MultiTaskModule):
+    """A masked head for each task."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Sequential(nn.Flatten(), nn.Linear(64, 64), nn.ReLU())
+        self.classifier = MultiHeadClassifier(64, 10)
+
+    def forward(self, x: torch.Tensor, task_labels: torch.Tensor) -> torch.Tensor:
+        return self.classifier(self.features(x), task_labels)
+
+
+@pytest.mark.parametrize("kind", [OneHead, ManyHeads])
+def test_masked_heads_learn_as_with_cross_entropy(kind: type[nn.Module]) -> None:
+    """The first task has the classes 9 and 1: eight units are masked."""
+    images = load_images("digits")
+    data = TensorDataset(torch.from_numpy(images.images / 255).float().permute(0, 3, 1, 2), torch.tensor(images.labels))
+    data.targets = images.labels.tolist()
+    order = [9, 1, 5, 3, 7, 0, 2, 8, 4, 6]
+    benchmark = nc_benchmark(data, data, 5, task_labels=kind is ManyHeads, fixed_class_order=order)
+    reached = {}
+    for criterion in (nn.CrossEntropyLoss(), SoftLabelLoss(10)):
+        torch.manual_seed(0)
+        model = kind()
+        policy = DistilledBuffer(Random(images_per_class=20), num_classes=10)
+        strategy = Naive(
+            model=model, optimizer=torch.optim.SGD(model.parameters(), lr=0.05), criterion=criterion, train_mb_size=16,
+            train_epochs=3, eval_mb_size=500, evaluator=accuracy_evaluator(),
+            plugins=[ReplayPlugin(mem_size=policy.max_size, storage_policy=policy)],
+        )  # fmt: skip
+        strategy.train(benchmark.train_stream[:2])
+        reached[criterion] = stream_accuracy(strategy, benchmark.test_stream[:2])
+    cross_entropy, soft = reached.values()
+    assert soft > cross_entropy - 0.05

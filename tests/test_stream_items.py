@@ -1,5 +1,6 @@
 """Streams of another make: extra fields, vectors, online sub-experiences, and what is refused."""
 
+import pickle
 from collections import Counter
 
 import pytest
@@ -20,6 +21,7 @@ from torch import nn
 from torch.utils.data import Dataset, TensorDataset
 
 from continual import DistilledBuffer, GDumb, SoftLabelLoss
+from continual.distilling import Distilling
 from continual.scenario import labelled_dataset
 from distill import FRePo, Herding, InputError, Random
 
@@ -217,6 +219,45 @@ def test_an_experience_with_other_fields_is_refused() -> None:
         policy.post_adapt(None, plain[0])
 
 
+def plain(images: torch.Tensor, *, tensors: bool = False, tasks: bool = True, name: str | None = None):
+    labels = torch.arange(len(images)) % C
+    data = TensorDataset(images, labels)
+    own = [DataAttribute(labels, "targets")]
+    if tasks:
+        own.append(TaskLabels([0] * len(labels)))
+    if name is not None:
+        own.append(DataAttribute(list(range(len(labels))), name, use_in_getitem=True))
+    kind = type(labelled_dataset(images, labels)) if tasks else ClassificationDataset
+    rows = data if tensors else list(zip(images, labels.tolist(), strict=True))
+    return kind([rows], data_attributes=own)
+
+
+IMAGES = torch.randn(8, 1, 4, 4)
+
+
+@pytest.mark.parametrize(("first", "second", "words"), [
+    ((IMAGES, {}), (torch.randn(8, 1, 6, 6), {}), r"images of shape \(1, 6, 6\), those before them images of shape"),
+    ((IMAGES, {}), (torch.randn(8, 3, 4, 4), {}), r"images of shape \(3, 4, 4\), those before"),
+    ((IMAGES, {}), (torch.randn(8, 16), {}), r"vectors of 16 numbers, those before them images"),
+    ((IMAGES, {}), (IMAGES.double(), {}), "images of torch.float64, those before them images of torch.float32"),
+    ((IMAGES, {}), (IMAGES + 1, {"tensors": True}), "class ids that are tensors, those before them class ids that are"),
+    ((IMAGES, {}), (IMAGES + 1, {"tasks": False}), "no task labels, those before them task labels"),
+    ((IMAGES, {"tasks": False}), (IMAGES + 1, {}), "task labels, those before them no task labels"),
+    ((IMAGES, {"name": "age"}), (IMAGES + 1, {"name": "size"}), "attributes of size, those before them attributes of"),
+], ids=lambda value: value if isinstance(value, str) else "")  # fmt: skip
+def test_a_delivery_of_another_form_is_refused_before_anything_is_stored(first, second, words: str) -> None:
+    policy = DistilledBuffer(Random(images_per_class=1), num_classes=C)
+    policy.update_from_dataset(plain(first[0], **first[1]))
+    kept = policy.synthetic.images.clone()
+    for _ in range(2):
+        with pytest.raises(InputError, match=words):
+            policy.update_from_dataset(plain(second[0], **second[1]))
+    assert torch.equal(policy.synthetic.images, kept)
+    assert sum(group.seen for group in policy.buffer_groups.values()) == 8
+    policy.update_from_dataset(plain(first[0] + 2, **first[1]))
+    assert sum(group.seen for group in policy.buffer_groups.values()) == 16
+
+
 def test_classes_without_a_place_are_named_once() -> None:
     policy = DistilledBuffer(Random(images_per_class=2), classes=("ant", "bee", "cat", "dog"), max_size=3)
     with pytest.warns(UserWarning, match=r"max_size is 3, so that 1 of 4 classes get no place in the buffer: dog"):
@@ -271,6 +312,60 @@ def test_what_is_still_collected_when_the_next_experience_begins_is_distilled() 
     assert Counter(policy.buffer.targets) == dict.fromkeys(range(C), 3)
     assert [group.seen for group in policy.buffer_groups.values()][2:] == [20, 20]
     assert sum(group.seen for group in policy.buffer_groups.values()) == 64
+
+
+def online_experiences(size: int = 10) -> list:
+    return list(split_online_stream(plain_stream(), experience_size=size, shuffle=False, access_task_boundaries=True))
+
+
+@pytest.mark.parametrize("position", [0, 1, 3, 4, 7])
+def test_a_stopped_distillation_is_done_when_the_sub_experience_comes_again(position: int, monkeypatch) -> None:
+    def stopped(*given, **options):
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    policies = [DistilledBuffer(Herding(images_per_class=3, steps=0, width=2, depth=1), num_classes=C)
+                for _ in range(2)]  # fmt: skip
+    for i, experience in enumerate(online_experiences()):
+        if i == position:
+            monkeypatch.setattr(Distilling, "_distil", stopped)
+            before = len(policies[0].buffer)
+            with pytest.raises(KeyboardInterrupt):
+                policies[0].post_adapt(None, experience)
+            assert len(policies[0].buffer) == before
+        for policy in policies:
+            policy.post_adapt(None, experience)
+    stopped_once, whole = policies
+    assert torch.equal(stopped_once.synthetic.images, whole.synthetic.images)
+    assert [group.seen for group in stopped_once.buffer_groups.values()] == [20] * C
+    assert stopped_once._collected is None
+
+
+def test_equal_data_in_two_sub_experiences_count_twice() -> None:
+    images = torch.randn(10, 1, 4, 4)
+    images[6:8] = images[2:4]
+    data = labelled_dataset(images, torch.arange(10) % 2)
+    stream = benchmark_from_datasets(train=[data]).train_stream
+    policy = DistilledBuffer(Random(images_per_class=2), num_classes=C)
+    for experience in split_online_stream(stream, experience_size=2, shuffle=False, access_task_boundaries=True):
+        policy.post_adapt(None, experience)
+        policy.post_adapt(None, experience)  # of another strategy that shares the buffer
+    assert policy._collected is None
+    assert [group.seen for group in policy.buffer_groups.values()] == [5, 5]
+
+
+@pytest.mark.parametrize("position", [1, 4, 6])
+def test_a_buffer_pickled_between_sub_experiences_collects_the_others(position: int) -> None:
+    results = []
+    for pickled in (False, True):
+        policy = DistilledBuffer(Herding(images_per_class=3, steps=0, width=2, depth=1), num_classes=C)
+        for i, experience in enumerate(online_experiences()):
+            policy.post_adapt(None, experience)
+            if pickled and i == position:
+                policy = pickle.loads(pickle.dumps(policy))
+        assert policy._collected is None
+        results.append(policy.synthetic.images)
+    assert torch.equal(*results)
 
 
 def test_without_boundaries_every_sub_experience_counts_by_itself() -> None:
