@@ -549,15 +549,18 @@ def test_deep_images_below_0_are_refused(tmp_path):
 
 def png_of_16_bits(path, values):
     """An RGB file of 16 bits a channel, which Pillow reads but cannot write."""
+    raw_png(path, b"".join(b"\0" + row.astype(">u2").tobytes() for row in values), values.shape, bits=16, kind=2)
+
+
+def raw_png(path, rows, shape, *, bits, kind, transparent=b""):
     def chunk(kind, content):
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
-    height, width = values.shape[:2]
-    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
-    header = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", shape[1], shape[0], bits, kind, 0, 0, 0)
     path.parent.mkdir(parents=True, exist_ok=True)
-    chunks = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunks)
+    clear = chunk(b"tRNS", transparent) if transparent else b""
+    pixels = chunk(b"IDAT", zlib.compress(rows))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + clear + pixels + chunk(b"IEND", b""))
 
 
 @pytest.mark.parametrize(("most", "refused"), [(4095, True), (65535, False)])
@@ -570,6 +573,40 @@ def test_colours_of_16_bits_are_told_or_refused_where_little_would_be_left(tmp_p
         return
     with pytest.warns(InputWarning, match="6 colour images of .* 16 bits a channel; the upper 8 are read"):
         assert load_images(tmp_path).images.min() == 255
+
+
+TRANSPARENT = {  # bits, kind of PNG, the value of a dark and of a bright pixel as they lie in the file
+    "grey 1": (1, 0, b"\x40", 0, 1),
+    "grey 2": (2, 0, b"\x70", 1, 3),
+    "grey 4": (4, 0, b"\x3f", 3, 15),
+    "grey 8": (8, 0, b"\x03\xff", 3, 255),
+    "grey 16": (16, 0, b"\x03\x00\xff\xff", 0x0300, 0xFFFF),
+    "colour 8": (8, 2, b"\x03\x03\x03\xff\xff\xff", 3, 255),
+    "colour 16": (16, 2, b"\x03\x00" * 3 + b"\xff" * 6, 0x0300, 0xFFFF),
+}
+
+
+@pytest.mark.filterwarnings("ignore::distill.InputWarning")
+@pytest.mark.parametrize("case", TRANSPARENT)
+def test_the_transparent_value_of_a_png_becomes_white_at_every_depth(tmp_path, case):
+    bits, kind, row, dark, bright = TRANSPARENT[case]
+    for i, value in enumerate((dark, bright, dark)):
+        transparent = struct.pack(">H", value) * (3 if kind == 2 else 1)
+        raw_png(tmp_path / "a" / f"{i}.png", b"\0" + row, (1, 2), bits=bits, kind=kind, transparent=transparent)
+    parts = [load_images(tmp_path, split=part).images[:, 0, :, 0] for part in ("train", "test")]
+    left = sorted(np.concatenate(parts).tolist())
+    assert left[1:] == [[255, 255], [255, 255]]
+    assert left[0][0] < 128
+    assert left[0][1] == 255
+
+
+def test_a_transparent_value_of_deep_images_does_not_set_their_scale(tmp_path):
+    for i in range(3):
+        values = np.array([[0, 2047, 4095, 65535]], np.uint16)
+        (tmp_path / "a").mkdir(exist_ok=True)
+        Image.fromarray(values).save(tmp_path / "a" / f"{i}.png", transparency=65535)
+    with pytest.warns(InputWarning, match="hold values of 0 to 4095, which fit in 12 bits"):
+        assert load_images(tmp_path).images[0, 0, :, 0].tolist() == [0, 127, 255, 255]
 
 
 # Where decoded images are kept

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from distill.errors import InputError, InputWarning
-from distill.sources.decode import FULL_16_BITS, GREY, WIDE_GREY, Look, unreadable
+from distill.sources.decode import FULL_16_BITS, GREY, WIDE_GREY, Look, raw_modes, unreadable
 
 __all__ = ["look_at"]
 
@@ -39,7 +39,8 @@ class _Seen:
         self.grey = self.grey and image.mode in GREY
         if image.mode in WIDE_GREY:
             values = np.asarray(image)
-            self.deep.append((int(values.min()), int(values.max())))
+            values = values[values != image.info.get("transparency", -1)]  # those become white
+            self.deep.append((int(values.min(initial=FULL_16_BITS)), int(values.max(initial=0))))
         elif _has_16_bit_colours(image):
             self.deep_colours += 1
             self.brightest = max(self.brightest, int(np.asarray(image.convert("RGB")).max()))
@@ -118,8 +119,7 @@ def _check_deep_colours(seen: _Seen, name: str) -> None:
 
 def _has_16_bit_colours(image: Image.Image) -> bool:
     """Whether Pillow, which has no such mode, drops the lower half of 16-bit channels."""
-    raw = [args if isinstance(args, str) else args[0] for *_, args in getattr(image, "tile", []) if args]
-    return image.mode in ("RGB", "RGBA", "LA", "CMYK") and any(isinstance(one, str) and ";16" in one for one in raw)
+    return image.mode in ("RGB", "RGBA", "LA", "CMYK") and any(";16" in mode for mode in raw_modes(image))
 
 
 def _say(text: str) -> None:
