@@ -184,6 +184,10 @@ BAD_NPZ = {
     "two columns": ({"y_train": np.zeros((6, 2), int)}, r"y_train .* shape \(6, 2\); wanted \(6,\)"),
     "a bit above 1": ({"x_train": floats(0, 1.0012)}, r"runs from 0 to 1.0012; wanted floats in \[0, 1\]"),
     "a bit below 0": ({"x_train": floats(-0.00100001, 1)}, r"runs from -0.00100001 to 1; wanted"),
+    "narrow": ({"x_train": floats(0, 0.02)}, "runs from 0 to 0.02 and holds 360 .* leave 6; spread it over .*uint8"),
+    "divided twice": ({"x_train": floats(0, 1 / 255)}, r"to 0.00392156863 and .* leave 2; .*divided by 255 twice\?"),
+    "narrow amid": ({"x_train": floats(0.5, 0.55)}, "runs from 0.5 to 0.55 and .* leave 13"),
+    "one hot": ({"x_train": np.append(floats(0, 0.02).flat[:-1], 1).reshape(6, 5, 4, 3)}, "to 1 and .* leave 7; sp"),
     "16 bits": ({"x_train": np.zeros((6, 5, 4, 3), np.uint16)}, "is uint16; wanted uint8, .*; divide by the largest"),
     "labels from 1": ({"y_train": np.array([1, 2] * 3), "y_test": np.array([1, 2] * 2)}, "start at 1: subtract 1"),
     "number names": ({"classes": np.arange(2)}, "classes of .* is int64 .*; wanted one text"),
@@ -235,6 +239,22 @@ def test_floats_a_rounding_step_outside_are_clipped(tmp_path, low, high):
     images.flat[0], images.flat[-1] = low, high
     loaded = load_images(save(tmp_path, arrays() | {"x_train": images})).images
     assert np.array_equal(loaded, np.rint(floats(0, 1) * 255).astype(np.uint8))
+
+
+def test_floats_that_lose_more_than_half_of_the_levels_are_told(tmp_path):
+    path = save(tmp_path, arrays() | {"x_train": floats(0, 0.4)})
+    with pytest.warns(InputWarning, match=r"x_train of .* runs from 0 to 0.4 and .* leave 103; spread it"):
+        assert load_images(path).images.max() == 102
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("steps", [1, 2, 16, 255])
+def test_floats_of_few_values_that_rounding_keeps_are_taken(tmp_path, steps):
+    images = np.rint(floats(0, 1) * steps) / steps
+    loaded = load_images(save(tmp_path, arrays() | {"x_train": images})).images
+    assert np.array_equal(loaded, np.rint(images * 255).astype(np.uint8))
+    dark = np.arange(360).reshape(6, 5, 4, 3) % 6 / np.float32(255)  # six levels of uint8, none lost
+    assert load_images(save(tmp_path, arrays() | {"x_train": dark})).images.max() == 5
 
 
 def test_npz_with_a_wild_label_and_no_names(tmp_path):
