@@ -18,7 +18,7 @@ from PIL import Image
 from distill import Random
 from distill.datasets import DATASETS, LabelledImages, load_images
 from distill.errors import InputError, InputWarning
-from distill.sources import named
+from distill.sources import levels, named
 from distill.sources.parts import chosen_for_test
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
@@ -572,6 +572,42 @@ def png_of_16_bits(path, values):
     raw_png(path, b"".join(b"\0" + row.astype(">u2").tobytes() for row in values), values.shape, bits=16, kind=2)
 
 
+SPOILT = {  # values of deep images, and what is said of them
+    "one hot pixel": (np.append(np.arange(0, 4096, 3), 65535), "hold 1367 .* of 0 to 65535, .* leave 18 with 65535 as"),
+    "starts late": (np.arange(32640, 32896), "hold 256 different values of 32640 to 32895, .* leave 2 with 65535"),
+    "24 bits": (np.append(np.arange(500), 2**24 - 1), "hold 501 different values .* leave 2 with 16777215 as white"),
+}
+
+
+@pytest.mark.parametrize("resolution", [None, 2])
+@pytest.mark.parametrize("case", SPOILT)
+def test_deep_images_of_which_8_bits_would_leave_little_are_refused(tmp_path, case, resolution):
+    values, message = SPOILT[case]
+    for i in range(3):
+        picture(tmp_path / "set" / "a" / f"{i}.tif")
+        pixels = np.resize(values, (40, 40)).astype(np.int32 if values.max() > 65535 else np.uint16)
+        Image.fromarray(pixels).save(tmp_path / "set" / "a" / f"{i}.tif")
+    message = f"3 grey images of .* {message}.*; mend single pixels .*, shift .*, or save .* with 8 bits"
+    fails(tmp_path / "set", message, resolution=resolution, cache_dir=tmp_path / "cache")
+
+
+def test_levels_left_of_deep_images_are_named(tmp_path):
+    for i in range(3):
+        picture(tmp_path / "a" / f"{i}.png")
+        Image.fromarray(np.arange(4096, dtype=np.uint16).reshape(64, 64)).save(tmp_path / "a" / f"{i}.png")
+    with pytest.warns(InputWarning, match=r"4095 to white \(255\), which leaves 256 of 4096 different values; save"):
+        load_images(tmp_path)
+
+
+def test_values_too_many_to_keep_are_kept_to_fewer_bits(monkeypatch):
+    monkeypatch.setattr(levels, "KEPT", 100)
+    values = levels.Values()
+    for start in range(7, 3007, 30):
+        values.add(np.arange(start, start + 30))
+    assert values.all().tolist() == list(range(0, 3007, 32))
+    assert (values.low, values.high, values.shift) == (7, 3006, 5)
+
+
 def raw_png(path, rows, shape, *, bits, kind, transparent=b""):
     def chunk(kind, content):
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
@@ -593,6 +629,14 @@ def test_colours_of_16_bits_are_told_or_refused_where_little_would_be_left(tmp_p
         return
     with pytest.warns(InputWarning, match="6 colour images of .* 16 bits a channel; the upper 8 are read"):
         assert load_images(tmp_path).images.min() == 255
+
+
+def test_one_bright_pixel_does_not_hide_dark_colours_of_16_bits(tmp_path):
+    for i in range(3):
+        values = np.arange(4096 * 3 // 4).reshape(32, 32, 3)
+        values[0, 0, 0] = 65535
+        png_of_16_bits(tmp_path / "a" / f"{i}.png", values)
+    fails(tmp_path, "3 colour images of .* have 16 bits a channel and use 13 of the 256 .*; save them with 8 bits")
 
 
 TRANSPARENT = {  # bits, kind of PNG, the value of a dark and of a bright pixel as they lie in the file

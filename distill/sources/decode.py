@@ -10,7 +10,7 @@ from PIL import Image, ImageFile
 from distill.errors import InputError
 
 __all__ = ["GREY", "WIDE_GREY", "Fit", "Look", "Mode", "decode", "image_endings", "is_image", "raw_modes",
-           "resize_arrays", "unreadable"]  # fmt: skip
+           "resize_arrays", "scaled", "unreadable"]  # fmt: skip
 
 WIDE_GREY = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N"})
 GREY = WIDE_GREY | {"1", "L", "LA"}
@@ -69,6 +69,11 @@ def decode(
             return np.asarray(plain if resolution is None else _resize(plain, resolution, fit))
     except Exception as error:  # damaged bytes raise whatever they lead to: OSError, SyntaxError, struct.error, ...
         raise unreadable(file, error) from error
+
+
+def scaled(values: np.ndarray, white: int) -> np.ndarray:
+    """Integers from 0 to `white` as uint8 from 0 to 255, rounded."""
+    return ((values * 255 + white // 2) // white).astype(np.uint8)
 
 
 def raw_modes(image: Image.Image) -> list[str]:
@@ -131,7 +136,7 @@ def _to_8_bits(image: Image.Image, white: int) -> Image.Image:
         values[transparent] = white
         if values.min() < 0 or values.max() > white:
             raise ValueError(f"its pixels run from {values.min()} to {values.max()}; wanted 0 to {white}")
-        return Image.fromarray(((values * 255 + white // 2) // white).astype(np.uint8))
+        return Image.fromarray(scaled(values, white))
     _scale_transparency(image)
     if image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info:
         background = Image.new("RGBA", image.size, "white")
