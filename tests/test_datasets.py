@@ -6,6 +6,7 @@ import re
 import shutil
 import socket
 import struct
+import warnings
 import zlib
 from pathlib import Path
 from urllib.error import URLError
@@ -553,6 +554,35 @@ def test_photographs_that_ask_to_be_turned_are_told(tmp_path):
     Image.new("L", (4, 3), 9).save(tmp_path / "a" / "9.jpg", exif=exif)
     with pytest.warns(InputWarning, match=r"1 files of .* ask to be turned \(EXIF orientation; 9.jpg\), which"):
         assert load_images(tmp_path).images.shape[1:] == (3, 4, 1)
+
+
+@pytest.mark.parametrize("ending", [".jpg", ".png", ".webp", ".avif", ".tif"])
+@pytest.mark.parametrize("way", [1, 3, 6])
+def test_files_of_every_format_that_ask_to_be_turned_are_told(tmp_path, ending, way):
+    exif = Image.Exif()
+    exif[0x0112] = way
+    pixels = np.zeros((16, 16), np.uint8)
+    pixels[:8] = 255
+    try:
+        for i in range(3):
+            picture(tmp_path / "a" / f"{i}{ending}", size=(16, 16))
+            Image.fromarray(pixels).save(tmp_path / "a" / f"{i}{ending}", exif=exif)
+    except (OSError, ValueError, KeyError):
+        pytest.skip(f"Pillow writes no {ending} here")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        top = load_images(tmp_path).images[0, :6, :6].mean()
+    done = "Pillow does as it reads" if ending == ".tif" else "is not done; turn"
+    assert [done in str(warning.message) for warning in caught] == [True] * (way != 1)
+    if way == 3:  # upside down
+        assert top < 60 if ending == ".tif" else top > 200
+
+
+def test_damaged_exif_data_do_not_spoil_an_image(tmp_path):
+    for i in range(3):
+        picture(tmp_path / "a" / f"{i}.png")
+        Image.new("L", (4, 3), 9).save(tmp_path / "a" / f"{i}.png", exif=b"Exif\0\0MM\0*\0\0\0")
+    assert load_images(tmp_path).images.max() == 9
 
 
 def test_deeper_integers_keep_their_levels(tmp_path):

@@ -61,7 +61,8 @@ def decode(
     - `white`: the value of grey images of more than 8 bits that becomes 255, 255 or more.
 
     Transparent pixels are laid over white, of colours of 16 bits the upper 8 are taken, of an animation the first
-    frame counts, and EXIF orientation is not applied. Raises `InputError` that names the file when it cannot be read.
+    frame counts, and EXIF orientation is not applied, save by Pillow to TIFF files. Raises
+    `InputError` that names the file when it cannot be read.
     """
     try:
         with Image.open(file) as image:

@@ -14,7 +14,6 @@ from distill.sources.levels import FEW, HALF, Values
 __all__ = ["look_at"]
 
 MOST = 0.99  # of the pixels
-CAMERAS = frozenset({"JPEG", "MPO"})  # formats of photographs, which say how the camera was held
 ORIENTATION = 0x0112  # the EXIF tag
 PAGES = frozenset({"TIFF", "GIF", "WEBP", "PNG", "AVIF"})  # formats that hold several images
 
@@ -31,13 +30,14 @@ class _Seen:
         self.upper = np.zeros(256, np.int64)  # how often each value of the upper 8 bits of deep colours occurs
         self.paged: list[Path] = []
         self.turned: list[Path] = []
+        self.turned_by_pillow: list[Path] = []
 
     def add(self, image: Image.Image, file: Path) -> None:
         if image.format in PAGES and getattr(image, "n_frames", 1) > 1:
             self.paged.append(file)
             image.seek(0)
-        if image.format in CAMERAS and image.getexif().get(ORIENTATION, 1) not in (0, 1):
-            self.turned.append(file)
+        if _asks_to_be_turned(image):
+            (self.turned_by_pillow if image.format == "TIFF" else self.turned).append(file)
         self.grey = self.grey and image.mode in GREY
         if image.mode in WIDE_GREY:
             values = np.asarray(image)
@@ -84,6 +84,12 @@ def look_at(files: Sequence[Path], *, one_size: bool, name: str) -> Look:
         _say(
             f"{len(seen.turned)} files of {name} ask to be turned (EXIF orientation; {seen.turned[0].name}), which "
             "is not done; turn their pixels with PIL.ImageOps.exif_transpose where it matters"
+        )
+    if seen.turned_by_pillow:
+        _say(
+            f"{len(seen.turned_by_pillow)} TIFF files of {name} ask to be turned (orientation; "
+            f"{seen.turned_by_pillow[0].name}), which Pillow does as it reads them; remove the tag where that is not "
+            "wanted"
         )
     _check_deep_colours(seen, name)
     return Look("L" if seen.grey else "RGB", _white_of(seen, name))
@@ -132,6 +138,15 @@ def _check_deep_colours(seen: _Seen, name: str) -> None:
             "with 8 bits a channel, scaled as wanted"
         )
     _say(f"{which}; the upper 8 are read, which leaves {left} of 256 values")
+
+
+def _asks_to_be_turned(image: Image.Image) -> bool:
+    """Whether EXIF or XMP data of any format name an orientation, as far as they come before the pixels."""
+    try:
+        # Not PngImageFile.getexif: where there are no such data it decodes all pixels to look for some behind them.
+        return Image.Image.getexif(image).get(ORIENTATION, 1) not in (0, 1)
+    except Exception:  # damaged data raise whatever they lead to, and leave the pixels as they are
+        return False
 
 
 def _has_16_bit_colours(image: Image.Image) -> bool:
