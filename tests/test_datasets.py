@@ -386,6 +386,19 @@ def test_folder_of_a_split_without_its_other_part(tmp_path):
     fails(tmp_path, r"train holds no images .* wanted train/ and test/ \(or val/\) side by side")
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("names", [("car", "test", "train"), ("test", "train"), ("car", "train", "val")])
+def test_classes_named_like_the_parts_are_told_the_way_out(tmp_path, names):
+    for i, name in enumerate(names):
+        for j in range(3):
+            picture(tmp_path / name / f"{j}.png", color=i)
+    test = next(name for name in names if name in ("test", "val"))
+    message = rf"folders train and {test}, .* no class folders; where train and {test} are classes, rename one of them"
+    fails(tmp_path, message)
+    (tmp_path / "train").rename(tmp_path / "train-images")
+    assert load_images(tmp_path).num_classes == len(names)
+
+
 def test_parts_with_different_classes(tmp_path):
     for name in ("train/a", "train/b", "test/a", "test/c"):
         picture(tmp_path / name / "0.png")
