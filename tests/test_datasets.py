@@ -591,10 +591,12 @@ def test_files_of_every_format_that_ask_to_be_turned_are_told(tmp_path, ending, 
         assert top < 60 if ending == ".tif" else top > 200
 
 
-def test_damaged_exif_data_do_not_spoil_an_image(tmp_path):
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("damaged", [b"MM\0*\0\0\0", b"garbage", b"II*\0\x08\0\0\0\xff\xff"])
+def test_damaged_exif_data_do_not_spoil_an_image(tmp_path, damaged):
     for i in range(3):
         picture(tmp_path / "a" / f"{i}.png")
-        Image.new("L", (4, 3), 9).save(tmp_path / "a" / f"{i}.png", exif=b"Exif\0\0MM\0*\0\0\0")
+        Image.new("L", (4, 3), 9).save(tmp_path / "a" / f"{i}.png", exif=b"Exif\0\0" + damaged)
     assert load_images(tmp_path).images.max() == 9
 
 

@@ -142,11 +142,13 @@ def _check_deep_colours(seen: _Seen, name: str) -> None:
 
 def _asks_to_be_turned(image: Image.Image) -> bool:
     """Whether EXIF or XMP data of any format name an orientation, as far as they come before the pixels."""
-    try:
-        # Not PngImageFile.getexif: where there are no such data it decodes all pixels to look for some behind them.
-        return Image.Image.getexif(image).get(ORIENTATION, 1) not in (0, 1)
-    except Exception:  # damaged data raise whatever they lead to, and leave the pixels as they are
-        return False
+    with warnings.catch_warnings():  # damaged data have Pillow warn, or raise whatever they lead to: pixels are as ever
+        warnings.simplefilter("ignore")
+        try:
+            # Not PngImageFile.getexif: without such data it decodes all pixels to look for some behind them.
+            return Image.Image.getexif(image).get(ORIENTATION, 1) not in (0, 1)
+        except Exception:
+            return False
 
 
 def _has_16_bit_colours(image: Image.Image) -> bool:
