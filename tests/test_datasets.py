@@ -644,12 +644,32 @@ def test_levels_left_of_deep_images_are_named(tmp_path):
         load_images(tmp_path)
 
 
+def test_many_hot_pixels_are_told_by_the_levels_of_the_others(tmp_path):
+    for i in range(3):
+        values = np.arange(64 * 1024).reshape(256, 256) % 4096
+        values.flat[:250] = np.linspace(4096, 65535, 250)
+        picture(tmp_path / "a" / f"{i}.png")
+        Image.fromarray(values.astype(np.uint16)).save(tmp_path / "a" / f"{i}.png")
+    with pytest.warns(InputWarning, match=r"different values \(99% of the pixels in 17 alone\); save them with 8 bits"):
+        load_images(tmp_path)
+
+
+def test_floats_of_which_most_pixels_keep_few_levels_are_told(tmp_path):
+    images = np.linspace(0, 0.02, 6 * 10000).reshape(6, 100, 100, 1)
+    images.flat[:200] = np.linspace(0, 1, 200)
+    path = save(tmp_path, arrays(shape=(100, 100, 1)) | {"x_train": images})
+    with pytest.warns(InputWarning, match=r"x_train of .* leave \d+, and 99% of the pixels 6 alone; spread it over"):
+        load_images(path)
+
+
 def test_values_too_many_to_keep_are_kept_to_fewer_bits(monkeypatch):
     monkeypatch.setattr(levels, "KEPT", 100)
     values = levels.Values()
     for start in range(7, 3007, 30):
         values.add(np.arange(start, start + 30))
-    assert values.all().tolist() == list(range(0, 3007, 32))
+    kept, counts = values.all()
+    assert kept.tolist() == list(range(0, 3007, 32))
+    assert counts.tolist() == [25] + [32] * 92 + [31]
     assert (values.low, values.high, values.shift) == (7, 3006, 5)
 
 

@@ -9,11 +9,10 @@ from PIL import Image
 
 from distill.errors import InputError, InputWarning
 from distill.sources.decode import FULL_16_BITS, GREY, WIDE_GREY, Look, raw_modes, scaled, unreadable
-from distill.sources.levels import FEW, HALF, Values
+from distill.sources.levels import FEW, HALF, MOST, Values, middle
 
 __all__ = ["look_at"]
 
-MOST = 0.99  # of the pixels
 ORIENTATION = 0x0112  # the EXIF tag
 PAGES = frozenset({"TIFF", "GIF", "WEBP", "PNG", "AVIF"})  # formats that hold several images
 
@@ -99,7 +98,7 @@ def _white_of(seen: _Seen, name: str) -> int:
     """The value that becomes 255 in deep grey images."""
     if not seen.deep:
         return FULL_16_BITS
-    held = seen.values.all()
+    held, often = seen.values.all()
     low, high = seen.values.low, seen.values.high
     which = f"{seen.deep} grey images of {name} have more than 8 bits"
     if low < 0:
@@ -116,9 +115,12 @@ def _white_of(seen: _Seen, name: str) -> int:
             "mend single pixels far above the others, shift values that start far above 0, or save the images with 8 "
             "bits, scaled as wanted"
         )
+    inner = held[middle(often)] if len(held) else held
+    most = len(np.unique(scaled(inner, white)))
+    crowded = f" ({MOST:.0%} of the pixels in {most} alone)" if most < FEW and len(inner) >= 2 * most else ""
     _say(
         f"{which} and hold values of {low} to {high}, which fit in {bits} bits: all are scaled alike, {white} to white "
-        f"(255), which leaves {left} of {count}; save them with 8 bits for another scale"
+        f"(255), which leaves {left} of {count}{crowded}; save them with 8 bits for another scale"
     )
     return white
 

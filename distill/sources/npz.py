@@ -9,7 +9,7 @@ import numpy as np
 from numpy.lib.npyio import NpzFile
 
 from distill.errors import InputError, InputWarning
-from distill.sources.levels import FEW, HALF, levels
+from distill.sources.levels import FEW, HALF, MOST, levels, middle
 from distill.sources.parts import Arrays, Part
 
 __all__ = ["ROUNDING", "load_npz", "out_of_range"]
@@ -131,18 +131,26 @@ def _to_uint8(images: np.ndarray, what: str) -> np.ndarray:
     return rounded
 
 
-def _check_levels(images: np.ndarray, left: int, what: str) -> None:
-    """Refuse floats of which rounding leaves few values, and warn where it leaves less than half of 256."""
-    if left >= HALF or (held := len(np.unique(images))) < 2 * left:
+def _check_levels(images: np.ndarray, counts: np.ndarray, what: str) -> None:
+    """Refuse floats of which rounding leaves few values, warn where it leaves less than half of 256, or few to most.
+
+    `counts`: how often each of the 256 values occurs.
+    """
+    left, most = int(np.count_nonzero(counts)), int(np.count_nonzero(counts[middle(counts)]))
+    if left >= HALF and most >= FEW:
         return
-    text = (
-        f"{what} runs from {images.min():.9g} to {images.max():.9g} and holds {held} different values, of which "
-        f"steps of 1/255 leave {left}; spread it over [0, 1] (was it divided by 255 twice?), or save it as uint8 to "
-        "have it so"
-    )
-    if left < FEW:
-        raise InputError(text)
-    warnings.warn(text, InputWarning, stacklevel=4)
+    held, often = np.unique(images, return_counts=True)
+    span = f"{images.min():.9g} to {images.max():.9g}"
+    text = f"{what} runs from {span} and holds {len(held)} different values, of which "
+    out = "spread it over [0, 1] (was it divided by 255 twice?), or save it as uint8 to have it so"
+    if left < HALF and len(held) >= 2 * left:
+        text += f"steps of 1/255 leave {left}; {out}"
+        if left < FEW:
+            raise InputError(text)
+        warnings.warn(text, InputWarning, stacklevel=4)
+    elif most < FEW and len(held[middle(often)]) >= 2 * most:
+        text += f"steps of 1/255 leave {left}, and {MOST:.0%} of the pixels {most} alone; {out}"
+        warnings.warn(text, InputWarning, stacklevel=4)
 
 
 def out_of_range(low: float, high: float) -> str:
