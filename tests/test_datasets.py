@@ -591,6 +591,20 @@ def test_files_of_every_format_that_ask_to_be_turned_are_told(tmp_path, ending, 
         assert top < 60 if ending == ".tif" else top > 200
 
 
+def test_orientation_behind_the_pixels_of_a_png_is_told(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for i in range(3):
+        file = picture(tmp_path / "a" / f"{i}.png")
+        Image.new("L", (4, 3), 9).save(file, exif=exif)
+        content = file.read_bytes()
+        start = content.index(b"eXIf") - 4
+        end = start + 12 + int.from_bytes(content[start : start + 4], "big")
+        file.write_bytes(content[:start] + content[end:-12] + content[start:end] + content[-12:])
+    with pytest.warns(InputWarning, match=r"3 files of .* ask to be turned \(EXIF orientation; 0.png\)"):
+        load_images(tmp_path)
+
+
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("damaged", [b"MM\0*\0\0\0", b"garbage", b"II*\0\x08\0\0\0\xff\xff"])
 def test_damaged_exif_data_do_not_spoil_an_image(tmp_path, damaged):

@@ -1,5 +1,6 @@
 """A first look at all image files of a set: whether they are grey, of one size, and how deep they are."""
 
+import struct
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,7 +36,7 @@ class _Seen:
         if image.format in PAGES and getattr(image, "n_frames", 1) > 1:
             self.paged.append(file)
             image.seek(0)
-        if _asks_to_be_turned(image):
+        if _asks_to_be_turned(image, file):
             (self.turned_by_pillow if image.format == "TIFF" else self.turned).append(file)
         self.grey = self.grey and image.mode in GREY
         if image.mode in WIDE_GREY:
@@ -142,15 +143,30 @@ def _check_deep_colours(seen: _Seen, name: str) -> None:
     _say(f"{which}; the upper 8 are read, which leaves {left} of 256 values")
 
 
-def _asks_to_be_turned(image: Image.Image) -> bool:
-    """Whether EXIF or XMP data of any format name an orientation, as far as they come before the pixels."""
+def _asks_to_be_turned(image: Image.Image, file: Path) -> bool:
+    """Whether EXIF or XMP data of any format name an orientation."""
     with warnings.catch_warnings():  # damaged data have Pillow warn, or raise whatever they lead to: pixels are as ever
         warnings.simplefilter("ignore")
         try:
             # Not PngImageFile.getexif: without such data it decodes all pixels to look for some behind them.
-            return Image.Image.getexif(image).get(ORIENTATION, 1) not in (0, 1)
+            exif = Image.Image.getexif(image)
+            if image.format == "PNG" and not exif:
+                exif.load(_exif_of_png(file))
+            return exif.get(ORIENTATION, 1) not in (0, 1)
         except Exception:
             return False
+
+
+def _exif_of_png(file: Path) -> bytes:
+    """EXIF data wherever they lie in the file, also behind the pixels, found by the heads of its chunks."""
+    with file.open("rb") as opened:
+        opened.seek(8)  # the signature
+        while len(head := opened.read(8)) == 8:
+            size, kind = struct.unpack(">I4s", head)
+            if kind == b"eXIf":
+                return opened.read(size)
+            opened.seek(size + 4, 1)  # content and checksum
+    return b""
 
 
 def _has_16_bit_colours(image: Image.Image) -> bool:
