@@ -752,6 +752,15 @@ def test_a_transparent_value_of_deep_images_does_not_set_their_scale(tmp_path):
         assert load_images(tmp_path).images[0, 0, :, 0].tolist() == [0, 127, 255, 255]
 
 
+def test_scattered_bright_values_do_not_hide_how_few_levels_the_others_have(tmp_path):
+    for i in range(3):
+        values = np.arange(150 * 150 * 3).reshape(150, 150, 3) % 4096
+        values.flat[:256] = np.arange(256) << 8
+        png_of_16_bits(tmp_path / "a" / f"{i}.png", values)
+    with pytest.warns(InputWarning, match=r"which leaves 256 of 256 values \(99% of the pixels in 16 alone\)$"):
+        load_images(tmp_path)
+
+
 # Where decoded images are kept
 
 

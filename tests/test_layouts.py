@@ -390,6 +390,21 @@ def test_files_of_one_size_and_time_that_change_places_are_told_apart(tmp_path, 
     assert load_images(pets, data_dir=tmp_path, resolution=8).images[:, 0, 0, 0].tolist() == [20, 20, 200, 200]
 
 
+def test_files_that_change_while_they_are_decoded_are_not_kept(tmp_path, monkeypatch):
+    first, *_ = [picture(tmp_path / "pets" / "a" / f"{i}.png", 10 * i, mode="L") for i in range(5)]
+
+    def change(file, *args, **named):
+        pixels = decode(file, *args, **named)
+        picture(first, 200, mode="L")
+        return pixels
+
+    monkeypatch.setattr(cache, "decode", change)
+    fails(tmp_path / "pets", "files of .* changed while they were decoded; load", data_dir=tmp_path, resolution=8)
+    assert not list((tmp_path / "cache").iterdir())
+    monkeypatch.undo()
+    assert load_images(tmp_path / "pets", data_dir=tmp_path, resolution=8).images.max() == 200
+
+
 @pytest.mark.parametrize("damage", ["short", "long", "empty", "garbage", "pickle", "shape", "type"])
 def test_a_damaged_cache_file_is_made_again(tmp_path, decoded, damage):
     tiny(tmp_path)

@@ -46,17 +46,25 @@ def cached_images(
     - `name`: tells this list of files from others in the same cache `folder`.
     - `look`: asked only when there is something to decode. `others`: further files that it depends on.
 
-    Raises `InputError` when an image cannot be read, the cache cannot be written to or the disk is full.
+    Raises `InputError` when an image cannot be read or changes meanwhile, the cache cannot be written to or the disk is
+    full.
     """
     stem = f"{name}-{resolution}"
-    path = folder / f"{stem}-{_signature(files, others, resolution, fit)}.npy"
+    signature = _signature(files, others, resolution, fit)
+    path = folder / f"{stem}-{signature}.npy"
     notes = path.with_suffix(".json")  # what was said of the images, where something was
     images, said = _open(path, len(files), resolution), _read_notes(notes)
     if images is None or said is None:
         chosen, said = _looked(look)
         if said:
             _write(notes, lambda partial: partial.write_text(json.dumps(said)))
-        _write(path, lambda partial: _decode_all(partial, files, chosen, resolution, fit))
+
+        def write(partial: Path) -> None:
+            _decode_all(partial, files, chosen, resolution, fit)
+            if _signature(files, others, resolution, fit) != signature:
+                raise InputError(f"image files of {name} changed while they were decoded; load them again")
+
+        _write(path, write)
         for outdated in set(folder.glob(f"{glob.escape(stem)}-{'[0-9a-f]' * 16}.*")) - {path, notes}:
             with suppress(OSError):  # some systems keep files that are in use
                 outdated.unlink()

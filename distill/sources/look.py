@@ -140,7 +140,9 @@ def _check_deep_colours(seen: _Seen, name: str) -> None:
             f"{which} and use {used} of the 256 values of the upper 8 bits, all that can be read of them; save them "
             "with 8 bits a channel, scaled as wanted"
         )
-    _say(f"{which}; the upper 8 are read, which leaves {left} of 256 values")
+    inner = int(np.count_nonzero(seen.upper[middle(seen.upper)]))
+    crowded = f" ({MOST:.0%} of the pixels in {inner} alone)" if inner < min(FEW, left) else ""
+    _say(f"{which}; the upper 8 are read, which leaves {left} of 256 values{crowded}")
 
 
 def _asks_to_be_turned(image: Image.Image, file: Path) -> bool:
