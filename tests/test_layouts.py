@@ -366,6 +366,45 @@ def test_files_that_change_are_decoded_again_and_the_outdated_is_removed(tmp_pat
     assert sorted(file.name.split("-")[3] for file in (tmp_path / "cache").iterdir()) == ["64", "8"]
 
 
+@pytest.mark.parametrize("big", [False, True])
+@pytest.mark.parametrize("how", ["rewritten", "renamed", "copied"])
+def test_files_of_one_size_and_time_that_change_places_are_told_apart(tmp_path, monkeypatch, big, how):
+    monkeypatch.setattr(cache, "READ_WHOLE", 0 if big else cache.READ_WHOLE)
+    pets = tmp_path / "pets"
+    pairs = [(pets / "a" / f"{i}.bmp", pets / "b" / f"{i}.bmp") for i in range(3)]
+    for a, b in pairs:
+        for file, color in ((a, 200), (b, 20)):
+            os.utime(picture(file, color, mode="L"), ns=(10**18, 10**18))
+    assert load_images(pets, data_dir=tmp_path, resolution=8).images[:, 0, 0, 0].tolist() == [200, 200, 20, 20]
+    for a, b in pairs:
+        if how == "rewritten":
+            first, second = a.read_bytes(), b.read_bytes()
+            a.write_bytes(second)
+            b.write_bytes(first)
+            for file in (a, b):
+                os.utime(file, ns=(10**18, 10**18))
+        else:
+            move = shutil.move if how == "renamed" else shutil.copy2
+            for old, new in ((a, tmp_path / "kept"), (b, a), (tmp_path / "kept", b)):
+                move(old, new)
+    assert load_images(pets, data_dir=tmp_path, resolution=8).images[:, 0, 0, 0].tolist() == [20, 20, 200, 200]
+
+
+def test_files_that_change_while_they_are_decoded_are_not_kept(tmp_path, monkeypatch):
+    first, *_ = [picture(tmp_path / "pets" / "a" / f"{i}.png", 10 * i, mode="L") for i in range(5)]
+
+    def change(file, *args, **named):
+        pixels = decode(file, *args, **named)
+        picture(first, 200, mode="L")
+        return pixels
+
+    monkeypatch.setattr(cache, "decode", change)
+    fails(tmp_path / "pets", "files of .* changed while they were decoded; load", data_dir=tmp_path, resolution=8)
+    assert not list((tmp_path / "cache").iterdir())
+    monkeypatch.undo()
+    assert load_images(tmp_path / "pets", data_dir=tmp_path, resolution=8).images.max() == 200
+
+
 @pytest.mark.parametrize("damage", ["short", "long", "empty", "garbage", "pickle", "shape", "type"])
 def test_a_damaged_cache_file_is_made_again(tmp_path, decoded, damage):
     tiny(tmp_path)

@@ -3,6 +3,7 @@
 import glob
 import hashlib
 import json
+import os
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +19,8 @@ from distill.sources.decode import Fit, Look, decode, unreadable
 
 __all__ = ["cached_images"]
 
-FORMAT = 2  # part of every signature: raise it when the same files decode to other pixels
+FORMAT = 3  # part of every signature: raise it when the same files decode to other pixels
+READ_WHOLE = 2**28  # bytes: files of so many together are told apart by their content, larger sets by their status
 BATCH = 256  # images decoded side by side
 MANY = 2000  # from so many images on a progress bar is shown
 
@@ -36,23 +38,33 @@ def cached_images(
     """The images in `files`, resized: a read-only memory map of uint8 `(n, resolution, resolution, channels)`.
 
     Decoded at the first call, to `folder/<name>-<resolution>-<signature>.npy`; read from there afterwards. The
-    signature is of names, sizes and times of the files, so a file that changes has all of them decoded again, as has
-    a damaged .npy file. What is out of date is removed. What `look` warns of is warned of at every call.
+    signature is of names, sizes, times and contents of the files, so a file that changes, or changes places with
+    another, has all of them decoded again, as has a damaged .npy file. Of more than `READ_WHOLE` bytes, contents are
+    not read: inodes and times of change (ctime), which `cp -p` does not keep, stand for them. What is out of date is
+    removed. What `look` warns of is warned of at every call.
 
     - `name`: tells this list of files from others in the same cache `folder`.
     - `look`: asked only when there is something to decode. `others`: further files that it depends on.
 
-    Raises `InputError` when an image cannot be read, the cache cannot be written to or the disk is full.
+    Raises `InputError` when an image cannot be read or changes meanwhile, the cache cannot be written to or the disk is
+    full.
     """
     stem = f"{name}-{resolution}"
-    path = folder / f"{stem}-{_signature([*files, *others], resolution, fit)}.npy"
+    signature = _signature(files, others, resolution, fit)
+    path = folder / f"{stem}-{signature}.npy"
     notes = path.with_suffix(".json")  # what was said of the images, where something was
     images, said = _open(path, len(files), resolution), _read_notes(notes)
     if images is None or said is None:
         chosen, said = _looked(look)
         if said:
             _write(notes, lambda partial: partial.write_text(json.dumps(said)))
-        _write(path, lambda partial: _decode_all(partial, files, chosen, resolution, fit))
+
+        def write(partial: Path) -> None:
+            _decode_all(partial, files, chosen, resolution, fit)
+            if _signature(files, others, resolution, fit) != signature:
+                raise InputError(f"image files of {name} changed while they were decoded; load them again")
+
+        _write(path, write)
         for outdated in set(folder.glob(f"{glob.escape(stem)}-{'[0-9a-f]' * 16}.*")) - {path, notes}:
             with suppress(OSError):  # some systems keep files that are in use
                 outdated.unlink()
@@ -95,16 +107,33 @@ def _write(path: Path, write: Callable[[Path], object]) -> None:
         ) from error
 
 
-def _signature(files: Sequence[Path], resolution: int, fit: Fit) -> str:
-    digest = hashlib.sha256(f"{FORMAT} {resolution} {fit}\n".encode())
-    for file in files:
-        try:
-            status = file.stat()
-        except OSError as error:
-            raise unreadable(file, error) from error
+def _signature(files: Sequence[Path], others: Sequence[Path], resolution: int, fit: Fit) -> str:
+    digest = hashlib.sha256(f"{FORMAT} {resolution} {fit} {len(files)}\n".encode())
+    states = {file: _status(file) for file in (*files, *others)}  # files may be among the others
+    whole = sum(state.st_size for state in states.values()) <= READ_WHOLE
+    told = {
+        file: f"{state.st_size} {state.st_mtime_ns} "
+        + (_content(file) if whole else f"{state.st_ctime_ns} {state.st_ino}")
+        for file, state in states.items()
+    }
+    for file in (*files, *others):
         place = f"{file.parent.name}/{file.name}"  # not all of the path: a folder may be moved
-        digest.update(f"{place} {status.st_size} {status.st_mtime_ns}\n".encode(errors="surrogateescape"))
+        digest.update(f"{place} {told[file]}\n".encode(errors="surrogateescape"))
     return digest.hexdigest()[:16]
+
+
+def _status(file: Path) -> os.stat_result:
+    try:
+        return file.stat()
+    except OSError as error:
+        raise unreadable(file, error) from error
+
+
+def _content(file: Path) -> str:
+    try:
+        return hashlib.blake2b(file.read_bytes(), digest_size=16).hexdigest()
+    except OSError as error:
+        raise unreadable(file, error) from error
 
 
 def _open(path: Path, count: int, resolution: int) -> np.ndarray | None:

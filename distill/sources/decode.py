@@ -9,8 +9,8 @@ from PIL import Image, ImageFile
 
 from distill.errors import InputError
 
-__all__ = ["GREY", "WIDE_GREY", "Fit", "Look", "Mode", "decode", "image_endings", "is_image", "resize_arrays",
-           "unreadable"]  # fmt: skip
+__all__ = ["GREY", "WIDE_GREY", "Fit", "Look", "Mode", "decode", "image_endings", "is_image", "raw_modes",
+           "resize_arrays", "scaled", "unreadable"]  # fmt: skip
 
 WIDE_GREY = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N"})
 GREY = WIDE_GREY | {"1", "L", "LA"}
@@ -61,7 +61,8 @@ def decode(
     - `white`: the value of grey images of more than 8 bits that becomes 255, 255 or more.
 
     Transparent pixels are laid over white, of colours of 16 bits the upper 8 are taken, of an animation the first
-    frame counts, and EXIF orientation is not applied. Raises `InputError` that names the file when it cannot be read.
+    frame counts, and EXIF orientation is not applied, save by Pillow to TIFF files. Raises
+    `InputError` that names the file when it cannot be read.
     """
     try:
         with Image.open(file) as image:
@@ -69,6 +70,17 @@ def decode(
             return np.asarray(plain if resolution is None else _resize(plain, resolution, fit))
     except Exception as error:  # damaged bytes raise whatever they lead to: OSError, SyntaxError, struct.error, ...
         raise unreadable(file, error) from error
+
+
+def scaled(values: np.ndarray, white: int) -> np.ndarray:
+    """Integers from 0 to `white` as uint8 from 0 to 255, rounded."""
+    return ((values * 255 + white // 2) // white).astype(np.uint8)
+
+
+def raw_modes(image: Image.Image) -> list[str]:
+    """How the pixels of an image that is not loaded yet lie in its file, such as "RGB;16B"."""
+    raw = [args if isinstance(args, str) else args[0] for *_, args in getattr(image, "tile", []) if args]
+    return [one for one in raw if isinstance(one, str)]
 
 
 def resize_arrays(images: np.ndarray, resolution: int, *, fit: Fit = "crop") -> np.ndarray:
@@ -103,6 +115,15 @@ def _resize(image: Image.Image, resolution: int, fit: Fit) -> Image.Image:
     )
 
 
+def _scale_transparency(image: Image.Image) -> None:
+    """Pillow scales pixels of a .png of 2, 4 or 16 bits to 8, and leaves the transparent one of them as it was."""
+    raw, transparent = raw_modes(image), image.info.get("transparency")
+    if isinstance(transparent, int) and (steps := {"L;2": 3, "L;4": 15}.get(raw[0] if raw else "")):
+        image.info["transparency"] = transparent * 255 // steps
+    elif isinstance(transparent, tuple) and any(";16" in mode for mode in raw):
+        image.info["transparency"] = tuple(value >> 8 for value in transparent)
+
+
 def _to_8_bits(image: Image.Image, white: int) -> Image.Image:
     """The image with 8 bits a channel and no alpha."""
     if image.mode == "F":
@@ -112,9 +133,12 @@ def _to_8_bits(image: Image.Image, white: int) -> Image.Image:
         )
     if image.mode in WIDE_GREY:  # Pillow's own conversion clips at 255
         values = np.asarray(image).astype(np.int64)
+        transparent = values == image.info.get("transparency", -1)
+        values[transparent] = white
         if values.min() < 0 or values.max() > white:
             raise ValueError(f"its pixels run from {values.min()} to {values.max()}; wanted 0 to {white}")
-        return Image.fromarray(((values * 255 + white // 2) // white).astype(np.uint8))
+        return Image.fromarray(scaled(values, white))
+    _scale_transparency(image)
     if image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info:
         background = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(background, image.convert("RGBA"))

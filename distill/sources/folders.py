@@ -95,6 +95,12 @@ def find_parts(folder: Path) -> tuple[tuple[str, ...], dict[Part, Files]]:
         }
         return tuple(by_class), parts
 
+    if all(_holds_images_alone(place) for place in (folder / "train", tests[0])):
+        raise InputError(
+            f"{folder} has the folders train and {tests[0].name}, so they are taken for its two parts, but they hold "
+            f"images and no class folders; where train and {tests[0].name} are classes, rename one of them "
+            f"(train-images, say), otherwise sort their images into train/<class> and {tests[0].name}/<class>"
+        )
     unread = [entry.name for entry in _visible(folder) if entry.is_dir() and entry.name not in ("train", tests[0].name)]
     if unread:
         warnings.warn(
@@ -108,6 +114,11 @@ def find_parts(folder: Path) -> tuple[tuple[str, ...], dict[Part, Files]]:
         alone = ", ".join(sorted(set(train) ^ set(test)))
         raise InputError(f"{folder / 'train'} and {tests[0]} have different class folders; only in one: {alone}")
     return tuple(train), {"train": flatten(train), "test": flatten(test)}
+
+
+def _holds_images_alone(folder: Path) -> bool:
+    entries = list(_visible(folder))
+    return any(is_image(entry) for entry in entries) and not any(entry.is_dir() for entry in entries)
 
 
 def class_files(folder: Path, *, inner: str = "") -> dict[str, list[Path]]:

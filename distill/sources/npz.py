@@ -9,6 +9,7 @@ import numpy as np
 from numpy.lib.npyio import NpzFile
 
 from distill.errors import InputError, InputWarning
+from distill.sources.levels import FEW, HALF, MOST, levels, middle
 from distill.sources.parts import Arrays, Part
 
 __all__ = ["ROUNDING", "load_npz", "out_of_range"]
@@ -22,6 +23,7 @@ def load_npz(path: Path, part: Part) -> Arrays:
 
     Images are uint8 or floats in [0, 1] (rounded to steps of 1/255), of shape `(n, height, width, channels)` with
     1 or 3 channels or `(n, height, width)`. Floats that a rounding step puts outside, `ROUNDING` at most, are clipped.
+    Floats of which rounding leaves few different values (`distill.sources.levels`) are refused.
     Labels are integers from 0 of shape `(n,)` or `(n, 1)`. Without `classes` the names are "0" to the largest label,
     and each label occurs. The other part is checked by its labels and by the shape and type of its images, which are
     not read. Warns of arrays of other names, which are left out.
@@ -121,9 +123,34 @@ def _to_uint8(images: np.ndarray, what: str) -> np.ndarray:
     if not np.isfinite(images).all():
         bad = int((~np.isfinite(images).reshape(len(images), -1).all(1)).sum())
         raise InputError(f"{what}: {bad} of {len(images)} images hold NaN or infinite pixels; remove or mend them")
-    if span := out_of_range(float(images.min()), float(images.max())):
+    low, high = float(images.min()), float(images.max())
+    if span := out_of_range(low, high):
         raise InputError(f"{what} runs from {span}; wanted floats in [0, 1] or uint8: rescale it")
-    return np.rint(images.clip(0, 1) * 255).astype(np.uint8)
+    rounded = np.rint(images.clip(0, 1) * 255).astype(np.uint8)
+    _check_levels(images, levels(rounded), what)
+    return rounded
+
+
+def _check_levels(images: np.ndarray, counts: np.ndarray, what: str) -> None:
+    """Refuse floats of which rounding leaves few values, warn where it leaves less than half of 256, or few to most.
+
+    `counts`: how often each of the 256 values occurs.
+    """
+    left, most = int(np.count_nonzero(counts)), int(np.count_nonzero(counts[middle(counts)]))
+    if left >= HALF and most >= FEW:
+        return
+    held, often = np.unique(images, return_counts=True)
+    span = f"{images.min():.9g} to {images.max():.9g}"
+    text = f"{what} runs from {span} and holds {len(held)} different values, of which "
+    out = "spread it over [0, 1] (was it divided by 255 twice?), or save it as uint8 to have it so"
+    if left < HALF and len(held) >= 2 * left:
+        text += f"steps of 1/255 leave {left}; {out}"
+        if left < FEW:
+            raise InputError(text)
+        warnings.warn(text, InputWarning, stacklevel=4)
+    elif most < FEW and len(held[middle(often)]) >= 2 * most:
+        text += f"steps of 1/255 leave {left}, and {MOST:.0%} of the pixels {most} alone; {out}"
+        warnings.warn(text, InputWarning, stacklevel=4)
 
 
 def out_of_range(low: float, high: float) -> str:
