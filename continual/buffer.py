@@ -250,10 +250,10 @@ class DistilledBuffer(ExemplarsBuffer):
             self._finish_collecting()
         index = experience.current_experience
         if self._collected is None:
-            collected = Collected(origin, items, (index,), self._memory)
+            collected = Collected(origin, items, (index,), self._memory, self.augmentation)
         else:
             before = self._collected
-            collected = Collected(origin, before.items.joined(items), (*before.counted, index), before.before)
+            collected = replace(before, items=before.items.joined(items), counted=(*before.counted, index))
         if is_last(experience, len(collected.counted)):
             self._take(collected.items, origin, collected.before)
         else:
@@ -261,7 +261,12 @@ class DistilledBuffer(ExemplarsBuffer):
 
     def _finish_collecting(self) -> None:
         if self._collected is not None:
-            self._take(self._collected.items, self._collected.origin, self._collected.before)
+            collected, own = self._collected, self.augmentation
+            try:
+                self.augmentation = collected.transform  # not that of the experience that is about to begin
+                self._take(collected.items, collected.origin, collected.before)
+            finally:
+                self.augmentation = own
 
     def _take(self, items: Items, index: int, before: Memory, *, still_open: Collected | None = None) -> None:
         """Distil `items` and share out the places that `before` leaves.

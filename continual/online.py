@@ -19,6 +19,7 @@ class Collected:
     items: Items
     counted: tuple[int | None, ...]  # indices of the sub-experiences
     before: Memory
+    transform: Any  # of the images in training
 
 
 def has_boundaries(experience: Any) -> bool:

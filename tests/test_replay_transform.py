@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from avalanche.benchmarks import benchmark_from_datasets, nc_benchmark
+from avalanche.benchmarks.scenarios.online import split_online_stream
 from avalanche.benchmarks.utils import _make_taskaware_classification_dataset as make_dataset
 from avalanche.training import Naive
 from avalanche.training.plugins import EvaluationPlugin, ReplayPlugin, SupervisedPlugin
@@ -373,3 +374,20 @@ def test_training_transforms_inside_the_data_set_are_warned_of() -> None:
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message="images of the stream")
         buffer_of(transforms.Compose([transforms.RandomCrop(8, padding=3), *TO_TENSOR]), transforms.Compose(TO_TENSOR))
+
+
+def test_what_is_collected_keeps_its_own_transform() -> None:
+    """The last sub-experience of the first experience is lost; it is distilled when the second begins."""
+    policy = DistilledBuffer(Random(images_per_class=3), num_classes=2)
+    for k, step in enumerate([transforms.RandomHorizontalFlip(1.0), transforms.RandomVerticalFlip(1.0)]):
+        data = Pictures()
+        data.pixels = data.pixels // (k + 1)
+        stream = nc_benchmark(data, data, 1, task_labels=False, train_transform=transforms.Compose([step, *TO_TENSOR]),
+                              eval_transform=transforms.Compose(TO_TENSOR)).train_stream  # fmt: skip
+        stream[0].current_experience = k
+        parts = list(split_online_stream(stream, experience_size=3, shuffle=False, access_task_boundaries=True))
+        for experience in parts[:3] if k == 0 else parts:
+            experience.origin_experience.current_experience = k
+            policy.post_adapt(None, experience)
+    steps = [repr(part.transform).split(" -> ")[1] for part in policy._memory.parts]
+    assert steps == ["RandomHorizontalFlip(p=1.0)", "RandomVerticalFlip(p=1.0)"]
