@@ -38,6 +38,8 @@ def make_images() -> MakeImages:
 
 @pytest.fixture(autouse=True, scope="session")
 def interrupts_interrupt() -> None:
-    """Ctrl-C is Ctrl-C also where the tests were started in the background, which leaves it ignored."""
+    """Ctrl-C and a hang-up are what they are also where the tests run in the background or under nohup, ignoring them."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        if hasattr(signal, "SIGHUP"):
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)
