@@ -38,7 +38,7 @@ def make_images() -> MakeImages:
 
 @pytest.fixture(autouse=True, scope="session")
 def interrupts_interrupt() -> None:
-    """Ctrl-C and a hang-up are what they are also where the tests run in the background or under nohup, ignoring them."""
+    """Ctrl-C and hang-ups end processes also where the tests run in the background or under nohup, ignoring them."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.default_int_handler)
         if hasattr(signal, "SIGHUP"):
