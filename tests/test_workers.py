@@ -22,6 +22,10 @@ from distill.workers import workers_end_with_program
 from privacy import AttackRecords, audit
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+sys.path.append(str(BENCHMARKS))
+
+from kill_harness import left_of  # noqa: E402 (from the folder of programs)
+
 DEADLINE = 60  # seconds until something counts as stuck
 # One task for two workers, so that one of them never gets any.
 ENDLESS = """
@@ -50,19 +54,6 @@ if __name__ == "__main__":
 """
 
 
-def group(leader: int) -> list[int]:
-    """The living processes of a group."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            state, _, of = path.read_text().rpartition(")")[2].split()[:3]
-        except OSError:
-            continue  # gone in the meantime
-        if int(of) == leader and state not in "ZX":
-            found.append(int(path.parent.name))
-    return found
-
-
 def wait_until(condition, process: subprocess.Popen) -> None:
     deadline = time.monotonic() + DEADLINE
     while not condition():
@@ -78,12 +69,12 @@ def test_no_worker_outlives_its_program_busy_or_idle(tmp_path, number):
     process = subprocess.Popen([sys.executable, str(program), str(tmp_path)], start_new_session=True)
     try:
         wait_until((tmp_path / "begun").exists, process)
-        assert len(group(process.pid)) >= 3
+        assert len(left_of(process.pid)) >= 3
         process.send_signal(number)
         assert process.wait(DEADLINE) == -number
-        wait_until(lambda: not group(process.pid), process)
+        wait_until(lambda: not left_of(process.pid), process)
     finally:
-        for left in group(process.pid):
+        for left in left_of(process.pid):
             os.kill(left, signal.SIGKILL)
 
 
@@ -97,15 +88,15 @@ def test_a_case_of_the_speed_benchmark_ends_with_it(tmp_path, number, code):
         [sys.executable, str(program), str(BENCHMARKS)], start_new_session=True, stderr=subprocess.PIPE, text=True
     )
     try:
-        wait_until(lambda: len(group(process.pid)) >= 3, process)
+        wait_until(lambda: len(left_of(process.pid)) >= 3, process)
         process.send_signal(number)
         assert process.wait(DEADLINE) == code
-        wait_until(lambda: not group(process.pid), process)
+        wait_until(lambda: not left_of(process.pid), process)
         assert process.stderr is not None
         said = process.stderr.read()
         assert number == signal.SIGKILL or said == "\nstopped\n"
     finally:
-        for left in group(process.pid):
+        for left in left_of(process.pid):
             os.kill(left, signal.SIGKILL)
         process.communicate()
 
