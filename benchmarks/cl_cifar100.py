@@ -26,11 +26,11 @@ from continual import (
 )
 from continual.scenario import step_sizes
 from distill import InputError, LabelledImages, PreprocessedImages, Preprocessing
-from distill.checks import check_device
 from distill.files import read_json, write_json
-from distill.progress import progress_bar
-from distill.recipe import TrainingRecipe
-from distill.seeds import generator_for
+from distill.runtime.checks import check_device
+from distill.runtime.progress import progress_bar
+from distill.runtime.seeds import generator_for
+from distill.training.recipe import TrainingRecipe
 from labelled import check_counts, fingerprints, for_channels, kept_preprocessing, load_parts
 from methods import METHODS, OPTION_CLASSES, chosen_methods
 from options import add_cache_option, add_class_options, add_run_options, class_options, fill_preset, run_command

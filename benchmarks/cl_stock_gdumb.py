@@ -17,9 +17,9 @@ from cl_cifar100 import PRESETS
 from continual import DistilledBuffer, GDumb, accuracy_evaluator, class_incremental, stream_accuracy
 from distill import InputError, Random, TrainingRecipe, load_images
 from distill.files import write_json
-from distill.memory import keep_freed_memory
 from distill.preprocess import PreprocessedImages, default_preprocessing
-from distill.seeds import generator_for
+from distill.runtime.memory import keep_freed_memory
+from distill.runtime.seeds import generator_for
 from options import run_command
 from results import machine, mean_and_spread
 

@@ -15,8 +15,8 @@ from typing import Any
 from tqdm import tqdm
 
 from distill import InputError
-from distill.progress import progress_bar
-from distill.ranks import is_first_rank, leave_ranks, ranks_started, start_ranks, wait_for_ranks
+from distill.runtime.progress import progress_bar
+from distill.runtime.ranks import is_first_rank, leave_ranks, ranks_started, start_ranks, wait_for_ranks
 from distillation_report import describe, print_table, write_report
 from distillation_run import OF_THE_RUN, PRESETS, Run
 from distillation_sets import evaluations, pictures

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from distill import SyntheticSet
-from distill.datasets import DATASETS
+from distill.data.labelled import DATASETS
 from distill.files import write_atomically
 from distillation_plots import plot_columns, plot_curves, plot_rows, plot_sweep
 from distillation_run import Run

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 
 from distill import Distiller, Identity, InputError, PreprocessedImages, Preprocessing, TrainingRecipe
-from distill.checks import check_device
 from distill.files import read_json, write_json
 from distill.networks import NETWORKS, default_norm
+from distill.runtime.checks import check_device
 from equal_time import with_seconds
 from labelled import check_counts, fingerprints, for_channels, kept_preprocessing, load_parts
 from methods import METHODS, OPTION_CLASSES, chosen_methods

@@ -9,14 +9,14 @@ from typing import Any
 import torch
 
 from distill import InputError, SyntheticSet
-from distill.drawing import plot_before_after, plot_evolution, plot_labels, save_gif
-from distill.evaluation import evaluate_network
+from distill.distillers.stepwise import StepwiseDistiller
 from distill.files import read_json, write_json
 from distill.preprocess import KeptElsewhere
-from distill.ranks import is_first_rank, is_own, wait_for_ranks
-from distill.seeds import generator_for
-from distill.stepwise import StepwiseDistiller
-from distill.synthetic import initial_labels
+from distill.runtime.ranks import is_first_rank, is_own, wait_for_ranks
+from distill.runtime.seeds import generator_for
+from distill.sets.drawing import plot_before_after, plot_evolution, plot_labels, save_gif
+from distill.sets.synthetic import initial_labels
+from distill.training.evaluation import evaluate_network
 from distillation_run import Column, Row, Run
 from saved_sets import read_set
 

@@ -3,7 +3,7 @@
 import time
 
 from distill import Distiller, InputError, PreprocessedImages
-from distill.stepwise import StepwiseDistiller
+from distill.distillers.stepwise import StepwiseDistiller
 
 __all__ = ["with_seconds"]
 

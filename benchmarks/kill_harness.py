@@ -43,7 +43,7 @@ PROGRAMS = {
 SIGNALS = {"SIGKILL": signal.SIGKILL, "SIGTERM": signal.SIGTERM}
 # A checkpoint after every step, so that kills hit the writing of some; in the program, not in its workers.
 WITH_CHECKPOINTS = (
-    "import os, runpy, sys, distill.checkpoint as c; c.SECONDS_BETWEEN = 0.0; sys.argv = sys.argv[1:]; "
+    "import os, runpy, sys, distill.distillers.checkpoint as c; c.SECONDS_BETWEEN = 0.0; sys.argv = sys.argv[1:]; "
     "sys.path.insert(0, os.path.dirname(sys.argv[0])); runpy.run_path(sys.argv[0], run_name='__main__')"
 )
 PATIENCE = 10.0  # seconds until a process counts as left

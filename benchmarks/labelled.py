@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from distill import InputError, InputWarning, LabelledImages, Preprocessing, load_images
-from distill.distiller import check_varied
+from distill.distillers.base import check_varied
 from distill.fingerprint import data_fingerprint, file_fingerprint
 from distill.preprocess import default_preprocessing
 from distill.tensor_files import read_tensors, write_tensors

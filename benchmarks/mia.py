@@ -13,7 +13,7 @@ from typing import Any, get_args
 
 from tqdm import tqdm
 
-from distill.progress import progress_bar
+from distill.runtime.progress import progress_bar
 from methods import OPTION_CLASSES
 from mia_audits import audits
 from mia_report import print_report, write_report

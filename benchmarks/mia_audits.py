@@ -9,12 +9,12 @@ import numpy as np
 import torch
 
 from distill import PreprocessedImages, SyntheticSet, TrainingRecipe
-from distill.accuracy import accuracy
-from distill.evaluation import network_features, train_network
 from distill.files import read_json, write_json
 from distill.networks import Network
-from distill.seeds import generator_for
-from distill.synthetic import initial_labels
+from distill.runtime.seeds import generator_for
+from distill.sets.synthetic import initial_labels
+from distill.training.accuracy import accuracy
+from distill.training.evaluation import network_features, train_network
 from mia_run import MemberSet, Run
 from privacy import AttackRecords, AuditReport, audit
 from privacy.attacks import FEWEST

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from distill import Distiller, InputError, PreprocessedImages, TrainingRecipe
-from distill.checks import check_device
 from distill.preprocess import default_preprocessing
+from distill.runtime.checks import check_device
 from labelled import check_counts, fingerprints, load_parts
 from methods import METHODS, OPTION_CLASSES
 from options import class_options

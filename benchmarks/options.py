@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from distill import InputError
-from distill.datasets import DATASETS
-from distill.ranks import ranks_started
-from distill.stops import Terminated, terminations_interrupt
+from distill.data.labelled import DATASETS
+from distill.runtime.ranks import ranks_started
+from distill.runtime.stops import Terminated, terminations_interrupt
 from process import Precision
 
 __all__ = [

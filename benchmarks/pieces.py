@@ -27,8 +27,8 @@ from joblib.parallel import BACKENDS, get_active_backend
 from tqdm import tqdm
 
 from distill import InputError
-from distill.stops import interrupts_held
-from distill.workers import workers_end_with_program
+from distill.runtime.stops import interrupts_held
+from distill.runtime.workers import workers_end_with_program
 from process import set_up_process
 from results import machine, peak_memory_mib
 

@@ -5,8 +5,8 @@ from typing import Any, Literal
 import torch
 
 from distill import InputError
-from distill.memory import keep_freed_memory
-from distill.ranks import ranks_started
+from distill.runtime.memory import keep_freed_memory
+from distill.runtime.ranks import ranks_started
 
 __all__ = ["Precision", "set_up_process"]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from distill import InputError
 from distill.files import PARTIAL, read_json, remove_partial, write_json
-from distill.locks import Held, lock_file
+from distill.runtime.locks import Held, lock_file
 
 __all__ = ["check_record", "open_folder"]
 

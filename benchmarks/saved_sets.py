@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from distill import InputError, LabelledImages, Preprocessing, SyntheticSet, import_set
-from distill.imported import parse_preprocessing
 from distill.preprocess import KeptElsewhere
+from distill.sets.importing import parse_preprocessing
 
 __all__ = ["check_set_options", "files_of", "names_of", "read_set"]
 

@@ -14,9 +14,9 @@ from typing import Any
 from tqdm import tqdm
 
 from distill import InputError
-from distill.checks import check_device
 from distill.files import read_json, write_json
-from distill.progress import progress_bar
+from distill.runtime.checks import check_device
+from distill.runtime.progress import progress_bar
 from options import add_machine_options, run_command
 from process import set_up_process
 from results import add_process

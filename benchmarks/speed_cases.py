@@ -14,13 +14,13 @@ import numpy as np
 import torch
 
 from distill import DM, DSA, FRePo, PreprocessedImages, SyntheticSet, TrainingRecipe
-from distill.features import features_of
-from distill.frepo import FRePoState, meta_loss, sample_batch, with_mirror_images
+from distill.distillers.features import features_of
+from distill.distillers.frepo import FRePoState, meta_loss, sample_batch, with_mirror_images
+from distill.distillers.stepwise import StepwiseDistiller
 from distill.networks import build_network
 from distill.preprocess import Identity
-from distill.stepwise import StepwiseDistiller
-from distill.stops import interrupts_held
-from distill.workers import end_with
+from distill.runtime.stops import interrupts_held
+from distill.runtime.workers import end_with
 from process import set_up_process
 from speed_count import network_cost, step_operations, training_operations
 from speed_memory import forget_peak_memory, peak_memory_mib

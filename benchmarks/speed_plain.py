@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from distill import FRePo, TrainingRecipe
-from distill.frepo import FRePoState, label_margin
-from distill.lamb import LAMB
+from distill.distillers.frepo import FRePoState, label_margin
+from distill.distillers.lamb import LAMB
+from distill.distillers.pool import PoolModel
 from distill.networks import Network
 from distill.networks.norms import Norm, make_norm
-from distill.pool import PoolModel
 
 __all__ = ["PlainConv", "PlainStep", "PlainTraining"]
 

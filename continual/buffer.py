@@ -24,9 +24,9 @@ from continual.model_outputs import model_outputs
 from continual.online import Collected, has_boundaries, is_last
 from continual.transforms import stream_augmentation
 from distill import Distiller, Identity, InputError, PreprocessedImages, Preprocessing, Random, SyntheticSet
-from distill.checks import require_whole
 from distill.files import as_path
-from distill.seeds import generator_for
+from distill.runtime.checks import require_whole
+from distill.runtime.seeds import generator_for
 
 __all__ = ["DistilledBuffer"]
 

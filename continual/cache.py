@@ -13,7 +13,7 @@ from torch import Tensor
 
 from distill import Distiller, InputError, PreprocessedImages, SyntheticSet
 from distill.preprocess import KeptElsewhere
-from distill.seeds import generator_for
+from distill.runtime.seeds import generator_for
 
 __all__ = ["cached", "describe_source"]
 

@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from distill import Distiller, InputError, LabelledImages, PreprocessedImages, Preprocessing, TrainingRecipe
-from distill.checks import check_device, class_names, require_a, require_whole
 from distill.errors import shown
 from distill.files import as_path
+from distill.runtime.checks import check_device, class_names, require_a, require_whole
 
 __all__ = ["check_buffer", "check_experience", "check_gdumb", "check_order", "check_scenario", "check_tested"]
 

@@ -13,7 +13,7 @@ from continual.cache import cached, describe_source
 from continual.items import Items
 from continual.memory import Key, Part
 from distill import Distiller, PreprocessedImages, Preprocessing, SyntheticSet
-from distill.seeds import generator_for
+from distill.runtime.seeds import generator_for
 
 __all__ = ["Distilling", "experience_seed", "numbered"]
 

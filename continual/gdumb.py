@@ -25,10 +25,10 @@ from continual.model_outputs import check_outputs, grows, model_outputs
 from continual.soft_labels import read_all, with_soft_labels
 from continual.weights import Reset, check_resettable, draw_weights
 from distill import InputError
-from distill.progress import progress_bar
-from distill.recipe import TrainingRecipe
-from distill.seeds import generator_for
-from distill.synthetic import initial_labels
+from distill.runtime.progress import progress_bar
+from distill.runtime.seeds import generator_for
+from distill.sets.synthetic import initial_labels
+from distill.training.recipe import TrainingRecipe
 
 __all__ = ["BufferLoader", "GDumb"]
 

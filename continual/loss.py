@@ -11,9 +11,9 @@ from torch import Tensor
 from continual.model_outputs import grows
 from continual.soft_labels import with_soft_labels
 from distill import InputError
-from distill.checks import require_whole
-from distill.recipe import Loss, TrainingRecipe
-from distill.synthetic import initial_labels
+from distill.runtime.checks import require_whole
+from distill.sets.synthetic import initial_labels
+from distill.training.recipe import Loss, TrainingRecipe
 
 __all__ = ["RecipeLoss", "SoftLabelLoss"]
 

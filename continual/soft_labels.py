@@ -21,8 +21,8 @@ from torch import Tensor
 from continual.items import class_id_of, image_of
 from continual.randomness import randomness_apart
 from distill import InputError
-from distill.checks import require_whole
-from distill.synthetic import initial_labels
+from distill.runtime.checks import require_whole
+from distill.sets.synthetic import initial_labels
 
 __all__ = ["NAME", "SoftLabelDataset", "read_all", "soft_label_attribute", "with_soft_labels"]
 
@@ -71,7 +71,7 @@ def with_soft_labels(dataset: AvalancheDataset, num_classes: int) -> SoftLabelDa
     """The same dataset with a soft label in every item: its own if it has any, else the initial one of its class.
 
     Items become `[image, class id, soft label (C,), task label]`; initial labels are those of
-    `distill.synthetic.initial_labels`, of the class ids that the items have after target transforms. Nothing is
+    `distill.sets.synthetic.initial_labels`, of the class ids that the items have after target transforms. Nothing is
     copied; transforms stay.
 
     Raises `InputError` when the dataset has no targets, they and the class ids of items do not go together, or there

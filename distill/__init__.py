@@ -8,50 +8,50 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from distill.baselines import DM as DM
-    from distill.baselines import DSA as DSA
-    from distill.baselines import Herding as Herding
-    from distill.baselines import Random as Random
-    from distill.datasets import LabelledImages as LabelledImages
-    from distill.datasets import load_images as load_images
-    from distill.distiller import Distiller as Distiller
+    from distill.data.labelled import LabelledImages as LabelledImages
+    from distill.data.labelled import load_images as load_images
+    from distill.distillers.base import Distiller as Distiller
+    from distill.distillers.dm import DM as DM
+    from distill.distillers.dsa import DSA as DSA
+    from distill.distillers.frepo import FRePo as FRePo
+    from distill.distillers.herding import Herding as Herding
+    from distill.distillers.random import Random as Random
     from distill.errors import InputError as InputError
     from distill.errors import InputWarning as InputWarning
-    from distill.evaluation import Evaluation as Evaluation
-    from distill.evaluation import evaluate as evaluate
-    from distill.frepo import FRePo as FRePo
-    from distill.imported import import_set as import_set
     from distill.preprocess import ZCA as ZCA
     from distill.preprocess import CheckerboardZCA as CheckerboardZCA
     from distill.preprocess import Identity as Identity
     from distill.preprocess import PreprocessedImages as PreprocessedImages
     from distill.preprocess import Preprocessing as Preprocessing
     from distill.preprocess import Standardize as Standardize
-    from distill.recipe import TrainingRecipe as TrainingRecipe
-    from distill.synthetic import SyntheticSet as SyntheticSet
+    from distill.sets.importing import import_set as import_set
+    from distill.sets.synthetic import SyntheticSet as SyntheticSet
+    from distill.training.evaluation import Evaluation as Evaluation
+    from distill.training.evaluation import evaluate as evaluate
+    from distill.training.recipe import TrainingRecipe as TrainingRecipe
 
 _FILES = {
-    "DM": "baselines",
-    "DSA": "baselines",
+    "DM": "distillers.dm",
+    "DSA": "distillers.dsa",
     "CheckerboardZCA": "preprocess",
     "ZCA": "preprocess",
-    "Distiller": "distiller",
-    "Evaluation": "evaluation",
-    "FRePo": "frepo",
-    "Herding": "baselines",
+    "Distiller": "distillers.base",
+    "Evaluation": "training.evaluation",
+    "FRePo": "distillers.frepo",
+    "Herding": "distillers.herding",
     "Identity": "preprocess",
     "InputError": "errors",
     "InputWarning": "errors",
-    "LabelledImages": "datasets",
+    "LabelledImages": "data.labelled",
     "PreprocessedImages": "preprocess",
     "Preprocessing": "preprocess",
-    "Random": "baselines",
+    "Random": "distillers.random",
     "Standardize": "preprocess",
-    "SyntheticSet": "synthetic",
-    "TrainingRecipe": "recipe",
-    "evaluate": "evaluation",
-    "import_set": "imported",
-    "load_images": "datasets",
+    "SyntheticSet": "sets.synthetic",
+    "TrainingRecipe": "training.recipe",
+    "evaluate": "training.evaluation",
+    "import_set": "sets.importing",
+    "load_images": "data.labelled",
 }
 __all__ = list(_FILES)
 

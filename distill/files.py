@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from distill.errors import InputError, shown
-from distill.locks import lock
+from distill.runtime.locks import lock
 
 __all__ = ["PARTIAL", "as_path", "read_json", "remove_partial", "write_atomically", "write_json"]
 

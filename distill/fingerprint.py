@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from distill.datasets import LabelledImages
+from distill.data.labelled import LabelledImages
+from distill.data.pixels import positions_in_chunks
 from distill.errors import InputError
-from distill.pixels import positions_in_chunks
 from distill.preprocess import PreprocessedImages
-from distill.streamed import StreamedImages
+from distill.preprocess.streamed import StreamedImages
 
 __all__ = ["data_fingerprint", "file_fingerprint", "fingerprint"]
 

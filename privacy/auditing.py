@@ -9,7 +9,7 @@ from joblib import Parallel, cpu_count, delayed
 from threadpoolctl import threadpool_limits
 
 from distill.errors import InputError
-from distill.workers import workers_end_with_program
+from distill.runtime.workers import workers_end_with_program
 from privacy.attacks import Attack, Part, Scores, gather, split_seed
 from privacy.exposed import checked_images
 from privacy.inputs import require_flag, require_mapping, require_one_of, require_whole
@@ -156,7 +156,7 @@ def shown(results: Any, total: int, progress: bool) -> Any:
     if not progress:
         return results
     try:
-        from distill.progress import progress_bar
+        from distill.runtime.progress import progress_bar
     except ModuleNotFoundError:  # in an environment of TensorFlow Privacy's packages alone
         return results
     return progress_bar(results, shown=True, total=total, desc="attack", unit="part")

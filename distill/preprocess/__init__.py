@@ -7,13 +7,13 @@
 
 import numpy as np
 
-from distill.checks import require_a
-from distill.datasets import LabelledImages
+from distill.data.labelled import LabelledImages
 from distill.preprocess.base import Identity, KeptElsewhere, Preprocessing
 from distill.preprocess.checkerboard import CheckerboardZCA
 from distill.preprocess.images import PreprocessedImages
 from distill.preprocess.standardize import Standardize
 from distill.preprocess.zca import ZCA
+from distill.runtime.checks import require_a
 
 __all__ = [
     "ZCA",

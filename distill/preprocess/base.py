@@ -6,11 +6,11 @@ from typing import ClassVar
 
 import torch
 
-from distill.checks import require_a
-from distill.datasets import LabelledImages
+from distill.data.labelled import LabelledImages
 from distill.errors import InputError, shown
 from distill.preprocess.images import PreprocessedImages
-from distill.streamed import StreamedImages, is_large
+from distill.preprocess.streamed import StreamedImages, is_large
+from distill.runtime.checks import require_a
 
 __all__ = ["Identity", "KeptElsewhere", "Preprocessing", "checked_state"]
 
@@ -67,7 +67,7 @@ class Preprocessing(ABC):
         """Preprocess a whole set, or have it preprocessed image by image when one is asked for.
 
         - `stream`: which of both; `None`: streamed when the float32 tensor of all images would take more than
-          `distill.streamed.STREAM_ABOVE` bytes (4 GiB).
+          `distill.preprocess.streamed.STREAM_ABOVE` bytes (4 GiB).
         """
         require_a("data", data, LabelledImages, hint="uint8 images with labels and classes")
         if reason := self.misfit((data.images.shape[3], *data.images.shape[1:3])):

@@ -3,10 +3,10 @@
 import numpy as np
 import torch
 
-from distill.checks import require_a
-from distill.datasets import LabelledImages
+from distill.data.labelled import LabelledImages
 from distill.errors import InputError, shown
 from distill.preprocess.zca import ZCA, fit_whitening
+from distill.runtime.checks import require_a
 
 __all__ = ["CheckerboardZCA"]
 

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from distill.checks import class_names, positions, tensor_of
 from distill.errors import InputError
-from distill.streamed import StreamedImages, is_large
+from distill.preprocess.streamed import StreamedImages, is_large
+from distill.runtime.checks import class_names, positions, tensor_of
 
 if TYPE_CHECKING:  # a preprocessing makes them, not the other way round
     from distill.preprocess.base import Preprocessing

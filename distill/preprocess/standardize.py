@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from distill.checks import require_a
-from distill.datasets import LabelledImages
+from distill.data.labelled import LabelledImages
+from distill.data.pixels import chunk_length
 from distill.errors import InputError
-from distill.pixels import chunk_length
 from distill.preprocess.base import Preprocessing, checked_state
+from distill.runtime.checks import require_a
 
 __all__ = ["Standardize"]
 

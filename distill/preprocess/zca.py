@@ -8,12 +8,12 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 import torch
 
-from distill.checks import require_a
-from distill.datasets import LabelledImages
+from distill.data.labelled import LabelledImages
+from distill.data.pixels import positions_in_chunks, unit_pixels
 from distill.errors import InputError
-from distill.pixels import positions_in_chunks, unit_pixels
 from distill.preprocess.base import Preprocessing, checked_state
 from distill.preprocess.standardize import Standardize
+from distill.runtime.checks import require_a
 
 __all__ = ["ZCA", "Fitted", "fit_whitening"]
 

@@ -1,0 +1,1 @@
+"""The methods: each turns labelled images into a SyntheticSet."""

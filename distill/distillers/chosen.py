@@ -1,0 +1,22 @@
+"""Synthetic sets that are chosen real images."""
+
+from torch import Tensor
+
+from distill.distillers.base import Distiller
+from distill.preprocess import PreprocessedImages
+from distill.sets.synthetic import SyntheticSet, describe, initial_labels
+
+__all__ = ["chosen_images"]
+
+
+def chosen_images(distiller: Distiller, data: PreprocessedImages, chosen: Tensor) -> SyntheticSet:
+    """The real images of `data` at positions `chosen` `(n,)`, with initial labels, as `distiller` picked them."""
+    class_ids = data.labels[chosen]
+    return SyntheticSet(
+        data.images[chosen].clone(),
+        initial_labels(class_ids, data.num_classes),
+        class_ids,
+        data.classes,
+        data.preprocessing,
+        describe(distiller.method, distiller.options(), started_from=chosen.tolist(), history=[]),
+    )

@@ -1,0 +1,178 @@
+"""What distillers that learn images step by step share: where they start, their networks, and the loop itself."""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Protocol, TypeVar, get_args
+
+import torch
+from torch import Tensor
+
+from distill.distillers.base import Distiller, Recorder
+from distill.distillers.checkpoint import Checkpoint
+from distill.distillers.initialize import Init
+from distill.distillers.watch import LossWatch
+from distill.errors import InputError
+from distill.networks import Network, Norm, build_network, check_network
+from distill.preprocess import PreprocessedImages
+from distill.runtime.checks import DTYPES, check_dtype, require_choice, require_not_negative, require_positive
+from distill.runtime.progress import progress_bar
+from distill.runtime.ranks import is_first_rank, wait_for_ranks
+from distill.sets.synthetic import SyntheticSet, describe
+
+__all__ = ["StepwiseDistiller", "StepwiseState"]
+
+S = TypeVar("S", bound="StepwiseDistiller")
+
+
+class StepwiseState(Protocol):
+    """A distillation at one moment: the set so far, updates done, and what a checkpoint and a watch ask for.
+
+    - `images` `(n, channels, height, width)`, `labels` `(n, C)`, `class_ids` `(n,)`.
+    - `started_from`: positions of the real images that `images` started from.
+    - `step`: updates done. `mean_loss`: running mean of the loss. `history`: what was recorded along the way.
+    """
+
+    images: Tensor
+    labels: Tensor
+    class_ids: Tensor
+    started_from: list[int]
+    step: int
+    mean_loss: float | None
+    history: list[dict[str, float]]
+
+    def is_finite(self) -> bool:
+        """Whether what is learned is free of NaN and infinity."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """For a checkpoint: everything random or learned, generators included."""
+
+    def metadata(self) -> dict[str, Any]:
+        """For a checkpoint: what is no tensor; JSON-able."""
+
+    def restore(self, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
+        """Become what gave these `tensors` and `metadata`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepwiseDistiller(Distiller):
+    """Images that start from real ones or noise and are moved by `updates` steps.
+
+    - `init`: "real" images, "noise" (normal, `noise_std`) or "real+noise".
+    - `network`, `width`, `depth` (`None`: by resolution), `norm`: the networks to distil with.
+    - `dtype`: "float32" or "float64".
+    - `history_points`: how often loss, and where it can be told accuracy on `held_out` images, is recorded, start and
+      end included.
+    """
+
+    rates: ClassVar[tuple[str, ...]] = ("learning_rate",)  # what to lower when images become NaN
+    init: Init = "real"
+    noise_std: float = 1.0
+    network: str = "conv"
+    width: int = 128
+    depth: int | None = None
+    norm: Norm = "batch"
+    dtype: Literal["float32", "float64"] = "float32"
+    history_points: int = 5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_choice(self, "init", get_args(Init))
+        check_dtype(self)
+        require_positive(self, "width", *self.rates)
+        require_not_negative(self, "noise_std", "history_points")
+        check_network(self.network, norm=self.norm, width=self.width, depth=self.depth)
+
+    @property
+    @abstractmethod
+    def updates(self) -> int:
+        """How often the images are updated in all."""
+
+    @abstractmethod
+    def with_updates(self: S, count: int) -> S:
+        """The same distiller with `updates` as near to `count` as its options allow."""
+
+    @abstractmethod
+    def start(self, data: PreprocessedImages) -> Any:
+        """The state (`StepwiseState`) before the first step."""
+
+    @abstractmethod
+    def step(self, state: Any, data: PreprocessedImages) -> None:
+        """One update of the images; changes `state`."""
+
+    def prepare(self, data: PreprocessedImages) -> PreprocessedImages:
+        """`data` where and in the float type that `start` and `step` want it."""
+        return data.to(self.device, DTYPES[self.dtype])
+
+    def watch(self, state: Any, held_out: PreprocessedImages | None) -> LossWatch:
+        """What is recorded along the way."""
+        return LossWatch(state, steps=self.updates, points=self.history_points)
+
+    def check_images(self, image_shape: tuple[int, int, int], num_classes: int) -> None:
+        """Raise `InputError` where the network does not go with the images."""
+        self.build(image_shape, num_classes, torch.Generator())
+
+    def build(self, image_shape: tuple[int, int, int], num_classes: int, generator: torch.Generator) -> Network:
+        """A freshly drawn network of these options, on `device`."""
+        network = build_network(
+            self.network,
+            image_shape=image_shape,
+            num_classes=num_classes,
+            width=self.width,
+            depth=self.depth,
+            norm=self.norm,
+            generator=generator,
+        )
+        return network.to(self.device, DTYPES[self.dtype])
+
+    def _distill(
+        self,
+        data: PreprocessedImages,
+        *,
+        held_out: PreprocessedImages | None,
+        checkpoint: str | Path | None,
+        progress: bool,
+        on_record: Recorder | None,
+    ) -> SyntheticSet:
+        data = self.prepare(data)
+        state: StepwiseState = self.start(data)
+        belongs_to = {"method": self.method, "class": type(self).__qualname__, **self.options()}
+        saved = Checkpoint(checkpoint, belongs_to=belongs_to, data=data, held_out=held_out)
+        saved.load_into(state)
+        wait_for_ranks()  # before the first one writes the file anew
+        watch = self.watch(state, held_out)
+
+        def record_if_due() -> None:
+            if watch.record_if_due() and on_record is not None:
+                on_record(state.step, self.so_far(state, data))
+
+        shown, total = progress and is_first_rank(), self.updates
+        with progress_bar(shown=shown, total=total, initial=state.step, desc="distil", unit="step") as bar:
+            record_if_due()
+            while state.step < self.updates:
+                self.step(state, data)
+                if not state.is_finite():
+                    raise InputError(
+                        f"the distilled set became NaN at step {state.step} of {self.updates}; lower "
+                        + " or ".join(f"{name} (it is {getattr(self, name):g})" for name in self.rates)
+                    )
+                record_if_due()
+                bar.set_postfix(loss=f"{state.mean_loss:.4f}", refresh=False)
+                bar.update()
+                if is_first_rank():
+                    saved.save_if_due(state)
+        if is_first_rank():
+            saved.save(state)
+        return self.so_far(state, data)
+
+    def so_far(self, state: StepwiseState, data: PreprocessedImages) -> SyntheticSet:
+        """The set as it is at this moment, on the CPU; later steps do not change it."""
+        return SyntheticSet(
+            state.images.detach().float().cpu().clone(),
+            state.labels.detach().float().cpu().clone(),
+            state.class_ids.cpu().clone(),
+            data.classes,
+            data.preprocessing,
+            describe(self.method, self.options(), started_from=state.started_from, history=list(state.history)),
+        )

@@ -1,0 +1,1 @@
+"""What every long computation needs: checks of options, seeds, progress, memory, processes, locks."""

@@ -1,0 +1,242 @@
+"""A small set of images with soft labels that stands for a large one."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import Dataset
+
+from distill.errors import InputError
+from distill.files import as_path, write_atomically
+from distill.preprocess import Preprocessing
+from distill.runtime.checks import class_names, positions, require_a, require_whole, tensor_of
+from distill.tensor_files import read_tensors, write_tensors
+
+__all__ = ["SyntheticSet", "describe", "initial_labels"]
+
+FORMAT = 1
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+GALLERY = 100  # images drawn of a set of one image a class
+PICTURES = (".png", ".pdf", ".svg", ".jpg")
+
+
+@dataclass(frozen=True, eq=False)
+class SyntheticSet(Dataset):
+    """Images with soft labels, the classes they stand for, and the preprocessing that makes them readable.
+
+    As a torch Dataset, item `i` is `(image, soft label)`.
+
+    - `images`: float tensor of shape `(n, channels, height, width)`, preprocessed: what a network is trained on. Of 16,
+      32 or 64 bits, kept as they are given; whatever computes with them does so in float32.
+    - `labels`: float tensor of shape `(n, num_classes)`, soft labels (not probabilities: `one-hot - 1 / num_classes`,
+      scaled, is where they start).
+    - `class_ids`: int64 tensor of shape `(n,)`: the class each image was made for.
+    - `classes`: names of all classes of the problem.
+    - `preprocessing`: the map from pixels in [0, 1] to `images`, and back.
+    - `made_by`: how the set was made: method, options, seed, history. JSON-able.
+
+    Raises `InputError` when shapes do not match or values are NaN or infinite.
+    """
+
+    images: torch.Tensor
+    labels: torch.Tensor
+    class_ids: torch.Tensor
+    classes: tuple[str, ...]
+    preprocessing: Preprocessing
+    made_by: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._take_what_is_meant()
+        n, num_classes = len(self.images), len(self.classes)
+        for name, shape in {"labels": (n, num_classes), "class_ids": (n,)}.items():
+            given = tuple(getattr(self, name).shape)
+            if given != shape:
+                raise InputError(f"{name} have shape {given}; wanted {shape} for {n} images of {num_classes} classes")
+        for name in ("images", "labels"):
+            if getattr(self, name).dtype not in FLOATS:
+                raise InputError(f"{name} are {getattr(self, name).dtype}; wanted floats of 16, 32 or 64 bits")
+        if self.class_ids.dtype != torch.int64:
+            raise InputError(f"class_ids are {self.class_ids.dtype}; wanted torch.int64")
+        if self.images.ndim != 4 or 0 in self.images.shape[1:]:
+            raise InputError(
+                f"images have shape {tuple(self.images.shape)}; wanted (n, channels, height, width)"
+            )
+        if not (bool(torch.isfinite(self.images.float()).all()) and bool(torch.isfinite(self.labels.float()).all())):
+            raise InputError("images or labels hold NaN or infinite values: the distillation that made them diverged")
+        if n and (int(self.class_ids.min()) < 0 or int(self.class_ids.max()) >= len(self.classes)):
+            raise InputError(f"class ids must lie in 0 to {len(self.classes) - 1}")
+        if reason := self.preprocessing.misfit(self.images.shape[1:]):
+            raise InputError(f"the preprocessing does not go with the images: {reason}")
+
+    def _take_what_is_meant(self) -> None:
+        """Arrays and lists as tensors, names as a tuple; raises `InputError` for what is of another kind."""
+        for name in ("images", "labels", "class_ids"):
+            object.__setattr__(self, name, tensor_of(getattr(self, name), name))
+        if not self.class_ids.numel() or self.class_ids.dtype in (torch.int8, torch.uint8, torch.int16, torch.int32):
+            object.__setattr__(self, "class_ids", self.class_ids.long())
+        if self.images.ndim == 0:
+            raise InputError("images are a single number; wanted (n, channels, height, width)")
+        object.__setattr__(self, "classes", class_names(self.classes))
+        require_a("preprocessing", self.preprocessing, Preprocessing, hint="Identity() where nothing was done")
+        if self.made_by is None:  # what JSON's null becomes
+            object.__setattr__(self, "made_by", {})
+        require_a("made_by", self.made_by, Mapping)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.images[index], self.labels[index]
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes of the whole problem."""
+        return len(self.classes)
+
+    def subset(self, indices: torch.Tensor) -> "SyntheticSet":
+        """The part at `indices` (positions or a boolean mask)."""
+        chosen = torch.from_numpy(positions(indices, len(self)))
+        parts = {name: getattr(self, name) for name in ("images", "labels", "class_ids")}
+        return replace(self, **{name: part[chosen.to(part.device)] for name, part in parts.items()})
+
+    @staticmethod
+    def concatenate(parts: Sequence["SyntheticSet"]) -> "SyntheticSet":
+        """One set of all `parts`, which must share classes, image shape and preprocessing; `made_by` lists theirs."""
+        require_a("parts", parts, list, tuple)
+        if not parts:
+            raise InputError("nothing to concatenate: 0 synthetic sets were given")
+        for part in parts:
+            require_a("a part", part, SyntheticSet)
+        first = parts[0]
+        for part in parts:
+            if part.classes != first.classes or part.images.shape[1:] != first.images.shape[1:]:
+                raise InputError("synthetic sets of other classes or image shapes cannot be concatenated")
+            if not part.preprocessing.same_as(first.preprocessing):
+                raise InputError(
+                    f"synthetic sets with different preprocessing ({first.preprocessing.kind}, "
+                    f"{part.preprocessing.kind}) cannot be concatenated: their images mean different things"
+                )
+        return SyntheticSet(
+            torch.cat([part.images for part in parts]),
+            torch.cat([part.labels for part in parts]),
+            torch.cat([part.class_ids for part in parts]),
+            first.classes,
+            first.preprocessing,
+            {"parts": [part.made_by for part in parts]} if len(parts) > 1 else first.made_by,
+        )
+
+    # -- files ---------------------------------------------------------------------------------------------------
+
+    def save(self, path: str | Path) -> Path:
+        """Write everything to one safetensors file, whole or not at all."""
+        state = {f"preprocessing.{name}": tensor for name, tensor in self.preprocessing.state().items()}
+        tensors = {"images": self.images, "labels": self.labels, "class_ids": self.class_ids, **state}
+        metadata = {
+            "format": FORMAT,
+            "classes": list(self.classes),
+            "preprocessing": self.preprocessing.kind,
+            "made_by": self.made_by,
+        }
+        return write_tensors(path, tensors, metadata)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "SyntheticSet":
+        """Read what `save` wrote. Raises `InputError` when the file is missing, damaged or another kind of file."""
+        tensors, metadata = read_tensors(path)
+        missing = {"images", "labels", "class_ids"} - tensors.keys() | {"classes", "preprocessing"} - metadata.keys()
+        if missing or metadata.get("format") != FORMAT:
+            raise InputError(
+                f"{path} is no synthetic set of format {FORMAT}"
+                + (f": it lacks {', '.join(sorted(missing))}" if missing else f": format {metadata.get('format')}")
+            )
+        prefix = "preprocessing."
+        state = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+        try:
+            preprocessing = Preprocessing.from_state(metadata["preprocessing"], state)
+            classes = class_names(metadata["classes"])
+            images, labels, class_ids = (tensors[name] for name in ("images", "labels", "class_ids"))
+            return cls(images, labels, class_ids, classes, preprocessing, metadata.get("made_by", {}))
+        except InputError as error:
+            raise InputError(f"{path} holds no valid synthetic set: {error}") from error
+
+    # -- pictures ------------------------------------------------------------------------------------------------
+
+    def pixels(self) -> torch.Tensor:
+        """Displayable images: uint8 of shape `(n, height, width, channels)`, preprocessing inverted, clipped."""
+        if self.images.shape[1] not in (1, 3):
+            raise InputError(f"images have {self.images.shape[1]} channels; wanted 1 or 3 to be looked at")
+        unit = self.preprocessing.inverse(self.images.detach().float().cpu())
+        return unit.clamp(0, 1).mul(255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+
+    def plot(self, path: str | Path, *, images_per_class: int = 10, max_classes: int = 20) -> Path:
+        """Draw a grid, one row a class with its name, at most `max_classes` rows, `images_per_class` columns.
+
+        A set of one image a class is drawn as a gallery instead, the names above the images, `GALLERY` at most.
+        """
+        from matplotlib.figure import Figure  # no pyplot: no global state, no display needed
+
+        if as_path(path).suffix.lower() not in PICTURES:
+            raise InputError(f"cannot draw {path}; wanted a name that ends in {', '.join(PICTURES)}")
+        require_whole("images_per_class", images_per_class, least=1)
+        require_whole("max_classes", max_classes, least=1)
+        present = torch.unique(self.class_ids).tolist()
+        if len(present) == len(self) > 1:
+            return self._plot_gallery(path)
+        shown = [present[i * len(present) // max_classes] for i in range(max_classes)] \
+            if len(present) > max_classes else present
+        pixels = self.pixels()
+        columns = min(images_per_class, max((int((self.class_ids == c).sum()) for c in shown), default=1))
+        figure = Figure(figsize=(1.6 + 0.6 * columns, 0.62 * max(len(shown), 1) + 0.1), layout="constrained")
+        axes = figure.subplots(max(len(shown), 1), columns, squeeze=False)
+        for row, class_id in enumerate(shown):
+            rows = pixels[self.class_ids == class_id]
+            for column in range(columns):
+                axis = axes[row, column]
+                axis.set_axis_off()
+                if column < len(rows):
+                    image = rows[column].squeeze(-1).numpy()
+                    axis.imshow(image, cmap="gray" if image.ndim == 2 else None, vmin=0, vmax=255)
+            name = self.classes[class_id].replace("_", " ")
+            place = {"transform": axes[row, 0].transAxes, "ha": "right", "va": "center"}
+            axes[row, 0].text(-0.15, 0.5, name, fontsize=9, parse_math=False, **place)
+        return write_atomically(path, lambda file: figure.savefig(file, dpi=120))
+
+    def _plot_gallery(self, path: str | Path) -> Path:
+        """Draw images side by side, ten in a row, each under the name of its class."""
+        from matplotlib.figure import Figure
+
+        count = min(len(self), GALLERY)
+        pixels, columns = self.pixels(), min(count, 10)
+        figure = Figure(figsize=(0.95 * columns, 1.05 * -(-count // columns)), layout="constrained")
+        axes = figure.subplots(-(-count // columns), columns, squeeze=False).ravel()
+        for axis in axes:
+            axis.set_axis_off()
+        for i, axis in zip(range(count), axes, strict=False):
+            image = pixels[i * len(self) // count].squeeze(-1).numpy()
+            name = self.classes[int(self.class_ids[i * len(self) // count])].replace("_", " ")
+            axis.imshow(image, cmap="gray" if image.ndim == 2 else None, vmin=0, vmax=255)
+            axis.set_title(name if len(name) <= 14 else f"{name[:13]}…", fontsize=7, pad=2, parse_math=False)
+        return write_atomically(path, lambda file: figure.savefig(file, dpi=120))
+
+    def __repr__(self) -> str:
+        shape = "x".join(str(size) for size in self.images.shape[1:])
+        method = self.made_by.get("method") or "?"
+        return f"SyntheticSet({len(self)} images of {shape}, {len(torch.unique(self.class_ids))} classes, by {method})"
+
+
+def initial_labels(class_ids: torch.Tensor, num_classes: int, *, scale: float | None = None) -> torch.Tensor:
+    """Where soft labels start: `scale * (one-hot - 1/C)`, float32 of shape `(n, C)`.
+
+    `scale=None` takes `1 / sqrt(C / 10)` (FRePo, A.1).
+    """
+    one_hot = torch.nn.functional.one_hot(class_ids, num_classes).float()
+    divisor = math.sqrt(num_classes / 10) if scale is None else 1 / scale
+    return (one_hot - 1 / num_classes) / divisor
+
+
+def describe(method: str, options: Mapping[str, Any], **more: Any) -> dict[str, Any]:
+    """The `made_by` of a set, in one shape for every distiller."""
+    return {"method": method, "options": dict(options), **more}

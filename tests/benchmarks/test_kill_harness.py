@@ -1,0 +1,98 @@
+"""Runs that are killed and resumed: a handful of kills, and what the comparison behind them notices."""
+
+import importlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+sys.path.append(str(Path(__file__).resolve().parents[2] / "benchmarks"))
+
+from distill.files import read_json
+from distill.tensor_files import write_tensors
+from kill_compare import differences
+
+TABLE = """digits, 2 images a class.
+
+        images  updates  seconds  network
+-----------------------------------------
+frepo       10       20  {seconds}     {accuracy}
+
+frepo - random: +0.7 points
+{minutes} minutes, 0.8 GiB of memory
+"""
+
+
+def write_run(
+    folder: Path, *, seconds: float = 1.0, accuracy: float = 11.6, pixel: float = 0.0, auc: float = 0.5
+) -> Path:
+    folder.mkdir()
+    results = {"cost": {"seconds": seconds}, "options": {"resume": seconds > 1}, "networks": [{"accuracy": accuracy}]}
+    (folder / "results.json").write_text(json.dumps(results))
+    (folder / "processes.json").write_text(json.dumps([seconds]))
+    table = TABLE.format(seconds=f"{seconds:7.0f}", minutes=f"{seconds / 60:.1f}", accuracy=f"{accuracy:.1f}")
+    (folder / "table.txt").write_text(table)
+    write_tensors(folder / "set.safetensors", {"images": torch.full((2, 3), pixel)}, {"made_by": {"seconds": seconds}})
+    np.savez(folder / "report.npz", scores=np.array([auc]), about=json.dumps({"seconds": seconds}))
+    (folder / "accuracy.png").write_bytes(bytes([int(seconds) % 256]))
+    return folder
+
+
+@pytest.fixture
+def whole(tmp_path) -> Path:
+    return write_run(tmp_path / "whole")
+
+
+def test_runs_that_differ_in_time_alone_are_the_same(tmp_path, whole):
+    assert differences(write_run(tmp_path / "run", seconds=1234.0), whole) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "names"),
+    [
+        ({"accuracy": 11.7}, ["results.json", "table.txt"]),
+        ({"pixel": 1e-7}, ["set.safetensors"]),
+        ({"auc": 0.5 + 1e-9}, ["report.npz"]),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_a_figure_or_a_pixel_that_differs_is_named(tmp_path, whole, changes, names):
+    assert differences(write_run(tmp_path / "run", **changes), whole) == [f"other {name}" for name in names]
+
+
+def test_files_that_are_missing_or_left_over_are_named(tmp_path, whole):
+    shutil.copytree(whole, tmp_path / "run")
+    (tmp_path / "run" / "accuracy.png").unlink()
+    (tmp_path / "run" / ".lock").touch()
+    found = differences(tmp_path / "run", whole)
+    assert found == ["only in one: .lock", "only in one: accuracy.png"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_killed_runs_leave_no_process_and_end_as_undisturbed_ones(tmp_path, capsys, jobs):
+    harness = importlib.import_module("kill_harness")
+    harness.main(["--kills", "4", "--jobs", str(jobs), "--programs", "distill.py", "mia.py",
+                  "--output", str(tmp_path / "kills.json")])  # fmt: skip
+    kills = read_json(tmp_path / "kills.json")["kills"]
+    assert [kill["faults"] for kill in kills] == [[]] * 4
+    assert sum(kill["left"] for kill in kills) == 0
+    assert {kill["case"]["signal"] for kill in kills} == {"SIGKILL", "SIGTERM"}
+    assert "| all |  |  | 4 | 4 | 0 |" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
+def test_what_is_left_of_a_group_is_seen():
+    harness = importlib.import_module("kill_harness")
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, start_new_session=True)
+    assert harness.left_of(process.pid) == [process.pid]
+    process.communicate()
+    assert harness.left_of(process.pid) == []
+    assert harness.left_of(os.getpgid(0)) != []

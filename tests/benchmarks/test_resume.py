@@ -1,0 +1,151 @@
+"""Resuming on other data: every program refuses, says what is other, and leaves its folder alone; workers do too."""
+
+import importlib
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+from distill import InputError, Random, load_images
+from distill.files import read_json
+from distill.preprocess import default_preprocessing
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+TINY = [
+    "--width", "4", "--images-per-class", "2", "--train-steps", "3", "--frepo-steps", "2", "--frepo-pool-size", "2",
+    "--frepo-batch-size", "32",
+]  # fmt: skip
+PROGRAMS = {
+    "cl_cifar100": ["--steps", "2", "--networks", "1", "--method", "frepo"],
+    "mia": ["--members", "100", "--arms", "frepo", "--attacks", "threshold", "--jobs", "1"],
+    "distillation": ["--networks", "1", "--method", "frepo"],
+}
+PARTS = {
+    "training images": "x_train", "training labels": "y_train", "test images": "x_test", "test labels": "y_test",
+}  # fmt: skip
+Command = Callable[..., int]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def benchmarks() -> None:
+    """Where the programs lie, behind the package that one of them bears the name of."""
+    patch = pytest.MonkeyPatch()
+    patch.setattr(sys, "path", [*sys.path, str(BENCHMARKS)])
+    patch.setattr("distill.runtime.memory.keep_freed_memory", lambda: None)
+    yield
+    patch.undo()
+
+
+def write_data(path: Path, *, changed: str | None = None) -> None:
+    """Digits as an .npz, with one pixel or two labels of a part changed."""
+    pixels, labels = load_digits(return_X_y=True)
+    images = (pixels.reshape(-1, 8, 8) * 15).astype(np.uint8)
+    arrays = {"x_train": images[:1000], "y_train": labels[:1000], "x_test": images[1000:], "y_test": labels[1000:]}
+    if changed is not None:
+        array = arrays[changed].copy()
+        array[[0, -1]] = array[[-1, 0]] if changed.startswith("y") else array[[0, -1]] ^ 1
+        arrays[changed] = array
+    np.savez(path, **arrays)
+
+
+def run(program: str, *options: object) -> int:
+    """The exit code of a program with tiny options."""
+    process = importlib.import_module("process")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(process, "keep_freed_memory", lambda: None)  # would hold for the other tests of this process too
+        main = importlib.import_module(program).main
+        command = [*TINY, *PROGRAMS[program], *map(str, options)]
+        return importlib.import_module("options").run_command(lambda: main(command))
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module", params=PROGRAMS)
+def done(request, tmp_path_factory) -> tuple[str, Path, Path]:
+    """A program, its data and the folder of its run."""
+    folder = tmp_path_factory.mktemp(request.param)
+    write_data(folder / "data.npz")
+    assert run(request.param, "--dataset", folder / "data.npz", "--output", folder / "run") == 0
+    return request.param, folder / "data.npz", folder / "run"
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_data_written_anew_are_refused_by_name(done, capsys, part):
+    program, data, folder = done
+    before = contents(folder)
+    write_data(data, changed=PARTS[part])
+    try:
+        assert run(program, "--dataset", data, "--output", folder, "--resume") == 2
+        error = capsys.readouterr().err
+        assert f"error: {folder} holds a run on other data ({part} changed since it was started); resume with" in error
+        assert contents(folder) == before
+    finally:
+        write_data(data)
+
+
+def test_the_same_data_written_anew_are_resumed_and_their_fingerprints_are_in_the_results(done):
+    program, data, folder = done
+    data.unlink()
+    write_data(data)
+    assert run(program, "--dataset", data, "--output", folder, "--resume") == 0
+    found = read_json(folder / "results.json")["options"]["data"]
+    assert found == read_json(folder / "options.json")["data"]
+    assert found.keys() == {f"{part} {of}" for part in ("training", "test") for of in ("images", "labels", "classes")}
+
+
+@pytest.mark.parametrize(
+    ("program", "build"), [("cl_cifar100", "run_of_worker"), ("mia", "run_of_worker"), ("distillation", "prepared_run")]
+)
+def test_a_worker_refuses_data_that_changed_while_the_program_ran(tmp_path, program, build):
+    write_data(tmp_path / "data.npz")
+    options = ["--dataset", tmp_path / "data.npz", "--output", tmp_path / "run"]
+    assert run(program, *options) == 0
+    module = importlib.import_module(program)
+    arguments = module.parse([*TINY, *PROGRAMS[program], *map(str, options)])
+    getattr(module, build)(arguments)
+    write_data(tmp_path / "data.npz", changed="x_train")
+    with pytest.raises(InputError, match=r"holds a run on other data \(training images changed"):
+        getattr(module, build)(arguments)
+
+
+def test_saved_sets_and_what_says_how_they_were_made_are_known_by_their_bytes(tmp_path, capsys):
+    digits = load_images("digits")
+    data = default_preprocessing(digits).apply(digits)
+
+    def write(seed: int) -> Path:
+        return Random(images_per_class=2, seed=seed).distill(data).save(tmp_path / "set.safetensors")
+
+    options = ["--width", 4, "--train-steps", 2, "--networks", 1, "--set", write(0), "--output", tmp_path / "run"]
+
+    def evaluate(*more: object) -> int:
+        module = importlib.import_module("distillation")
+        command = ["--dataset", "digits", *map(str, [*options, *more])]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("process.keep_freed_memory", lambda: None)
+            return importlib.import_module("options").run_command(lambda: module.main(command))
+
+    assert evaluate() == 0
+    assert evaluate("--resume") == 0
+    write(1)
+    assert evaluate("--resume") == 2
+    assert f"holds a run on other data (file {tmp_path / 'set.safetensors'} changed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("program", [*PROGRAMS, "speed"])
+def test_a_second_process_in_the_same_folder_is_refused(tmp_path, capsys, program):
+    locks = importlib.import_module("distill.runtime.locks")
+    (tmp_path / "run").mkdir()
+    with locks.lock_file(tmp_path / "run" / ".lock", owner="process 7 on this machine"):
+        if program == "speed":
+            main = importlib.import_module("speed").main
+            command = ["--study", "attacks", "--output", str(tmp_path / "run")]
+            assert importlib.import_module("options").run_command(lambda: main(command)) == 2
+        else:
+            assert run(program, "--dataset", "digits", "--output", tmp_path / "run", "--resume") == 2
+        assert "run is in use by process 7 on this machine; wait for it" in capsys.readouterr().err
+        assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"]

@@ -1,0 +1,283 @@
+"""Wrong input to every program: one line that says what is wrong, nothing written, no file touched, no traceback.
+
+`bad_input` has what is given; a program that takes it is stopped where it would begin to write. What the programs say
+of options and folders of results is in their own tests as well; wrong types for every function: test_input_contract.
+"""
+
+import dataclasses
+import importlib
+import math
+import re
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+import bad_input
+from distill import InputError, SyntheticSet
+from privacy import __main__ as privacy_program
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+DISTILLING = {"distillation": ["--method", "random"], "cl_cifar100": ["--method", "random", "--steps", "1"],
+              "cl_stock_gdumb": ["--steps", "1"]}  # fmt: skip
+PROGRAMS = {**DISTILLING, "mia": ["--arms", "real", "--jobs", "1"]}
+OPENS = {"distillation": "open_folder", "cl_cifar100": "open_folder", "mia": "open_folder", "speed": "open_folder",
+         "cl_stock_gdumb": "class_incremental"}  # fmt: skip
+pytestmark = pytest.mark.filterwarnings("always::distill.errors.InputWarning")
+
+
+class TakenError(Exception):
+    """The program would begin now."""
+
+
+def taken(*_: Any, **__: Any) -> None:
+    raise TakenError
+
+
+@pytest.fixture(scope="module")
+def modules() -> dict[str, ModuleType]:
+    sys.path.append(str(BENCHMARKS))  # behind the package that its distill.py bears the name of
+    try:
+        yield {name: importlib.import_module(name) for name in (*OPENS, "options", "methods", "results")}
+    finally:
+        sys.path.remove(str(BENCHMARKS))
+
+
+@pytest.fixture
+def said(modules, monkeypatch, tmp_path, capsys) -> Callable[..., str]:
+    """What a program says of its arguments: one line where it refuses them, its warnings where it takes them."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FREPO_DATA", str(tmp_path))
+    monkeypatch.delenv("FREPO_CACHE", raising=False)
+    monkeypatch.setattr("process.keep_freed_memory", lambda: None)
+    for name, function in OPENS.items():
+        monkeypatch.setattr(modules[name], function, taken)
+
+    def run(program: str, *arguments: Any) -> str:
+        before = contents(tmp_path)
+        capsys.readouterr()
+        command = modules[program].main
+        try:
+            code = modules["options"].run_command(lambda: command([str(argument) for argument in arguments]))
+        except TakenError:
+            code = 0
+        except SystemExit as stopped:  # argparse
+            code = stopped.code
+        assert contents(tmp_path) == before
+        return judged(code, capsys.readouterr())
+
+    return run
+
+
+def judged(code: int | None, captured: Any) -> str:
+    """The line that a refusal consists of, or the warnings of what is taken."""
+    told = [line for line in captured.err.splitlines() if line.startswith("warning: ")]
+    if not code:
+        return "\n".join(told)
+    assert code == 2
+    assert "Traceback" not in captured.err
+    errors = [line for line in captured.err.splitlines() if "error: " in line]
+    assert len(errors) == 1, captured.err
+    return errors[0]
+
+
+def contents(folder: Path) -> dict[Path, bytes | None]:
+    """Every file and folder below `folder`."""
+    return {path: path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
+
+
+def crossed(programs: Any, cases: dict[str, Any]) -> list[tuple[str, str]]:
+    return [(program, case) for program in programs for case in cases]
+
+
+# -- data sets ---------------------------------------------------------------------------------------------------------
+
+DATA = {**bad_input.NPZ, **bad_input.FOLDERS}
+
+
+@pytest.mark.parametrize(("program", "case"), crossed(PROGRAMS, DATA))
+def test_bad_data_is_refused_by_every_program(said, tmp_path, program, case):
+    make, message = DATA[case]
+    line = said(program, *PROGRAMS[program], "--dataset", make(tmp_path))
+    assert re.search(message, line), line
+
+
+@pytest.mark.parametrize(("program", "case"), crossed(["distillation", "cl_cifar100", "mia"], bad_input.DISTILLED))
+def test_data_that_cannot_be_distilled_is_refused_by_every_program(said, tmp_path, program, case):
+    make, message = bad_input.DISTILLED[case]
+    line = said(program, *PROGRAMS[program], "--dataset", make(tmp_path))
+    assert re.search(message, line), line
+
+
+@pytest.mark.parametrize(("program", "case"), crossed(PROGRAMS, bad_input.TOLD))
+def test_what_is_not_taken_as_it_was_given_is_told(said, tmp_path, program, case):
+    make, message = bad_input.TOLD[case]
+    size = ["--members", "10", "--images-per-class", "1"] if program == "mia" else ["--images-per-class", "1"]
+    lines = said(program, *PROGRAMS[program], *size, "--dataset", make(tmp_path))
+    assert re.search(f"^warning: .*{message}", lines), lines
+
+
+# -- saved sets --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("case", bad_input.OURS)
+def test_altered_set_is_refused_by_the_program(said, tmp_path, case):
+    make, message = bad_input.OURS[case]
+    line = said("distillation", "--dataset", "digits", "--set", make(tmp_path))
+    if case == "singular whitening":  # training does without the inverse; looking at images does not
+        assert line == ""
+        with pytest.raises(InputError, match=message):
+            SyntheticSet.load(tmp_path / "s.safetensors").pixels()
+        return
+    assert re.search(message, line), line
+
+
+@pytest.mark.parametrize("case", bad_input.OURS_FINE)
+def test_set_that_is_as_good_as_before_is_taken(said, tmp_path, case):
+    path = bad_input.OURS_FINE[case](tmp_path)
+    assert said("distillation", "--dataset", "digits", "--set", path) == ""
+    synthetic = SyntheticSet.load(path)
+    assert repr(synthetic).startswith("SyntheticSet(10 images of 1x8x8")
+    assert (synthetic.images.float() - bad_input.FINE["images"]).abs().max() < 0.01
+
+
+@pytest.mark.parametrize("case", {**bad_input.THEIRS, **bad_input.PIXELS})
+def test_bad_set_of_others_is_refused_by_the_program(said, tmp_path, case):
+    make, message = {**bad_input.THEIRS, **bad_input.PIXELS}[case]
+    pixels = ["--pixels"] if case in bad_input.PIXELS else []
+    line = said("distillation", "--dataset", "digits", "--set", make(tmp_path), "--preprocessing", "identity", *pixels)
+    assert re.search(message, line), line
+
+
+# -- options -----------------------------------------------------------------------------------------------------------
+
+RUN_OPTIONS = {
+    "resolution of 0": (["--resolution", "0"], "resolution is 0; wanted"),
+    "resolution of text": (["--resolution", "big"], "invalid int value: 'big'"),
+    "a data folder that is a file": (["--data-dir", __file__, "--dataset", "mnist"], "no mnist on disk"),
+    "no data set": (["--dataset", ""], "no data set, folder or file is called ''"),
+    "no preset": (["--preset", "fast"], "invalid choice: 'fast'"),
+    "width of 0": (["--width", "0"], "width (is )?0"),
+    "width of text": (["--width", "wide"], "invalid int value: 'wide'"),
+    "device": (["--device", "abacus"], "device 'abacus' cannot be used"),
+    "device of nothing": (["--device", ""], "device '' cannot be used"),
+    "precision": (["--precision", "float8"], "invalid choice: 'float8'"),
+    "precision of a GPU": (["--precision", "tf32"], "tf32 is for NVIDIA GPUs"),
+    "images of 0": (["--images-per-class", "0"], "is 0; wanted at least 1"),
+    "images of a half": (["--images-per-class", "0.5"], "invalid int value: '0.5'"),
+    "seeds below 0": (["--seeds", "-1"], "--seeds"),
+    "seeds twice": (["--seeds", "1", "1"], "--seeds"),
+    "seeds of text": (["--seeds", "one"], "invalid int value: 'one'"),
+    "no jobs": (["--jobs", "0"], "--jobs is 0; wanted at least 1"),
+    "no such option": (["--magic"], "unrecognized arguments: --magic"),
+    "a word too many": (["magic"], "unrecognized arguments: magic|invalid choice: .magic."),
+}
+SPEED_OPTIONS = {
+    "no study": (["--study", "magic"], "invalid choice: 'magic'"),
+    "no seconds": (["--seconds", "0"], "--seconds is 0.0; wanted more than 0"),
+    "seconds of NaN": (["--seconds", "nan"], "--seconds is nan"),
+    "longest below 0": (["--longest", "-1"], "--longest is -1.0"),
+    "longest of text": (["--longest", "long"], "invalid float value"),
+    "device of speed": (["--device", "abacus"], "device 'abacus' cannot be used"),
+}
+STOCK_OPTIONS = {
+    "rates of 0": (["--rates", "0"], "--rates"),
+    "rates of text": (["--rates", "fast"], "invalid float value"),
+    "steps of 3": (["--steps", "3"], "cannot be split into 3 equal steps"),
+    "steps of 0": (["--steps", "0"], "cannot be split into 0 equal steps"),
+    "seeds of -1": (["--seeds", "-1"], "--seeds"),
+    "images of -1": (["--images-per-class", "-1"], "--images-per-class"),
+}
+
+
+@pytest.mark.parametrize(("program", "case"), crossed(["distillation", "cl_cifar100", "mia"], RUN_OPTIONS))
+def test_bad_option_of_a_run_is_refused(said, program, case):
+    options, message = RUN_OPTIONS[case]
+    line = said(program, "--dataset", "digits", *PROGRAMS[program], *options)
+    assert re.search(message, line), line
+
+
+@pytest.mark.parametrize("case", SPEED_OPTIONS)
+def test_bad_option_of_the_speed_benchmark_is_refused(said, case):
+    options, message = SPEED_OPTIONS[case]
+    line = said("speed", *options)
+    assert re.search(message, line), line
+
+
+@pytest.mark.parametrize("case", STOCK_OPTIONS)
+def test_bad_option_of_the_comparison_with_avalanche_is_refused(said, monkeypatch, modules, case):
+    from continual import class_incremental
+
+    monkeypatch.setattr(modules["cl_stock_gdumb"], "class_incremental", class_incremental)
+    options, message = STOCK_OPTIONS[case]
+    line = said("cl_stock_gdumb", "--dataset", "digits", *options)
+    assert re.search(message, line), line
+
+
+@pytest.fixture(scope="module")
+def class_flags(modules) -> dict[str, type]:
+    """Flags of the options of distillers and training, with the type of the value."""
+    options = modules["options"]
+    found = {}
+    for prefix, cls in modules["methods"].OPTION_CLASSES.items():
+        for one in dataclasses.fields(cls):
+            if one.name not in ("images_per_class", "seed", "device"):
+                found[options.flag(prefix, one.name)] = one.type
+    return found
+
+
+def refused(said: Callable[..., str], program: str, flag: str, value: str) -> None:
+    method = flag.split("-")[2]
+    chosen = {
+        "mia": ["--arms", "real" if method == "train" else method, "--members", "100", "--jobs", "1"],
+        "cl_cifar100": ["--steps", "1", "--method", "random" if method == "train" else method],
+        "distillation": ["--method", "random" if method == "train" else method],
+    }[program]
+    line = said(program, "--dataset", "digits", "--images-per-class", "2", *chosen, f"{flag}={value}")
+    assert "error: " in line, f"{flag}={value} was taken"
+
+
+@pytest.mark.parametrize("program", ["distillation", "cl_cifar100"])
+def test_text_for_any_option_of_a_class_is_refused(said, class_flags, program):
+    for flag in class_flags:
+        refused(said, program, flag, "magic")
+
+
+@pytest.mark.parametrize("value", [-1, math.nan, math.inf, 0.5])
+@pytest.mark.parametrize("program", [
+    "distillation", pytest.param("cl_cifar100", marks=pytest.mark.slow), pytest.param("mia", marks=pytest.mark.slow)])
+def test_numbers_that_make_no_sense_are_refused_for_any_option_of_a_class(said, class_flags, program, value):
+    for flag, kind in class_flags.items():
+        whole, positive = "int" in str(kind), "float" in str(kind)
+        if (whole or positive) and not (value == 0.5 and positive):
+            if program == "mia" and flag == "--train-steps-per-image":
+                continue  # no option of that program
+            refused(said, program, flag, str(value))
+
+
+# -- records of attacks ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("case", bad_input.RECORDS)
+def test_bad_records_are_refused(tmp_path, monkeypatch, capsys, case):
+    monkeypatch.chdir(tmp_path)
+    make, message = bad_input.RECORDS[case]
+    path = make(tmp_path)
+    before = contents(tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        code = privacy_program.main([str(path), "--attacks", "threshold", "--jobs", "1", "--html", "page.html"])
+    assert contents(tmp_path) == before
+    line = judged(code, capsys.readouterr())
+    assert re.search(message, line), line
+
+
+def test_the_harness_has_enough_to_say():
+    """200 inputs and more, over all programs, not counting options made from the classes and types of functions."""
+    tables = (bad_input.OURS, bad_input.OURS_FINE, bad_input.THEIRS, bad_input.PIXELS, bad_input.RECORDS)
+    given = len(PROGRAMS) * (len(DATA) + len(bad_input.TOLD)) + 3 * len(bad_input.DISTILLED) + sum(map(len, tables))
+    assert given + 3 * len(RUN_OPTIONS) + len(SPEED_OPTIONS) + len(STOCK_OPTIONS) >= 300

@@ -1,0 +1,365 @@
+"""How networks are trained and measured: augmentation, schedule, loss, number of steps, accuracies."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from distill import InputError, PreprocessedImages, Random, Standardize, TrainingRecipe, evaluate
+from distill.runtime.seeds import generator_for
+from distill.training import augment as augmentation
+from distill.training.augment import OPERATIONS, augment, cutout, flip, jitter, rotate, translate, zoom
+from distill.training.evaluation import Evaluation, train_network
+from distill.training.recipe import published_steps
+
+ALL = (*OPERATIONS, flip)
+SHAPES = [(1, 8, 8), (3, 32, 32), (1, 28, 28), (3, 8, 12), (1, 5, 3)]
+every_operation = pytest.mark.parametrize("operation", ALL, ids=lambda operation: operation.__name__)
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def noise(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(shape, generator=seeded(seed))
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """Makes the operations use these numbers for every image instead of drawing their parameters."""
+
+    def use(*numbers: float) -> None:
+        left = list(numbers)
+        monkeypatch.setattr(
+            augmentation, "uniform", lambda low, high, images, _: images.new_full((len(images), 1, 1, 1), left.pop(0))
+        )
+
+    return use
+
+
+# -- augmentation --------------------------------------------------------------------------------------------------
+
+
+@every_operation
+@given(
+    shape=st.sampled_from(SHAPES) | st.tuples(st.sampled_from([1, 3]), st.integers(1, 20), st.integers(1, 20)),
+    n=st.integers(1, 4),
+    seed=st.integers(0, 2**32),
+)
+@settings(max_examples=25, deadline=None)
+def test_operation_keeps_shape_and_type_and_stays_finite(operation, shape, n, seed):
+    images = noise(n, *shape, seed=seed)
+    before = images.clone()
+    result = operation(images, seeded(seed))
+    assert result.shape == images.shape
+    assert result.dtype == images.dtype
+    assert torch.isfinite(result).all()
+    assert torch.equal(images, before)
+    assert torch.equal(operation(images, seeded(seed)), result)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_augment_keeps_shape_and_type(shape, dtype):
+    for seed in range(12):
+        result = augment(noise(4, *shape).to(dtype), seeded(seed))
+        assert result.shape == (4, *shape)
+        assert result.dtype == dtype
+
+
+@every_operation
+def test_parameters_differ_from_image_to_image(operation):
+    images = noise(1, 3, 16, 16).expand(20, -1, -1, -1)
+    assert len({tuple(image.flatten().tolist()) for image in operation(images, seeded())}) > 1
+
+
+@every_operation
+def test_another_generator_draws_other_parameters(operation):
+    images = noise(8, 3, 16, 16)
+    assert not torch.equal(operation(images, seeded(0)), operation(images, seeded(1)))
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.__name__)
+@pytest.mark.parametrize("constant", [False, True], ids=["noise", "constant"])
+def test_operation_is_differentiable_in_images(operation, constant):
+    images = (torch.ones(4, 3, 8, 8) if constant else noise(4, 3, 8, 8)).requires_grad_(True)
+    (gradient,) = torch.autograd.grad(operation(images, seeded()).square().sum(), images)
+    assert torch.isfinite(gradient).all()
+    assert (gradient.flatten(1).abs().sum(1) > 0).all()
+
+
+def test_gradient_of_augment_is_that_of_finite_differences():
+    images = noise(2, 3, 6, 6).double().requires_grad_(True)
+    for seed in range(6):
+        assert torch.autograd.gradcheck(lambda batch, seed=seed: augment(batch, seeded(seed)), images)
+
+
+def chosen_operations(channels: int, monkeypatch) -> set[str]:
+    """The operations that `augment` reaches in many draws."""
+    reached: set[str] = set()
+    spies = {op.__name__: lambda images, _, name=op.__name__: reached.add(name) for op in ALL}
+    monkeypatch.setattr(augmentation, "OPERATIONS", tuple(spies[op.__name__] for op in OPERATIONS))
+    monkeypatch.setattr(augmentation, "flip", spies["flip"])
+    for seed in range(200):
+        augment(torch.zeros(1, channels, 8, 8), seeded(seed))
+    return reached
+
+
+def test_augment_mirrors_rgb_images_and_never_those_of_one_channel(monkeypatch):
+    without = {"jitter", "zoom", "translate", "rotate", "cutout"}
+    assert chosen_operations(1, monkeypatch) == without
+    assert chosen_operations(3, monkeypatch) == without | {"flip"}
+
+
+def test_augment_leaves_the_global_generator_alone():
+    before = torch.get_rng_state()
+    augment(noise(4, 3, 8, 8), seeded())
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_translate_shifts_whole_pixels_and_fills_with_zero(drawn):
+    image = torch.arange(1.0, 65).view(1, 1, 8, 8)
+    drawn(0.125, -0.25)  # down the rows by 1, against the columns by 2
+    expected = torch.zeros(1, 1, 8, 8)
+    expected[:, :, :7, 2:] = image[:, :, 1:, :6]
+    assert torch.equal(translate(image, seeded()), expected)
+
+
+def test_translate_never_goes_beyond_an_eighth_of_the_side():
+    moved = translate(torch.ones(500, 1, 16, 16), seeded())
+    rows, columns = moved.amax(3).sum((1, 2)), moved.amax(2).sum((1, 2))
+    assert (rows.min(), columns.min(), rows.max()) == (14, 14, 16)
+
+
+@pytest.mark.parametrize(
+    ("side", "centre", "hole"), [(8, (4, 1), (slice(3, 5), slice(0, 2))), (28, (10, 27), (slice(7, 14), slice(24, 28)))]
+)
+def test_cutout_is_a_square_of_a_quarter_of_the_side(drawn, side, centre, hole):
+    drawn(*centre)
+    expected = torch.ones(1, 2, side, side)
+    expected[(slice(None), slice(None), *hole)] = 0
+    assert torch.equal(cutout(torch.ones(1, 2, side, side), seeded()), expected)
+
+
+def test_zoom_out_twice_leaves_half_the_side_and_zero_around(drawn):
+    drawn(math.log(2), math.log(2))
+    expected = torch.zeros(1, 1, 8, 8)
+    expected[:, :, 2:6, 2:6] = 1
+    assert torch.allclose(zoom(torch.ones(1, 1, 8, 8), seeded()), expected, atol=1e-6)
+
+
+def test_zoom_of_height_leaves_width_alone(drawn):
+    drawn(0.0, math.log(2))
+    expected = torch.zeros(1, 1, 8, 8)
+    expected[:, :, 2:6] = 1
+    assert torch.allclose(zoom(torch.ones(1, 1, 8, 8), seeded()), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(("operation", "parameters"), [(zoom, (0.0, 0.0)), (rotate, (0.0,)), (translate, (0.0, 0.0)),
+                                                       (jitter, (0.0, 1.0, 1.0))])
+def test_nothing_to_do_gives_the_image_back(drawn, operation, parameters):
+    images = noise(2, 3, 6, 10)
+    drawn(*parameters)
+    assert torch.allclose(operation(images, seeded()), images, atol=1e-5)
+
+
+def test_quarter_turn_is_that_of_torch(drawn):
+    images = noise(2, 3, 8, 8)
+    drawn(math.pi / 2)
+    turned = rotate(images, seeded())
+    assert any(torch.allclose(turned, images.rot90(k, (2, 3)), atol=1e-5) for k in (1, 3))
+
+
+def test_rotation_keeps_lengths_in_an_oblong_image(drawn):
+    # A bar of 9 pixels across the middle of a 21x11 image stays that long when turned upright.
+    image = torch.zeros(1, 1, 21, 11)
+    image[:, :, 9:12, 1:10] = 1
+    drawn(math.pi / 2)
+    assert (rotate(image, seeded())[0, 0, :, 5] > 0.5).sum() == 9
+
+
+def test_jitter_by_hand(drawn):
+    image = torch.tensor([[[[0.0, 2.0]], [[4.0, 2.0]]]])  # 2 channels of 1x2
+    std = math.sqrt(8 / 3)
+    drawn(0.25, 0.5, 2.0)
+    # brightness adds 0.25 std; greys are then 2 + .25 std in both pixels, the mean too; colours halve, then double
+    assert torch.allclose(jitter(image, seeded()), image + 0.25 * std, atol=1e-6)
+    drawn(0.0, 0.0, 1.0)
+    assert torch.allclose(jitter(image, seeded()), torch.full_like(image, 2.0))
+
+
+def test_flip_mirrors_left_and_right(drawn):
+    images = noise(2, 3, 4, 5)
+    drawn(0.4)
+    assert torch.equal(flip(images, seeded()), images[..., [4, 3, 2, 1, 0]])
+    drawn(0.6)
+    assert torch.equal(flip(images, seeded()), images)
+
+
+def test_recipe_without_augmentation_gives_the_images_back():
+    images = noise(2, 3, 4, 4)
+    assert TrainingRecipe(augment=False).transform(images, seeded()) is images
+    assert not torch.equal(TrainingRecipe().transform(images, seeded(1)), images)
+
+
+# -- steps, schedule, loss -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("n", "steps"),
+    [(1, 1000), (10, 1000), (99, 1000), (100, 2000), (399, 2000), (400, 5000), (500, 5000), (999, 5000),
+     (1000, 10_000), (1999, 10_000), (2000, 40_000), (5000, 40_000)],
+)
+def test_steps_are_the_published_ones(n, steps):
+    assert published_steps(n) == steps
+    assert TrainingRecipe().steps_for(n) == steps
+
+
+def test_steps_grow_with_the_set_when_asked_to():
+    assert TrainingRecipe(train_steps=200).steps_for(2000) == 200
+    assert TrainingRecipe(train_steps=200, steps_per_image=0.1).steps_for(2000) == 400
+    assert TrainingRecipe(steps_per_image=0.5).steps_for(10) == 1005
+
+
+def rates(recipe: TrainingRecipe, steps: int) -> list[float]:
+    """The learning rate of each update, and of the one after the last."""
+    optimizer = recipe.optimizer(torch.nn.Linear(1, 1))
+    scheduler = recipe.scheduler(optimizer, steps)
+    found = []
+    for _ in range(steps + 1):
+        found.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    return found
+
+
+def test_schedule_warms_up_then_follows_a_cosine_to_its_end():
+    found = rates(TrainingRecipe(learning_rate=2.0, warmup_steps=4, final_fraction=0.01), 12)
+    assert found[:5] == pytest.approx([0.5, 1.0, 1.5, 2.0, 2.0])
+    assert found[6] == pytest.approx(2 * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi / 4))), rel=1e-5)
+    assert found[8] == pytest.approx(2 * 0.505, rel=1e-5)  # half way
+    assert found[12] == pytest.approx(2 * 0.01, rel=1e-5)
+    assert found[4:] == sorted(found[4:], reverse=True)
+
+
+def test_schedule_without_warm_up_starts_at_the_peak():
+    found = rates(TrainingRecipe(learning_rate=1.0, warmup_steps=0, final_fraction=0.1), 10)
+    assert (found[0], found[10]) == pytest.approx((1.0, 0.1), rel=1e-5)
+
+
+def test_short_training_warms_up_for_half_of_it():
+    found = rates(TrainingRecipe(learning_rate=1.0, warmup_steps=500), 8)
+    assert found[:5] == pytest.approx([0.25, 0.5, 0.75, 1.0, 1.0])
+    assert found[8] == pytest.approx(0.01, rel=1e-4)
+
+
+def test_mse_sums_over_classes_and_averages_over_images():
+    logits, labels = torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor([[0.0, 2.0], [3.0, 2.0]])
+    assert TrainingRecipe().criterion(logits, labels).item() == pytest.approx(0.5 * (1 + 4) / 2)
+
+
+def test_soft_cross_entropy_is_against_the_softmax_of_labels_over_the_temperature():
+    logits, labels = torch.tensor([[math.log(3), 0.0]]), torch.tensor([[0.5 * math.log(4), 0.0]])
+    recipe = TrainingRecipe(loss="soft-cross-entropy", temperature=0.5)  # so the targets are 4/5 and 1/5
+    assert recipe.criterion(logits, labels).item() == pytest.approx(-(0.8 * math.log(0.75) + 0.2 * math.log(0.25)))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"loss": "hinge"}, "loss is 'hinge'; wanted one of mse, soft-cross-entropy"),
+        ({"batch_size": 0}, "batch_size is 0; wanted more than 0"),
+        ({"train_steps": 0}, "train_steps is 0; wanted more than 0"),
+        ({"learning_rate": 0.0}, "learning_rate is 0.0; wanted more than 0"),
+        ({"temperature": -1.0}, "temperature is -1.0; wanted more than 0"),
+    ],
+)
+def test_option_that_makes_no_sense_is_refused(options, message):
+    with pytest.raises(InputError, match=message):
+        TrainingRecipe(**options)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"width": 0}, {"depth": -1}, {"network": "resnet"}, {"norm": "weight"}, {"warmup_steps": -1},
+     {"final_fraction": -1.0}, {"steps_per_image": -1.0}, {"learning_rate": math.nan}],
+    ids=lambda options: next(iter(options)),
+)
+def test_every_other_option_is_checked_too(options):
+    with pytest.raises(InputError, match=next(iter(options)).split("_")[0]):
+        TrainingRecipe(**options)
+
+
+# -- evaluation ----------------------------------------------------------------------------------------------------
+
+QUICK = TrainingRecipe(width=8, train_steps=60, warmup_steps=5, learning_rate=3e-3)
+
+
+@pytest.fixture
+def problem(make_images):
+    """A synthetic set, and test images preprocessed like it."""
+    images = make_images(noise=40)
+    preprocessing = Standardize.fit(images)
+    synthetic = Random(images_per_class=4).distill(preprocessing.apply(images))
+    return synthetic, preprocessing.apply(make_images((40, 40, 40), seed=1, noise=40))
+
+
+def test_networks_learn_an_easy_problem(problem):
+    result = evaluate(*problem, recipe=QUICK, networks=2)
+    assert min(result.network) > 0.9
+    assert min(result.krr) > 0.9
+
+
+@pytest.mark.parametrize("options", [{"loss": "soft-cross-entropy"}, {"norm": "instance"}, {"norm": "batch"},
+                                     {"network": "conv-after", "norm": "group"}, {"augment": False}], ids=str)
+def test_every_recipe_learns_an_easy_problem(problem, options):
+    recipe = TrainingRecipe(width=8, depth=2, train_steps=80, warmup_steps=5, learning_rate=3e-3, **options)
+    assert evaluate(*problem, recipe=recipe, networks=1).network[0] > 0.8
+
+
+def test_same_seed_gives_the_same_accuracies(problem):
+    hard = PreprocessedImages(
+        problem[1].images + 3 * noise(120, 1, 8, 8), problem[1].labels, problem[1].classes, problem[1].preprocessing
+    )
+    one, again, other = (evaluate(problem[0], hard, recipe=QUICK, networks=2, seed=seed) for seed in (0, 0, 1))
+    assert one == again
+    assert one != other
+    assert one.network[0] != one.network[1]
+
+
+def test_first_network_does_not_depend_on_how_many_follow(problem):
+    one, two = (evaluate(*problem, recipe=QUICK, networks=networks) for networks in (1, 2))
+    assert (one.network, one.krr) == (two.network[:1], two.krr[:1])
+
+
+def test_evaluation_counts_right_answers_by_hand(problem):
+    synthetic, test = problem
+    network = train_network(synthetic, recipe=QUICK, generator=generator_for(0, 0))
+    with torch.no_grad():
+        found = [int(network(image[None]).argmax()) for image in test.images]
+    right = sum(answer == label for answer, label in zip(found, test.labels.tolist(), strict=True))
+    assert evaluate(*problem, recipe=QUICK, networks=1).network == [right / len(test)]
+    assert evaluate(synthetic, test, recipe=QUICK, networks=1).network == pytest.approx([right / len(test)])
+    assert not network.training
+
+
+def test_wrong_labels_are_learned_as_wrong(problem):
+    synthetic, test = problem
+    shifted = PreprocessedImages(test.images, (test.labels + 1) % 3, test.classes, test.preprocessing)
+    assert evaluate(synthetic, shifted, recipe=QUICK, networks=1).network[0] < 0.1
+
+
+def test_evaluation_leaves_set_and_global_random_state_alone(problem, capsys):
+    images, labels, before = problem[0].images.clone(), problem[0].labels.clone(), torch.get_rng_state()
+    evaluate(*problem, recipe=QUICK, networks=1, progress=True)
+    assert torch.equal(problem[0].images, images)
+    assert torch.equal(problem[0].labels, labels)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert capsys.readouterr().out == ""
+
+
+def test_evaluation_prints_mean_and_spread():
+    assert str(Evaluation([0.5, 0.7], [0.25, 0.25])) == "network 60.0 ± 14.1 %, KRR 25.0 ± 0.0 % (n = 2)"
