@@ -9,7 +9,7 @@ import numpy as np
 from numpy.lib.npyio import NpzFile
 
 from distill.data.levels import FEW, HALF, MOST, levels, middle
-from distill.data.parts import Arrays, Part
+from distill.data.splits import Arrays, Split
 from distill.errors import InputError, InputWarning
 
 __all__ = ["ROUNDING", "load_npz", "out_of_range"]
@@ -18,14 +18,14 @@ ROUNDING = 1e-3  # a step of float16 beside 1; less than half a grey level, so t
 REQUIRED = ("x_train", "y_train", "x_test", "y_test")
 
 
-def load_npz(path: Path, part: Part) -> Arrays:
-    """Read one part of an .npz file with the arrays `x_train`, `y_train`, `x_test`, `y_test` and maybe `classes`.
+def load_npz(path: Path, split: Split) -> Arrays:
+    """Read one split of an .npz file with the arrays `x_train`, `y_train`, `x_test`, `y_test` and maybe `classes`.
 
     Images are uint8 or floats in [0, 1] (rounded to steps of 1/255), of shape `(n, height, width, channels)` with
     1 or 3 channels or `(n, height, width)`. Floats that a rounding step puts outside, `ROUNDING` at most, are clipped.
     Floats of which rounding leaves few different values (`distill.data.levels`) are refused.
     Labels are integers from 0 of shape `(n,)` or `(n, 1)`. Without `classes` the names are "0" to the largest label,
-    and each label occurs. The other part is checked by its labels and by the shape and type of its images, which are
+    and each label occurs. The other split is checked by its labels and by the shape and type of its images, which are
     not read. Warns of arrays of other names, which are left out.
 
     Raises `InputError` when the file is missing, damaged or holds anything else.
@@ -53,15 +53,15 @@ def load_npz(path: Path, part: Part) -> Arrays:
         _check_headers(path)
         labels = {key: _read(archive, path, key).reshape(-1) for key in ("y_train", "y_test")}
         classes = _classes(archive, path, labels)
-        images = _to_uint8(_read(archive, path, f"x_{part}"), f"x_{part} of {path}")
-    return Arrays(images if images.ndim == 4 else images[..., None], labels[f"y_{part}"], classes)
+        images = _to_uint8(_read(archive, path, f"x_{split}"), f"x_{split} of {path}")
+    return Arrays(images if images.ndim == 4 else images[..., None], labels[f"y_{split}"], classes)
 
 
 def _check_headers(path: Path) -> None:
     """Check what can be told from types and shapes, before megabytes of pixels are read."""
     shapes = {}
-    for part in ("train", "test"):
-        x, y = f"x_{part}", f"y_{part}"
+    for split in ("train", "test"):
+        x, y = f"x_{split}", f"y_{split}"
         (image_shape, image_type), (label_shape, label_type) = _header(path, x), _header(path, y)
         if image_type != np.uint8 and image_type.kind != "f":
             hint = "; divide by the largest value that its pixels can have" if image_type.kind in "iu" else ""
@@ -81,11 +81,11 @@ def _check_headers(path: Path) -> None:
                 f"{y} of {path} has shape {label_shape}; wanted {image_shape[:1]}, one label for each image of {x}"
             )
         # (n, height, width) and (n, height, width, 1) are the same images.
-        shapes[part] = image_shape[1:] if len(image_shape) == 4 else (*image_shape[1:], 1)
+        shapes[split] = image_shape[1:] if len(image_shape) == 4 else (*image_shape[1:], 1)
     if shapes["train"] != shapes["test"]:
         raise InputError(
             f"{path} has training images of shape {shapes['train']} and test images of shape {shapes['test']}; "
-            "wanted one shape (height, width, channels): resize or convert one part"
+            "wanted one shape (height, width, channels): resize or convert one split"
         )
 
 
@@ -161,14 +161,14 @@ def out_of_range(low: float, high: float) -> str:
 
 
 def _classes(archive: NpzFile, path: Path, labels: dict[str, np.ndarray]) -> tuple[str, ...]:
-    """Class names that fit the labels of both parts."""
-    largest = max(int(part.max()) for part in labels.values())
-    for key, part in labels.items():
-        if part.min() < 0:
-            raise InputError(f"{key} of {path} holds the label {part.min()}; wanted labels from 0")
-    lowest = min(int(part.min()) for part in labels.values())
+    """Class names that fit the labels of both splits."""
+    largest = max(int(ids.max()) for ids in labels.values())
+    for key, ids in labels.items():
+        if ids.min() < 0:
+            raise InputError(f"{key} of {path} holds the label {ids.min()}; wanted labels from 0")
+    lowest = min(int(ids.min()) for ids in labels.values())
     if "classes" not in archive.files:
-        total = sum(len(part) for part in labels.values())
+        total = sum(len(ids) for ids in labels.values())
         if largest >= max(total, 256):  # a wild label would make millions of names
             raise InputError(
                 f"{path} holds the label {largest} but only {total} images; number the labels from 0 without gaps, "
@@ -183,7 +183,7 @@ def _classes(archive: NpzFile, path: Path, labels: dict[str, np.ndarray]) -> tup
         if len(used) <= largest:
             gaps = sorted(set(range(largest)) - set(used.tolist()))
             raise InputError(
-                f"labels of {path} have gaps: of 0 to {largest}, {len(gaps)} occur in neither part "
+                f"labels of {path} have gaps: of 0 to {largest}, {len(gaps)} occur in neither split "
                 f"({', '.join(map(str, gaps[:5]))}{', ...' if len(gaps) > 5 else ''}); number them without gaps, or "
                 f"add an array `classes` of {largest + 1} names"
             )
