@@ -13,7 +13,7 @@ from distill.data.decode import resize_arrays
 from distill.data.folders import load_folder, plain_name
 from distill.data.named import DATASETS, load_named
 from distill.data.npz import load_npz
-from distill.data.parts import Part
+from distill.data.splits import Split
 from distill.errors import InputError, shown
 from distill.files import as_path
 from distill.runtime.checks import class_names, positions, require_whole
@@ -29,7 +29,7 @@ class LabelledImages:
     - `labels`: int64 array of shape `(n,)`, in `0 .. len(classes) - 1`; integers of any type and lists of them are
       taken too, also of shape `(n, 1)`.
     - `classes`: the names of all classes of the problem in label order, also of those with no image here:
-      a part of a set keeps the classes of the whole.
+      a subset keeps the classes of the whole.
     - `name`: the name of the set, for results.
 
     Raises `InputError` when shapes, types or label range are wrong.
@@ -92,12 +92,12 @@ def _array(given: Any, name: str) -> np.ndarray:
 def load_images(
     source: str | Path,
     *,
-    split: Part = "train",
+    split: Split = "train",
     data_dir: str | Path | None = None,
     resolution: int | None = None,
     cache_dir: str | Path | None = None,
 ) -> LabelledImages:
-    """The training or test part of a labelled image set, checked, and the same each time.
+    """The training or test split of a labelled image set, checked, and the same each time.
 
     - `source`: one of `DATASETS`; or the path of an .npz file (`distill.data.npz.load_npz`) or of a folder of
       class folders (`distill.data.folders.load_folder`). A name wins over a folder of that name: write `./mnist`.

@@ -9,14 +9,14 @@ import numpy as np
 
 from distill.data.decode import Fit, is_image
 from distill.data.decoded import cached_images
-from distill.data.folders import Files, class_files, find_parts, flatten
-from distill.data.parts import Arrays, Part
+from distill.data.folders import Files, class_files, find_splits, flatten
+from distill.data.splits import Arrays, Split
 from distill.data.wordnet import IMAGENETTE, IMAGEWOOF, read_words, readable
 from distill.errors import InputError, InputWarning
 
 __all__ = ["LAYOUTS", "Layout", "load_layout"]
 
-Found = tuple[tuple[str, ...], Files]  # class names, and files and labels of one part
+Found = tuple[tuple[str, ...], Files]  # class names, and files and labels of one split
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,14 +26,14 @@ class Layout:
     - `resolution`: the paper's. `fit`: what becomes of images that are not square, as in the released FRePo code,
       which crops those sets that it resizes itself, and takes ImageNet from Chrabaszcz et al. 2017, who do not.
     - `folders`: where in the data folder it may lie, with the shorter side of its images (`None`: any).
-    - `find`: classes, files and labels of one part in such a folder.
+    - `find`: classes, files and labels of one split in such a folder.
     - `published`: where to get it.
     """
 
     resolution: int
     fit: Fit = "crop"
     folders: dict[str, int | None]
-    find: Callable[[Path, Part], Found]
+    find: Callable[[Path, Split], Found]
     published: str
 
     def place(self, data_dir: Path, resolution: int) -> Path | None:
@@ -44,9 +44,9 @@ class Layout:
 
 
 def load_layout(
-    layout: Layout, name: str, part: Part, data_dir: Path, resolution: int | None, cache: Path
+    layout: Layout, name: str, split: Split, data_dir: Path, resolution: int | None, cache: Path
 ) -> Arrays | None:
-    """One part of the set, resized and kept in the folder `cache`; `None` where it is not on disk.
+    """One split of the set, resized and kept in the folder `cache`; `None` where it is not on disk.
 
     Raises `InputError` when files are missing or damaged.
     """
@@ -54,18 +54,18 @@ def load_layout(
     folder = layout.place(data_dir, wanted)
     if folder is None:
         return None
-    classes, (files, labels) = layout.find(folder, part)
+    classes, (files, labels) = layout.find(folder, split)
     images = cached_images(
-        files, name=f"{name}-{part}", folder=cache, resolution=wanted, fit=layout.fit
+        files, name=f"{name}-{split}", folder=cache, resolution=wanted, fit=layout.fit
     )
     return Arrays(images, labels, classes)
 
 
-def _find_tiny(folder: Path, part: Part) -> Found:
-    """`train/<wnid>/images/*.JPEG`; `val/images` with `val_annotations.txt` is the test part: `test` has no labels."""
+def _find_tiny(folder: Path, split: Split) -> Found:
+    """`train/<wnid>/images/*.JPEG`; `val/images` with `val_annotations.txt` is the test split: `test` has no labels."""
     by_class = class_files(folder / "train", inner="images")
     names = readable(by_class, read_words(folder / "words.txt"))
-    if part == "train":
+    if split == "train":
         return names, flatten(by_class)
     rows = _rows(folder / "val" / "val_annotations.txt", columns=2, separator="\t")
     answers = folder / "val" / "val_annotations.txt"
@@ -75,43 +75,43 @@ def _find_tiny(folder: Path, part: Part) -> Found:
     return names, (files, labels)
 
 
-def _find_cub(folder: Path, part: Part) -> Found:
+def _find_cub(folder: Path, split: Split) -> Found:
     """The tables `classes.txt`, `images.txt`, `image_class_labels.txt` and `train_test_split.txt`, and `images/`."""
     classes, images, classes_of, in_train = (
         dict(_rows(folder / f"{table}.txt", columns=2, separator=" "))
         for table in ("classes", "images", "image_class_labels", "train_test_split")
     )
-    wanted = "1" if part == "train" else "0"
+    wanted = "1" if split == "train" else "0"
     if homeless := [key for key in images if in_train.get(key) not in ("0", "1")]:
         raise InputError(
-            f"{folder / 'train_test_split.txt'} puts {len(homeless)} images of images.txt in neither part "
+            f"{folder / 'train_test_split.txt'} puts {len(homeless)} images of images.txt in neither split "
             f"({images[homeless[0]]}, ...); unpack it again"
         )
     chosen = [key for key in images if in_train.get(key) == wanted]
     labels = _labels([classes_of.get(key, "none") for key in chosen], list(classes), folder / "image_class_labels.txt")
     if not chosen:
-        raise InputError(f"{folder / 'train_test_split.txt'} puts no image of images.txt in the {part} part")
+        raise InputError(f"{folder / 'train_test_split.txt'} puts no image of images.txt in the {split} split")
     names = tuple(name.split(".", 1)[-1].replace("_", " ") for name in classes.values())  # 001.Laysan_Albatross
     return names, ([folder / "images" / images[key] for key in chosen], labels)
 
 
-def _find_fastai(names: dict[str, str]) -> Callable[[Path, Part], Found]:
+def _find_fastai(names: dict[str, str]) -> Callable[[Path, Split], Found]:
     """`train/<wnid>/*` and `val/<wnid>/*`, with `names` of the classes."""
 
-    def find(folder: Path, part: Part) -> Found:
-        wnids, parts = find_parts(folder)
-        return readable(wnids, names), parts[part]
+    def find(folder: Path, split: Split) -> Found:
+        wnids, splits = find_splits(folder)
+        return readable(wnids, names), splits[split]
 
     return find
 
 
-def _find_imagenet(folder: Path, part: Part) -> Found:
+def _find_imagenet(folder: Path, split: Split) -> Found:
     """`train/<wnid>/*`, and `val/<wnid>/*`, or all of `val/*` with the answers in Kaggle's `LOC_val_solution.csv`."""
     inner = folder / "ILSVRC" / "Data" / "CLS-LOC"  # how Kaggle packs it
     images = inner if inner.is_dir() else folder
     by_class = class_files(images / "train")
     names = readable(by_class, read_words(folder / "words.txt", folder / "LOC_synset_mapping.txt"))
-    if part == "train":
+    if split == "train":
         return names, flatten(by_class)
     flat = (images / "val").is_dir() and not any(entry.is_dir() for entry in (images / "val").iterdir())
     if not flat:

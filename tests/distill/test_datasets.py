@@ -19,7 +19,7 @@ from PIL import Image
 from distill import Random
 from distill.data import levels, named
 from distill.data.labelled import DATASETS, LabelledImages, load_images
-from distill.data.parts import chosen_for_test
+from distill.data.splits import chosen_for_test
 from distill.errors import InputError, InputWarning
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
@@ -205,7 +205,7 @@ def test_bad_npz(tmp_path, case):
 UNNAMED_LABELS = {
     "from 1": (np.arange(1, 7), r"labels of .* start at 1 and end at 6; .* from 0: subtract 1, or .* 7 names"),
     "from 3": (np.arange(3, 9), "labels of .* start at 3 and end at 8"),
-    "gaps": (np.array([0, 1, 4, 4, 0, 6]), r"have gaps: of 0 to 6, 3 occur in neither part \(2, 3, 5\); number them"),
+    "gaps": (np.array([0, 1, 4, 4, 0, 6]), r"have gaps: of 0 to 6, 3 occur in neither split \(2, 3, 5\); number them"),
 }
 
 
@@ -375,7 +375,7 @@ def test_one_colour_image_in_either_part_makes_the_set_rgb(tmp_path):
 def test_bad_folders(tmp_path):
     fails(tmp_path, "holds no class folders")
     picture(tmp_path / "a" / "0.png")
-    fails(tmp_path, "too few images to hold out a test part", split="test")
+    fails(tmp_path, "too few images to hold out a test split", split="test")
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "notes.txt").write_text("no image")
     fails(tmp_path, r"folder .*b holds no images that Pillow reads \(1 files with .*: notes.txt\); add some")

@@ -205,7 +205,7 @@ def test_damaged_tables(tmp_path):
 
     folder = cub(tmp_path)
     write(folder / "train_test_split.txt", "1 1", "2 1", "3 1", "4 1")
-    fails("cub200", "train_test_split.txt puts no image .* in the test part", split="test", data_dir=tmp_path)
+    fails("cub200", "train_test_split.txt puts no image .* in the test split", split="test", data_dir=tmp_path)
     (folder / "classes.txt").write_text("")
     fails("cub200", "classes.txt is damaged: it is empty", data_dir=tmp_path)
 
@@ -225,7 +225,7 @@ def test_images_that_no_table_names_are_told_or_refused(tmp_path):
     with pytest.warns(InputWarning, match=r"left out of .*images: 1 images that val_annotations.txt .* \(val_9.JPEG\)"):
         assert len(load_images("tiny-imagenet", split="test", data_dir=tmp_path)) == 2
     write(cub(tmp_path) / "train_test_split.txt", "1 1", "2 0", "3 0")
-    fails("cub200", r"puts 1 images of images.txt in neither part \(002.*d.jpg, ...\)", data_dir=tmp_path)
+    fails("cub200", r"puts 1 images of images.txt in neither split \(002.*d.jpg, ...\)", data_dir=tmp_path)
 
 
 def test_an_empty_class_folder_is_named(tmp_path):

@@ -97,7 +97,7 @@ NPZ: dict[str, tuple[Make, str]] = {
     "object labels": (npz(y_train=np.array([None] * 40)), "holds Python objects"),
     "labels below 0": (npz(**labels(-1)), "holds the label -1; wanted labels from 0"),
     "labels from 1": (npz(**labels(1)), "start at 1 and end at 4; .* subtract 1"),
-    "labels with gaps": (npz(**labels(0, step=2)), r"have gaps: of 0 to 6, 3 occur in neither part \(1, 3, 5\)"),
+    "labels with gaps": (npz(**labels(0, step=2)), r"have gaps: of 0 to 6, 3 occur in neither split \(1, 3, 5\)"),
     "a wild label": (npz(y_train=np.r_[np.arange(39) % 4, 10**9]), "holds the label 1000000000 but only 60 images"),
     "labels from 1 with names": (npz(**labels(1), classes=np.array(list("abcd"))), "start at 1: subtract 1"),
     "too few names": (npz(classes=np.array(["a", "b"])), "`classes` has 2 names: add the others"),

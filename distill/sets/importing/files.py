@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.lib.npyio import NpzFile
 
+from distill.data.array_files import open_npz, read_npy
 from distill.errors import InputError, InputWarning
 
 __all__ = ["ImagesAndLabels", "read_images_and_labels"]
@@ -79,7 +79,7 @@ def _one(content: Content, names: Sequence[str], path: Path) -> torch.Tensor:
         warnings.warn(
             f"{path} has more than one array of {kind}: {key} is taken, {', '.join(map(str, candidates[1:]))} left out",
             InputWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
     if key is None:
         raise InputError(f"{path} has no {kind}: found {_found(content)}; wanted one of {', '.join(names)}")
@@ -121,7 +121,7 @@ def _found(content: Content) -> str:
 
 
 def _read(path: Path) -> Content:
-    readers = {".npz": _read_numpy, ".npy": _read_numpy, ".pt": _read_torch, ".pth": _read_torch}
+    readers = {".npz": _read_npz, ".npy": read_npy, ".pt": _read_torch, ".pth": _read_torch}
     if path.suffix.lower() not in readers:
         raise InputError(f"cannot import {path}; wanted a file that ends in {', '.join(readers)}")
     if not path.is_file():
@@ -129,27 +129,11 @@ def _read(path: Path) -> Content:
     return readers[path.suffix.lower()](path)
 
 
-def _read_numpy(path: Path) -> Content:
-    kind = path.suffix.lower()
-    try:
-        with path.open("rb") as file:  # opened here, since numpy leaves a damaged file open
-            if kind == ".npz" and file.read(2) != b"PK":  # numpy would take it for a pickle
-                raise InputError(f"{path} is damaged or no .npz file; write it again with numpy.savez")
-            file.seek(0)
-            archive = np.load(file, allow_pickle=False)
-            if not isinstance(archive, NpzFile):
-                return archive
-            wanted = [key for key in archive.files if key.lower() in (*IMAGES, *LABELS, "classes")]
-            content = dict.fromkeys(archive.files)
-            return content | {key: archive[key] for key in wanted}
-    except InputError:
-        raise
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
-    except Exception as error:  # damaged bytes raise whatever they lead to: BadZipFile, ValueError, EOFError, ...
-        if "allow_pickle" in str(error) and kind == ".npz":
-            raise _refused(path, "an array of Python objects") from error
-        raise InputError(f"{path} is damaged or no {kind} file; write it again with numpy.savez") from error
+def _read_npz(path: Path) -> Content:
+    """The arrays that may be images, labels or class names; the others by name alone."""
+    with open_npz(path) as archive:
+        wanted = (*IMAGES, *LABELS, "classes")
+        return {name: archive.read(name) if name.lower() in wanted else None for name in archive.names}
 
 
 def _read_torch(path: Path) -> Content:
@@ -160,7 +144,7 @@ def _read_torch(path: Path) -> Content:
     try:
         with _numbers_passed_over():
             return torch.load(content, map_location="cpu", weights_only=True)
-    except Exception as error:  # as above
+    except Exception as error:  # damaged bytes raise whatever they lead to
         reason = str(error)
         if "GLOBAL" in reason or "allowlisted" in reason or "unrecognized function" in reason:
             what = reason.partition("GLOBAL ")[2].split(" ")[0] or "objects"

@@ -10,7 +10,7 @@ import torch
 from distill.data.folders import class_files, decode_all, flatten
 from distill.data.look import look_at
 from distill.errors import InputError
-from distill.sets.foreign_files import ImagesAndLabels
+from distill.sets.importing.files import ImagesAndLabels
 
 __all__ = ["folder_sha256", "read_class_folders"]
 

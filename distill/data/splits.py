@@ -1,16 +1,16 @@
-"""What every source returns, and how one that has no test part of its own is split."""
+"""What every source returns, and how one that has no test split of its own is split."""
 
 from typing import Literal, NamedTuple
 
 import numpy as np
 
-__all__ = ["Arrays", "Part", "chosen_for_test"]
+__all__ = ["Arrays", "Split", "chosen_for_test"]
 
-Part = Literal["train", "test"]
+Split = Literal["train", "test"]
 
 
 class Arrays(NamedTuple):
-    """One part of a set: uint8 images `(n, height, width, channels)`, integer labels `(n,)`, all class names."""
+    """One split of a set: uint8 images `(n, height, width, channels)`, integer labels `(n,)`, all class names."""
 
     images: np.ndarray
     labels: np.ndarray
@@ -18,7 +18,7 @@ class Arrays(NamedTuple):
 
 
 def chosen_for_test(labels: np.ndarray, fraction: float) -> np.ndarray:
-    """Boolean mask of a stratified test part: `fraction` of each class, the same images every time.
+    """Boolean mask of a stratified test split: `fraction` of each class, the same images every time.
 
     A class with two images or more has at least one in the mask and one outside; a single image stays outside.
     """
