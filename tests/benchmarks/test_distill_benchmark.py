@@ -15,8 +15,8 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmarks.harness.options import run_command
-from benchmarks.studies.distillation import study
+from benchmarks.harness.program import run_program
+from benchmarks.studies.distillation.options import DistillationOptions
 from distill import DSA, FRePo, Random, SyntheticSet, load_images
 from distill.files import read_json
 from distill.networks import Conv
@@ -40,7 +40,7 @@ def command() -> Command:
     """The program in this process: its arguments after `TINY` to its exit code."""
     patch = pytest.MonkeyPatch()
     patch.setattr("benchmarks.harness.process.keep_freed_memory", lambda: None)  # holds for a whole process
-    yield lambda *arguments: run_command(lambda: study.main([*TINY, *map(str, arguments)]))
+    yield lambda *arguments: run_program(DistillationOptions, [*TINY, *map(str, arguments)])
     patch.undo()
 
 
@@ -372,8 +372,8 @@ BAD = {
     "no images": (["--images-per-class", "0"], "--images-per-class is 0; wanted at least 1"),
     "no networks": (["--networks", "0"], "--networks is 0; wanted at least 1"),
     "no time": (["--seconds", "0"], "--seconds is 0.0; wanted more than 0"),
-    "a seed twice": (["--seeds", "1", "1"], r"--seeds are \[1, 1\]; wanted different numbers"),
-    "unknown network": (["--evaluate-on", "resnet50"], "--evaluate-on resnet50 cannot be had; wanted NETWORK"),
+    "a seed twice": (["--seeds", "1", "1"], r"--seeds are 1 1; wanted different numbers"),
+    "unknown network": (["--evaluate-on", "resnet50"], "--evaluate-on resnet50 is no network; wanted NETWORK"),
     "unknown norm": (["--evaluate-on", "conv:weight"], "unknown norm 'weight'"),
     "depth of a resnet": (["--evaluate-on", "resnet18:batch:3"], "depth"),
     "network too deep": (["--evaluate-on", "conv:none:5"], "cannot be pooled 5 times"),
@@ -386,7 +386,7 @@ BAD = {
     "sweep of steps and time": (["--sweep", "dm-steps", "1", "2", "--seconds", "9"], "both say how many steps"),
     "sweep of noise that is not added": (["--sweep", "frepo-noise-std", "1", "2"], "add --frepo-init real.noise"),
     "time without end": (["--seconds", "inf"], "--seconds is inf"),
-    "a depth that is no number": (["--evaluate-on", "conv:none:²"], "--evaluate-on conv:none:² cannot be had"),
+    "a depth that is no number": (["--evaluate-on", "conv:none:²"], "--evaluate-on conv:none:² is no network"),
     "networks named twice": (
         ["--evaluate-on", "conv", "--train-norm", "batch"], "--train-norm and --evaluate-on both name networks"),
     "a set and held-out images": (["--set", __file__, "--held-out", "5"], "leave out --held-out"),
@@ -401,7 +401,7 @@ BAD = {
     "pixels of nothing": (["--pixels"], "--pixels: about others' sets alone; name them with --set"),
     "mirror for one channel": (["--frepo-mirror"], "mirror is on"),
     "no jobs": (["--jobs", "0"], "--jobs is 0; wanted at least 1"),
-    "unknown backend": (["--backend", "abacus"], "--backend abacus cannot be had; wanted loky, dask, ray"),
+    "unknown backend": (["--backend", "abacus"], "--backend abacus is not available; wanted loky, dask, ray"),
     "unknown device": (["--device", "abacus"], "device 'abacus' cannot be used here"),
 }
 

@@ -1,6 +1,5 @@
 """The membership-inference benchmark as a program: its files, what it trains on, its complaints, and going on."""
 
-import importlib
 import json
 import os
 import runpy
@@ -10,29 +9,28 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks.harness.command_line import parse
+from benchmarks.harness.methods import METHODS
+from benchmarks.harness.program import run_program
+from benchmarks.studies.membership import audits as audits_of_arms
+from benchmarks.studies.membership import report
+from benchmarks.studies.membership.options import ARMS, MembershipOptions
+from benchmarks.studies.membership.study import Membership
 from distill import FRePo, SyntheticSet
 from distill.files import read_json, write_atomically
 from distill.preprocess import default_preprocessing
 from distill.sets.synthetic import initial_labels
 from distill.training.accuracy import accuracy
 from privacy import AttackRecords, AuditReport, Interval, Summary, audit
+from privacy.official import check_official
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-MODULES = {
-    "mia": "benchmarks.studies.membership.study",
-    "mia_run": "benchmarks.studies.membership.run",
-    "mia_audits": "benchmarks.studies.membership.audits",
-    "mia_report": "benchmarks.studies.membership.report",
-    "options": "benchmarks.harness.options",
-    "methods": "benchmarks.harness.methods",
-}
 OTHER_ARMS = ("herding", "dm", "dsa")
 TINY = [
     "--dataset", "digits", "--members", "100", "--images-per-class", "2", "--width", "4", "--jobs", "1",
@@ -48,18 +46,11 @@ Command = Callable[..., int]
 
 
 @pytest.fixture(scope="module")
-def modules() -> dict[str, ModuleType]:
-    """The program's files as modules, by name."""
-    return {name: importlib.import_module(path) for name, path in MODULES.items()}
-
-
-@pytest.fixture(scope="module")
-def command(modules) -> Command:
+def command() -> Command:
     """The program in this process: its arguments after `TINY` to its exit code."""
     patch = pytest.MonkeyPatch()
     patch.setattr("benchmarks.harness.process.keep_freed_memory", lambda: None)  # holds for a whole process
-    run = modules["options"].run_command
-    yield lambda *given: run(lambda: modules["mia"].main([*TINY, *map(str, given)]), when_stopped="--resume goes on")
+    yield lambda *given: run_program(MembershipOptions, [*TINY, *map(str, given)])
     patch.undo()
 
 
@@ -182,9 +173,9 @@ def test_same_seed_gives_the_same_figures(command, undisturbed, tmp_path):
     assert figures(tmp_path) == figures(undisturbed)
 
 
-def test_every_distiller_that_has_a_name_is_an_arm(modules):
-    assert set(modules["mia_run"].ARMS) == {"real", "subset", *modules["methods"].METHODS} - {"random"}
-    assert set(modules["mia_run"].ARMS) == {"real", "subset", "frepo", *OTHER_ARMS}  # a new one: add it to those
+def test_every_distiller_that_has_a_name_is_an_arm():
+    assert set(ARMS) == {"real", "subset", *METHODS} - {"random"}
+    assert set(ARMS) == {"real", "subset", "frepo", *OTHER_ARMS}  # a new one: add it to those
 
 
 @pytest.mark.usefixtures("no_pictures")
@@ -212,9 +203,8 @@ def test_from_noise_no_member_is_an_initial_one(command, tmp_path, capsys):
 # -- the protocol --------------------------------------------------------------------------------------------------
 
 
-def test_members_and_non_members_are_disjoint_and_from_the_training_set(modules, tmp_path):
-    mia = modules["mia"]
-    run = mia.Run(mia.parse([*TINY, "--output", str(tmp_path), "--seeds", *map(str, range(13))]))
+def test_members_and_non_members_are_disjoint_and_from_the_training_set(tmp_path):
+    run = Membership(parse(MembershipOptions, [*TINY, "--output", str(tmp_path), "--seeds", *map(str, range(13))]))
     sets = [run.positions(seed) for seed in range(13)]
     everything = np.concatenate([members for members, _ in sets])
     assert len(np.unique(everything)) == len(everything) == 1300
@@ -226,23 +216,23 @@ def test_members_and_non_members_are_disjoint_and_from_the_training_set(modules,
 @pytest.mark.parametrize(
     "arms", [["real", "subset", "frepo"], ["real,subset,frepo"], ["real,subset", "frepo"], ["real,,subset,frepo,real"]]
 )
-def test_arms_can_be_given_with_commas_and_spaces(modules, arms):
-    assert modules["mia"].parse(["--arms", *arms]).arms == ["real", "subset", "frepo"]
+def test_arms_can_be_given_with_commas_and_spaces(arms):
+    run = Membership(parse(MembershipOptions, [*TINY, "--arms", *arms]))
+    assert run.options.arms == ("real", "subset", "frepo")
 
 
-def test_presets_and_sizes_are_filled_in(modules):
-    parse = modules["mia"].parse
-    quick, paper = parse([]), parse(["--preset", "paper"])
-    assert (quick.seeds, quick.train_steps, quick.arms) == ([0], [10_000], ["real", "subset", "frepo"])
-    assert (paper.seeds, paper.train_steps[0], paper.train_steps[-1]) == ([0, 1, 2, 3, 4], 100, 16_000)
-    assert parse(["--train-steps", "6", "3", "6"]).train_steps == [3, 6]
-    assert parse(["--dataset", "some/where.npz"]).output == Path("results/mia-where")
-    assert modules["mia"].Run(parse(["--dataset", "digits", "--arms", "real"])).size == 1347 // 2
+def test_presets_and_sizes_are_filled_in(tmp_path):
+    quick, paper = parse(MembershipOptions, []), parse(MembershipOptions, ["--preset", "paper"])
+    assert (quick.seeds, quick.train_steps, quick.arms) == ((0,), (10_000,), ("real", "subset", "frepo"))
+    assert (paper.seeds, paper.train_steps[0], paper.train_steps[-1]) == ((0, 1, 2, 3, 4), 100, 16_000)
+    assert parse(MembershipOptions, ["--preset", "paper", "--seeds", "7"]).seeds == (7,)
+    options = ["--dataset", "digits", "--arms", "real", "--train-steps", "6", "3", "6"]
+    run = Membership(parse(MembershipOptions, options))
+    assert (run.size, run.options.train_steps, run.folder) == (1347 // 2, (3, 6), Path("results/mia-digits"))
 
 
-def test_preprocessing_is_fitted_on_the_members_alone(modules, tmp_path):
-    mia = modules["mia"]
-    run = mia.Run(mia.parse([*TINY, "--output", str(tmp_path)]))
+def test_preprocessing_is_fitted_on_the_members_alone(tmp_path):
+    run = Membership(parse(MembershipOptions, [*TINY, "--output", str(tmp_path)]))
     images = run.member_set(0)
     fitted = default_preprocessing(run.train.subset(run.positions(0)[0]))
     for side in (images.members, images.non_members, images.test):
@@ -253,15 +243,15 @@ def test_preprocessing_is_fitted_on_the_members_alone(modules, tmp_path):
 
 
 @pytest.mark.usefixtures("no_pictures")
-def test_models_are_trained_on_the_distilled_images_and_not_on_their_start(command, modules, tmp_path, monkeypatch):
+def test_models_are_trained_on_the_distilled_images_and_not_on_their_start(command, tmp_path, monkeypatch):
     given = []
-    train = modules["mia_audits"].train_network
+    train = audits_of_arms.train_network
 
     def spy(synthetic, **options):
         given.append(synthetic)
         return train(synthetic, **options)
 
-    monkeypatch.setattr(modules["mia_audits"], "train_network", spy)
+    monkeypatch.setattr(audits_of_arms, "train_network", spy)
     assert command("--output", tmp_path, "--train-steps", 3) == 0
     real, subset, frepo = given
     assert (len(real), len(subset), len(frepo)) == (100, 20, 20)
@@ -271,9 +261,8 @@ def test_models_are_trained_on_the_distilled_images_and_not_on_their_start(comma
     assert not frepo.images.equal(subset.images)
 
 
-def test_subset_holds_members_and_every_member_set_has_its_own_seed(modules, undisturbed, tmp_path):
-    mia = modules["mia"]
-    run = mia.Run(mia.parse([*TINY, "--output", str(tmp_path), "--seeds", "0", "1"]))
+def test_subset_holds_members_and_every_member_set_has_its_own_seed(undisturbed, tmp_path):
+    run = Membership(parse(MembershipOptions, [*TINY, "--output", str(tmp_path), "--seeds", "0", "1"]))
     for seed in (0, 1):
         members = run.member_set(seed).members
         subset, frepo = (
@@ -287,19 +276,18 @@ def test_subset_holds_members_and_every_member_set_has_its_own_seed(modules, und
 
 
 @pytest.mark.usefixtures("no_pictures")
-def test_records_and_accuracy_are_what_the_trained_network_says(command, modules, tmp_path, monkeypatch):
+def test_records_and_accuracy_are_what_the_trained_network_says(command, tmp_path, monkeypatch):
     networks = []
-    train = modules["mia_audits"].train_network
+    train = audits_of_arms.train_network
     monkeypatch.setattr(
-        modules["mia_audits"], "train_network",
+        audits_of_arms, "train_network",
         lambda synthetic, **options: networks.append(train(synthetic, **options)) or networks[-1],
     )
     options = ["--train-steps", 40, "--train-warmup-steps", 5]
     assert command("--output", tmp_path / "run", *SMALL, *options) == 0
-    mia = modules["mia"]
-    run = mia.Run(mia.parse([*TINY, *map(str, options), "--output", str(tmp_path / "other")]))
+    run = Membership(parse(MembershipOptions, [*TINY, *map(str, options), "--output", str(tmp_path / "other")]))
     images = run.member_set(0)
-    logits_of = modules["mia_audits"].logits_of
+    logits_of = audits_of_arms.logits_of
     for arm, network in zip(("subset", "frepo"), networks, strict=True):
         folder = tmp_path / "run" / arm / "members-0"
         records, report = AttackRecords.load(folder / "records-40.npz"), AuditReport.load(folder / "all-40.npz")
@@ -332,11 +320,11 @@ def test_initial_and_other_members_are_those_that_the_set_names(undisturbed, arm
 
 
 @pytest.mark.usefixtures("no_pictures")
-def test_networks_of_a_member_set_start_from_the_same_weights(command, modules, tmp_path, monkeypatch):
+def test_networks_of_a_member_set_start_from_the_same_weights(command, tmp_path, monkeypatch):
     seeds = []
-    train = modules["mia_audits"].train_network
+    train = audits_of_arms.train_network
     monkeypatch.setattr(
-        modules["mia_audits"], "train_network",
+        audits_of_arms, "train_network",
         lambda synthetic, **o: seeds.append(o["generator"].initial_seed()) or train(synthetic, **o),
     )
     options = ["--train-steps", 3, "--seeds", 0, 1, "--attacks", "threshold", "--arms", "real,herding"]
@@ -357,10 +345,10 @@ def test_networks_of_a_member_set_start_from_the_same_weights(command, modules, 
     ],
 )
 def test_stopped_run_ends_in_the_figures_of_an_undisturbed_one(
-    command, modules, undisturbed, tmp_path, monkeypatch, capsys, name, call
+    command, undisturbed, tmp_path, monkeypatch, capsys, name, call
 ):
     calls = []
-    function = getattr(modules["mia_audits"], name)
+    function = getattr(audits_of_arms, name)
 
     def stop_at_last(*given, **options):
         calls.append(name)
@@ -369,9 +357,9 @@ def test_stopped_run_ends_in_the_figures_of_an_undisturbed_one(
         return function(*given, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(modules["mia_audits"], name, stop_at_last)
+        patch.setattr(audits_of_arms, name, stop_at_last)
         assert command("--output", tmp_path, "--seeds", 0, 1) == 130
-    assert "--resume goes on" in capsys.readouterr().err
+    assert "--resume resumes the run" in capsys.readouterr().err
     assert command("--output", tmp_path, "--seeds", 0, 1, "--resume") == 0
     assert figures(tmp_path) == figures(undisturbed)
 
@@ -444,14 +432,14 @@ def test_run_stopped_within_a_distillation_goes_on_from_its_checkpoint(command, 
 
 @pytest.mark.usefixtures("no_pictures")
 def test_run_that_is_done_trains_nothing_anew_with_any_jobs_and_counts_its_cost(
-    command, modules, small, tmp_path, monkeypatch
+    command, small, tmp_path, monkeypatch
 ):
     folder = tmp_path / "run"
     shutil.copytree(small, folder)
     leftover = folder / "frepo" / "members-0" / ".all-6-abcdefgh.partial.npz"  # of a process that was killed
     leftover.write_bytes(b"PK")
     for name in ("train_network", "audit"):
-        monkeypatch.setattr(modules["mia_audits"], name, lambda *_, **__: pytest.fail("done again"))
+        monkeypatch.setattr(audits_of_arms, name, lambda *_, **__: pytest.fail("done again"))
     monkeypatch.setattr("distill.Distiller.distill", lambda *_, **__: pytest.fail("distilled again"))
     assert command("--output", folder, *SMALL, "--jobs", 2, "--resume") == 0
     assert not leftover.exists()
@@ -499,27 +487,27 @@ def as_program(monkeypatch, *arguments: Any) -> int:
     return ended.value.code
 
 
-def test_program_that_is_stopped_says_how_to_go_on(modules, tmp_path, monkeypatch, capsys):
+def test_program_that_is_stopped_says_how_to_go_on(tmp_path, monkeypatch, capsys):
     def stop(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(modules["mia_audits"], "train_network", stop)
+    monkeypatch.setattr(audits_of_arms, "train_network", stop)
     assert as_program(monkeypatch, "--output", tmp_path, *SMALL) == 130
     assert capsys.readouterr().err.endswith("\nstopped; the same command with --resume resumes the run\n")
     assert not (tmp_path / "results.json").exists()
 
 
-def test_program_ends_in_the_code_of_a_mistake(modules, tmp_path, monkeypatch, capsys):
+def test_program_ends_in_the_code_of_a_mistake(tmp_path, monkeypatch, capsys):
     assert as_program(monkeypatch, "--output", tmp_path / "run", "--arms", "frepos") == 2
     assert capsys.readouterr().err.startswith("error: unknown arms frepos")
 
 
 @pytest.mark.usefixtures("no_pictures")
-def test_audit_that_was_stopped_does_not_train_anew(command, modules, tmp_path, monkeypatch):
+def test_audit_that_was_stopped_does_not_train_anew(command, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(modules["mia_audits"], "audit", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(audits_of_arms, "audit", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
         assert command("--output", tmp_path, "--arms", "real", "--train-steps", 3) == 130
-    monkeypatch.setattr(modules["mia_audits"], "train_network", None)
+    monkeypatch.setattr(audits_of_arms, "train_network", None)
     assert command("--output", tmp_path, "--arms", "real", "--train-steps", 3, "--resume") == 0
 
 
@@ -553,11 +541,11 @@ REFUSED = {
     "too few members": (["--members", "5"], "wanted 6 to 673"),
     "no members": (["--members", "0"], "--members is 0; wanted at least 1"),
     "member set that is not there": (["--seeds", "13"], "13 disjoint sets of 100, 0 to 12"),
-    "negative seed": (["--seeds", "-1"], "--seeds are [-1]"),
-    "seed twice": (["--seeds", "0", "0"], "--seeds are [0, 0]"),
-    "no steps": (["--train-steps", "0"], "--train-steps are [0]; wanted at least 1"),
+    "negative seed": (["--seeds", "-1"], "--seeds are -1; wanted different numbers from 0"),
+    "seed twice": (["--seeds", "0", "0"], "--seeds are 0 0; wanted different"),
+    "no steps": (["--train-steps", "0"], "--train-steps are 0; wanted at least 1"),
     "no jobs": (["--jobs", "0"], "--jobs is 0; wanted at least 1"),
-    "unknown backend": (["--backend", "abacus"], "--backend abacus cannot be had; wanted loky, dask, ray"),
+    "unknown backend": (["--backend", "abacus"], "--backend abacus is not available; wanted loky, dask, ray"),
     "no device": (["--device", "tpu"], "device 'tpu' cannot be used here"),
     "bad option of a distiller": (["--frepo-learning-rate", "0"], "learning_rate is 0.0; wanted more than 0"),
     "bad option of the recipe": (["--train-learning-rate", "-1"], "learning_rate is -1.0"),
@@ -584,9 +572,9 @@ def test_data_of_a_single_class_is_refused_before_any_work(command, tmp_path, ca
     assert not (tmp_path / "run").exists()
 
 
-def test_engine_that_is_not_installed_is_refused_before_any_work(command, modules, tmp_path, capsys):
+def test_engine_that_is_not_installed_is_refused_before_any_work(command, tmp_path, capsys):
     try:
-        modules["mia_run"].check_official()
+        check_official()
     except ValueError:
         assert command("--output", tmp_path / "run", "--engine", "tf-privacy") == 2
         assert "the engine tf-privacy cannot run here" in capsys.readouterr().err
@@ -667,8 +655,8 @@ def test_damaged_report_is_named(command, tmp_path, capsys):
     ("low", "high", "verdict"),
     [(-0.2, -0.1, "lower for rf"), (0.1, 0.2, "higher for rf"), (-0.1, 0.1, "the two are not told apart")],
 )
-def test_difference_is_read_by_its_interval(modules, low, high, verdict):
-    (text,) = modules["mia_report"].told_apart({"frepo": {"rf": Interval((low + high) / 2, low, high)}})
+def test_difference_is_read_by_its_interval(low, high, verdict):
+    (text,) = report.told_apart({"frepo": {"rf": Interval((low + high) / 2, low, high)}})
     assert verdict in text
 
 
@@ -681,21 +669,21 @@ def test_difference_is_read_by_its_interval(modules, low, high, verdict):
         ("digits", 10_000, 50, False),
     ],
 )
-def test_published_figures_are_shown_for_their_sizes_only(modules, dataset, members, per_class, shown):
+def test_published_figures_are_shown_for_their_sizes_only(dataset, members, per_class, shown):
     options = {"dataset": dataset, "members": members, "images_per_class": per_class, "arms": ["real", "frepo"]}
-    text = modules["mia_report"].published(options)
+    text = report.published(options)
     assert ("87.6" in text) == shown
     assert "81.1" not in text  # the subset was not asked for
 
 
-def test_all_arms_of_the_paper_that_were_asked_for_are_shown(modules):
+def test_all_arms_of_the_paper_that_were_asked_for_are_shown():
     options = {"dataset": "mnist", "members": 10_000, "images_per_class": 50}
-    text = modules["mia_report"].published(options | {"arms": ["real", "subset", "frepo", "herding", "dm", "dsa"]})
+    text = report.published(options | {"arms": ["real", "subset", "frepo", "herding", "dm", "dsa"]})
     rows = [line.split() for line in text.splitlines()[2:]]
     shown = [row[0] for row in rows if row[0] in ("real", "subset", "frepo", *OTHER_ARMS)]
     assert shown == ["real", "subset", "frepo", "dm", "dsa"]
     assert ["frepo", "98.5", "0.52", "0.51", "0.53", "0.52", "0.51"] in rows  # Zhou et al. 2022, tables 4 and 6
-    assert modules["mia_report"].published(options | {"arms": ["herding"]}) == ""
+    assert report.published(options | {"arms": ["herding"]}) == ""
 
 
 def crafted(shift: float, *, training_images: int, records: int = 200) -> AuditReport:
@@ -707,17 +695,16 @@ def crafted(shift: float, *, training_images: int, records: int = 200) -> AuditR
     return audit(AttackRecords(**sides), attacks="threshold", info=info)
 
 
-def test_differences_to_both_sides_are_told_apart(modules):
+def test_differences_to_both_sides_are_told_apart():
     below, above, around = Interval(-0.2, -0.3, -0.1), Interval(0.2, 0.1, 0.3), Interval(0.0, -0.1, 0.1)
     intervals = {"threshold": below, "lr": around, "mlp": above, "rf": below}
-    (text,) = modules["mia_report"].told_apart({"frepo": intervals})
+    (text,) = report.told_apart({"frepo": intervals})
     assert text.startswith("frepo, AUC minus that of the random subset")
     assert "threshold -0.200 [-0.300, -0.100], lr +0.000 [-0.100, +0.100], mlp +0.200" in text
     assert text.endswith("widened for 4 comparisons, it is lower for threshold, rf and higher for mlp.")
 
 
-def test_crafted_reports_are_told_apart_by_the_side_they_are_on(modules, monkeypatch, tmp_path):
-    report = modules["mia_report"]
+def test_crafted_reports_are_told_apart_by_the_side_they_are_on(monkeypatch, tmp_path):
     summary = Summary({
         "subset": [crafted(0.0, training_images=20)],
         "subset, initial members": [crafted(3.0, training_images=20)],
@@ -735,25 +722,25 @@ def test_crafted_reports_are_told_apart_by_the_side_they_are_on(modules, monkeyp
     assert list(report.arm_differences(summary, {"arms": ["subset", "frepo"], "seeds": [0]}, tmp_path)) == ["frepo"]
 
 
-def test_ceiling_is_said_of_few_training_images_alone(modules):
+def test_ceiling_is_said_of_few_training_images_alone():
     options = {"members": 10_000, "frepo": {"init": "real"}}
     real, subset = crafted(1.0, training_images=10_000), crafted(0.0, training_images=500)
-    (text,) = modules["mia_report"].reading({"real": [real], "subset": [subset], "frepo": [subset]}, options)
+    (text,) = report.reading({"real": [real], "subset": [subset], "frepo": [subset]}, options)
     assert text.startswith("Ceiling: 500 of 10000 members")
     assert "would be 0.525" in text
-    assert modules["mia_report"].reading({"real": [real]}, options) == []
+    assert report.reading({"real": [real]}, options) == []
 
 
-def test_no_ceiling_is_said_where_no_member_is_an_initial_one(modules):
+def test_no_ceiling_is_said_where_no_member_is_an_initial_one():
     options = {"members": 10_000, "frepo": {"init": "noise"}}
     real, frepo = crafted(1.0, training_images=10_000), crafted(0.0, training_images=500)
-    (text,) = modules["mia_report"].reading({"real": [real], "frepo": [frepo]}, options)
+    (text,) = report.reading({"real": [real], "frepo": [frepo]}, options)
     assert text == "frepo started from noise: no member is an initial one."
 
 
-def test_more_images_than_a_class_has_are_as_many_as_there_are_with_a_warning(modules, tmp_path):
-    arguments = modules["mia"].parse([
+def test_more_images_than_a_class_has_are_as_many_as_there_are_with_a_warning(tmp_path):
+    options = parse(MembershipOptions, [
         "--dataset", "digits", "--members", "100", "--images-per-class", "70", "--output", str(tmp_path),
     ])
     with pytest.warns(UserWarning, match="--images-per-class is 70, but 10 classes of member set 0 have fewer"):
-        modules["mia_run"].Run(arguments)
+        Membership(options)
