@@ -17,6 +17,7 @@ from distill import InputError
 from distill.data.labelled import DATASETS
 from distill.runtime.ranks import ranks_started
 from distill.runtime.stops import Terminated, terminations_interrupt
+from privacy import InputError as AuditInputError
 from process import Precision
 
 __all__ = [
@@ -186,7 +187,7 @@ def run_command(command: Callable[[], None], *, when_stopped: str = "stopped") -
         with terminations_interrupt() if ranks_started() == 1 else nullcontext(), warnings.catch_warnings():
             warnings.showwarning = _warning_line
             command()
-    except InputError as error:
+    except (InputError, AuditInputError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)  # one line, whatever it quotes
         return 2
     except KeyboardInterrupt as stop:

@@ -1,8 +1,8 @@
 """Membership-inference audits of any framework's model, from its outputs and labels; needs no torch."""
 
-from distill.errors import InputError
 from privacy.attacks import Attack, Scores, TrainedAttack
 from privacy.auditing import audit
+from privacy.errors import InputError
 from privacy.exposed import Exposed
 from privacy.intervals import auc_difference, auc_interval, tpr_interval
 from privacy.metrics import Interval, Roc, auc_ceiling, roc_of

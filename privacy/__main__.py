@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 from typing import get_args
 
-from distill.errors import InputError
 from privacy.auditing import Engine, audit
+from privacy.errors import InputError
 from privacy.plots import PICTURES
 from privacy.records import AttackRecords
 from privacy.registry import ATTACKS

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 from sklearn.model_selection import StratifiedKFold
 
-from distill.errors import InputError
+from privacy.errors import InputError
 from privacy.records import AttackRecords
 
 __all__ = ["Attack", "Part", "Predict", "Scores", "TrainedAttack", "gather", "split_seed"]

@@ -1,16 +1,17 @@
 """Runs attacks on records and puts what they found in a report."""
 
+import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, get_args
 
 import numpy as np
 from joblib import Parallel, cpu_count, delayed
 from threadpoolctl import threadpool_limits
+from tqdm import tqdm
 
-from distill.errors import InputError
-from distill.runtime.workers import workers_end_with_program
 from privacy.attacks import Attack, Part, Scores, gather, split_seed
+from privacy.errors import InputError
 from privacy.exposed import checked_images
 from privacy.inputs import require_flag, require_mapping, require_one_of, require_whole
 from privacy.official import check_official, official_scores
@@ -18,6 +19,7 @@ from privacy.records import AttackRecords
 from privacy.registry import ATTACKS, chosen_attacks
 from privacy.report import AuditReport
 from privacy.slices import Masks, checked_slices
+from privacy.workers import workers_end_with_program
 
 __all__ = ["Engine", "audit"]
 
@@ -113,7 +115,7 @@ def run_fast(
     work.sort(key=lambda item: -item[0].cost)
     jobs = min(jobs, sum(attack.cost > 0 for attack, *_ in work)) or 1
     tasks = (delayed(run_part)(part) for *_, part in work)
-    results = shown(Parallel(n_jobs=jobs, return_as="generator")(tasks), len(work), progress)
+    results = with_progress(Parallel(n_jobs=jobs, return_as="generator")(tasks), len(work), progress)
     found: dict[tuple[str, int], list[tuple[np.ndarray, np.ndarray]]] = {}
     for (attack, split, _), result in zip(work, results, strict=True):
         found.setdefault((attack.name, split), []).append(result)
@@ -141,7 +143,8 @@ def run_official(
     tasks = (
         delayed(official_scores)(records, attack.name, seed=split_seed(seed, split)) for attack, split in work
     )
-    results = list(shown(Parallel(n_jobs=min(jobs, len(work)), return_as="generator")(tasks), len(work), progress))
+    run = Parallel(n_jobs=min(jobs, len(work)), return_as="generator")(tasks)
+    results = list(with_progress(run, len(work), progress))
     return {
         attack.name: Scores.mean(
             [(r.members, r.non_members) for (owner, _), r in zip(work, results, strict=True) if owner is attack],
@@ -151,12 +154,10 @@ def run_official(
     }
 
 
-def shown(results: Any, total: int, progress: bool) -> Any:
-    """`results` under a progress bar, if one is wanted and tqdm is installed."""
-    if not progress:
-        return results
-    try:
-        from distill.runtime.progress import progress_bar
-    except ModuleNotFoundError:  # in an environment of TensorFlow Privacy's packages alone
-        return results
-    return progress_bar(results, shown=True, total=total, desc="attack", unit="part")
+def with_progress(results: Iterable[Any], total: int, progress: bool) -> Iterable[Any]:
+    """`results` under a progress bar, if one is wanted; in log files it is written now and then only."""
+    pace = 0.2 if sys.stderr.isatty() else 30.0
+    return tqdm(
+        results, disable=not progress, leave=None, dynamic_ncols=True, mininterval=pace, total=total, desc="attack",
+        unit="part",
+    )  # fmt: skip

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from distill.errors import InputError
+from privacy.errors import InputError
 from privacy.inputs import as_array
 
 __all__ = ["MOST_SHOWN", "Exposed", "as_pixels", "checked_images"]

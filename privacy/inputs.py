@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from distill.errors import InputError, shown
+from privacy.errors import InputError, shown
 
 __all__ = [
     "as_array", "checked_mask", "checked_positions", "checked_scores", "closest", "finite_floats", "require_flag",

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.special import betainc
 from scipy.stats import binom, norm
 
-from distill.errors import InputError, shown
+from privacy.errors import InputError, shown
 from privacy.inputs import checked_scores
 from privacy.metrics import Interval, members_above, placements
 

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.stats import kstwobign, norm, rankdata
 from sklearn import metrics
 
-from distill.errors import InputError
+from privacy.errors import InputError
 from privacy.inputs import checked_scores, require_whole
 
 __all__ = ["FPR_LEVELS", "Interval", "Roc", "auc_ceiling", "chance_advantage", "members_above", "placements", "roc_of"]

@@ -19,8 +19,8 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning, FitFailedWarning
 from threadpoolctl import threadpool_limits
 
-from distill.errors import InputError
 from privacy.attacks import Scores
+from privacy.errors import InputError
 from privacy.records import AttackRecords
 from privacy.registry import ATTACKS
 

@@ -7,8 +7,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from distill.errors import InputError
-from distill.files import write_atomically
+from privacy.errors import InputError
+from privacy.files import write_atomically
 
 if TYPE_CHECKING:  # a report draws itself
     from privacy.report import AuditReport

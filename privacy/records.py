@@ -7,10 +7,9 @@ from typing import Any, get_args
 
 import numpy as np
 
-from distill.errors import InputError
-from distill.files import as_path
-from privacy.array_files import read_arrays, write_arrays
 from privacy.confidence import OutputKind, cross_entropy, excess_margins
+from privacy.errors import InputError
+from privacy.files import as_path, read_arrays, write_arrays
 from privacy.inputs import as_array, checked_positions, closest, finite_floats, require_one_of
 
 __all__ = ["AttackRecords", "OutputKind", "Side"]

@@ -3,8 +3,8 @@
 import difflib
 from collections.abc import Sequence
 
-from distill.errors import InputError, shown
 from privacy.attacks import Attack
+from privacy.errors import InputError, shown
 from privacy.forest import RandomForest
 from privacy.mlp import MultilayerPerceptron
 from privacy.simple_attacks import KNearestNeighbours, LogisticRegressionAttack, Threshold

@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from distill.errors import InputError, shown
-from distill.files import as_path, write_atomically, write_json
-from privacy.array_files import read_arrays, write_arrays
 from privacy.attacks import Scores
+from privacy.errors import InputError, shown
 from privacy.exposed import MOST_SHOWN, Exposed, as_pixels
+from privacy.files import as_path, read_arrays, write_arrays, write_atomically, write_json
 from privacy.inputs import require_whole
 from privacy.metrics import Roc, roc_of
 from privacy.records import AttackRecords

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from distill.errors import InputError
+from privacy.errors import InputError
 from privacy.inputs import checked_mask
 from privacy.records import AttackRecords
 

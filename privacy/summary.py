@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from distill.errors import InputError, shown
-from distill.files import write_atomically, write_json
+from privacy.errors import InputError, shown
+from privacy.files import write_atomically, write_json
 from privacy.inputs import require_mapping
 from privacy.intervals import Split, auc_difference, mean_interval
 from privacy.metrics import FPR_LEVELS, Interval

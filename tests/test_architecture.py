@@ -118,7 +118,7 @@ def reachable(start: str, following: dict[str, set[str]]) -> set[str]:
     "package",
     [
         "distill",
-        pytest.param("privacy", marks=pytest.mark.xfail(strict=True, reason="it shares distill's errors and files")),
+        "privacy",
         "continual",
         "benchmarks",
     ],

@@ -14,6 +14,7 @@ import torch
 
 import continual
 import distill
+import privacy
 from distill import Herding, Identity, LabelledImages, PreprocessedImages, Random, Standardize, SyntheticSet, evaluate
 from distill.errors import InputError
 from distill.runtime.checks import positions
@@ -101,7 +102,7 @@ def outcomes(entry: Entry, argument: str, folder: Any) -> dict[str, tuple[Any, A
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 taken[wrong] = value, call(entry, place, argument, value)
-        except InputError as error:
+        except (InputError, privacy.InputError) as error:
             assert "\n" not in str(error), (wrong, str(error))  # noqa: PT017
             assert len(str(error)) < 500, (wrong, str(error))  # noqa: PT017
     return taken

@@ -10,17 +10,14 @@ import time
 from pathlib import Path
 from types import ModuleType
 
-import numpy as np
 import pytest
 from joblib import Parallel, delayed, parallel_config
 from joblib.externals.loky import get_reusable_executor
 from joblib.parallel import get_active_backend
 
-from distill import InputError
 from distill.runtime import workers
 from distill.runtime.stops import Terminated, interrupts_held, terminations_interrupt
 from distill.runtime.workers import workers_end_with_program
-from privacy import AttackRecords, audit
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 sys.path.append(str(BENCHMARKS))
@@ -100,21 +97,6 @@ def test_a_case_of_the_speed_benchmark_ends_with_it(tmp_path, number, code):
         for left in left_of(process.pid):
             os.kill(left, signal.SIGKILL)
         process.communicate()
-
-
-def test_an_audit_starts_workers_that_end_with_it(monkeypatch):
-    found = []
-
-    def look(records, attacks, **options):
-        found.append(get_active_backend()[0].configure.keywords["initializer"])
-        raise InputError("seen enough")
-
-    monkeypatch.setattr("privacy.auditing.run_fast", look)
-    generator = np.random.default_rng(0)
-    sides = [(generator.normal(size=(40, 3)), np.arange(40) % 3) for _ in range(2)]
-    with pytest.raises(InputError, match="seen enough"):
-        audit(AttackRecords(members=sides[0], non_members=sides[1]), attacks="threshold")
-    assert found == [workers.end_with]
 
 
 def test_without_a_system_that_tells_the_end_is_looked_for(monkeypatch):

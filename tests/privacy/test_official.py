@@ -5,8 +5,8 @@ import sys
 import numpy as np
 import pytest
 
-from distill.errors import InputError
 from privacy import AttackRecords, audit, official
+from privacy.errors import InputError
 from privacy.official import check_official, official_scores
 
 

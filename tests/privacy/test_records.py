@@ -411,7 +411,7 @@ def saved(path, **changes):
         ({"members_labels": LABELS + 9}, ": members labels run from 9 to 11"),
         ({"outputs": np.array("probabilities")}, ": members outputs were announced as probabilities"),
         ({"outputs": np.array("scores")}, ": outputs is 'scores'; wanted one of"),
-        ({"members_labels": np.array([*"abcdef"], object)}, "holds an array of objects, which is not read"),
+        ({"members_labels": np.array([*"abcdef"], object)}, "holds an array of Python objects, which is not read"),
         ({"member_losses": np.zeros(6)}, "has 'member_losses' .did you mean 'members_losses'.., which is none of "
          "members_outputs, .*: rename or remove it; it holds"),
         ({"non_members_losses": np.zeros(6)}, ": non_members have losses and members have none, so that two different"),
@@ -439,7 +439,7 @@ def test_a_missing_file_is_named(tmp_path):
 
 def test_a_single_array_is_no_npz(tmp_path):
     np.save(tmp_path / "array.npy", OUTPUTS)
-    with pytest.raises(InputError, match=r"array\.npy is no \.npz file"):
+    with pytest.raises(InputError, match=r"array\.npy is not an \.npz file"):
         AttackRecords.load(tmp_path / "array.npy")
 
 
@@ -454,7 +454,7 @@ def test_damaged_files_are_refused(tmp_path, damage):
         "text": b"records",
         "empty": b"",
     }[damage])
-    with pytest.raises(InputError, match=r"bad\.npz is damaged or no \.npz file of plain arrays"):
+    with pytest.raises(InputError, match=r"bad\.npz is damaged or not an \.npz file of plain arrays"):
         AttackRecords.load(path)
 
 

@@ -8,9 +8,9 @@ import pytest
 from sklearn.model_selection import StratifiedKFold
 from victims import Kind, records_of
 
-from distill.errors import InputError
 from privacy import official
 from privacy.attacks import Scores
+from privacy.errors import InputError
 from privacy.metrics import roc_of
 from privacy.official import check_official, official_scores
 from privacy.records import AttackRecords
