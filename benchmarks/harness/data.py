@@ -12,7 +12,7 @@ from distill import InputError, InputWarning, LabelledImages, Preprocessing, loa
 from distill.distillers.base import check_varied
 from distill.fingerprint import data_fingerprint, file_fingerprint
 from distill.preprocess import default_preprocessing
-from distill.tensor_files import read_tensors, write_tensors
+from distill.store import MadeFrom, Store
 
 __all__ = ["check_classes", "check_counts", "fingerprints", "for_channels", "kept_preprocessing", "load_data"]
 
@@ -71,11 +71,11 @@ def for_channels(preset: Mapping[str, Any], data: LabelledImages) -> dict[str, A
     return {**preset, "mirror": preset["mirror"] and data.images.shape[-1] == 3} if "mirror" in preset else {**preset}
 
 
-def kept_preprocessing(path: Path, data: LabelledImages) -> Preprocessing:
-    """The paper's preprocessing fitted on `data`; kept at `path` and found there again, for whitening takes a while."""
-    if path.exists():
-        state, metadata = read_tensors(path)
-        return Preprocessing.from_state(metadata["kind"], state)
+def kept_preprocessing(store: Store, name: str, data: LabelledImages) -> Preprocessing:
+    """The paper's preprocessing fitted on `data`; kept in `store` under `name`, because whitening takes a while."""
+    made_from = MadeFrom(data=data_fingerprint(data))
+    if entry := store.load(name, made_from):
+        return Preprocessing.from_state(entry.metadata["kind"], entry.tensors)
     fitted = default_preprocessing(data)
-    write_tensors(path, fitted.state(), {"kind": fitted.kind})
+    store.save(name, made_from, fitted.state(), {"kind": fitted.kind})
     return fitted

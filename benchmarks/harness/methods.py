@@ -11,9 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from distill import Distiller
 
-__all__ = ["COLOURS", "METHODS", "OF_THE_RUN", "Method", "chosen_methods", "distiller_class", "option_classes"]
-
-OF_THE_RUN = {"images_per_class", "seed", "device"}  # what the run says to all methods alike
+__all__ = ["COLOURS", "METHODS", "Method", "chosen_methods", "distiller_class", "option_classes"]
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,7 @@ def option_classes() -> dict[str, type]:
     """Dataclasses whose fields are options of the command line, by the prefix of their flags."""
     classes: dict[str, type] = {name: distiller_class(name) for name in METHODS}
     classes["train"] = import_module("distill").TrainingRecipe
-    return {name: cls for name, cls in classes.items() if {f.name for f in dataclasses.fields(cls)} - OF_THE_RUN}
+    return {name: cls for name, cls in classes.items() if dataclasses.fields(cls)}
 
 
 def chosen_methods(given: Iterable[str]) -> tuple[str, ...]:

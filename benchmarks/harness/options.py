@@ -41,7 +41,7 @@ class Options:
     presets: ClassVar[Presets] = {}
     """By name: values of options of the run ("run"), and of methods and training, by the prefix of their flags."""
     left_out: ClassVar[frozenset[str]] = frozenset()
-    """Fields of the methods and of the training that are no flags, because an option of the run sets them."""
+    """Fields of methods and training that are no flags here, because an option of the run sets them."""
     when_stopped: ClassVar[str] = "stopped"
     given: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Options of methods and training that were typed, by prefix; no flag of its own."""

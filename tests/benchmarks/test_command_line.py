@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.harness import program
 from benchmarks.harness.command_line import UsageError, flag, help_texts, option_value, parse
-from benchmarks.harness.methods import METHODS, OF_THE_RUN, option_classes
+from benchmarks.harness.methods import METHODS, option_classes
 from benchmarks.harness.options import class_options
 from benchmarks.harness.program import run_program
 from benchmarks.studies.class_incremental.options import ClassIncrementalOptions, StockOptions
@@ -128,8 +128,7 @@ def test_the_preset_says_what_was_not_typed():
 @pytest.mark.parametrize("name", option_classes())
 def test_an_option_typed_as_its_default_is_given(name):
     cls = option_classes()[name]
-    own = [one for one in dataclasses.fields(cls) if one.name not in OF_THE_RUN]
-    option = next(one for one in own if isinstance(one.default, int | float | str))
+    option = next(one for one in dataclasses.fields(cls) if isinstance(one.default, int | float | str))
     typed = [flag(name, option.name), str(option.default)]
     if isinstance(option.default, bool):
         typed = [flag(name, option.name) if option.default else flag(name, f"no_{option.name}")]

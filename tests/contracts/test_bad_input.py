@@ -217,8 +217,7 @@ def class_flags() -> dict[str, type]:
     found = {}
     for prefix, cls in option_classes().items():
         for one in dataclasses.fields(cls):
-            if one.name not in ("images_per_class", "seed", "device"):
-                found[flag_of(prefix, one.name)] = one.type
+            found[flag_of(prefix, one.name)] = one.type
     return found
 
 

@@ -45,7 +45,6 @@ class ClassIncrementalOptions(StudyOptions):
 
     main: ClassVar[str] = "benchmarks.studies.class_incremental.study:main"
     presets: ClassVar[Presets] = PRESETS
-    left_out: ClassVar[frozenset[str]] = frozenset({"images_per_class", "seed", "device"})
     steps: int = 10
     """Class-incremental steps; must divide the classes."""
     first: More[int | None] = None

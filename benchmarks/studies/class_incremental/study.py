@@ -28,6 +28,7 @@ from continual.scenario import step_sizes
 from distill import InputError, LabelledImages, PreprocessedImages, Preprocessing
 from distill.files import read_json, write_json
 from distill.runtime.seeds import generator_for
+from distill.store import Store
 from distill.training.recipe import TrainingRecipe
 
 __all__ = ["ClassIncremental", "main"]
@@ -49,14 +50,11 @@ class ClassIncremental(Experiment):
         super().__init__(options, held_out=options.held_out)
         check_classes(self.train, self.test, options)
         self.sizes = step_sizes(self.train.num_classes, options.steps, options.first)
-        common: dict[str, Any] = {"images_per_class": options.images_per_class, "device": options.device}
         own = {prefix: self._class_options(prefix) for prefix in option_classes()}
         self.recipe = TrainingRecipe(**own["train"])
-        self.distillers = {
-            name: distiller_class(name)(**own.get(name, {}), **common) for name in self.options.method
-        }
+        self.distillers = {name: distiller_class(name)(**own.get(name, {})) for name in self.options.method}
         self._check_images()
-        self._images: tuple[Path, PreprocessedImages, PreprocessedImages] | None = None
+        self._images: tuple[str, PreprocessedImages, PreprocessedImages] | None = None
 
     @staticmethod
     def default_folder(options: ClassIncrementalOptions) -> Path:
@@ -81,10 +79,10 @@ class ClassIncremental(Experiment):
 
     def images(self, seed: int) -> tuple[PreprocessedImages, PreprocessedImages]:
         """Training and test images, preprocessed for a class order; the last ones are kept."""
-        path = self._preprocessing_path(seed)
-        if self._images is None or self._images[0] != path:
+        name = self._preprocessing_name(seed)
+        if self._images is None or self._images[0] != name:
             preprocessing = self.preprocessing(seed)
-            self._images = (path, preprocessing.apply(self.train), preprocessing.apply(self.test))
+            self._images = (name, preprocessing.apply(self.train), preprocessing.apply(self.test))
         return self._images[1:]
 
     def preprocessing(self, seed: int) -> Preprocessing:
@@ -93,16 +91,15 @@ class ClassIncremental(Experiment):
         if self.options.fit_preprocessing == "first":
             classes = class_order(data.num_classes, seed)[: self.sizes[0]]
             data = data.subset([label in classes for label in data.labels.tolist()])
-        return kept_preprocessing(self._preprocessing_path(seed), data)
+        return kept_preprocessing(Store(self.folder), self._preprocessing_name(seed), data)
 
     def benchmark(self, seed: int) -> Any:
         """The Avalanche benchmark of a class order."""
         steps, first = self.options.steps, self.options.first
         return class_incremental(*self.images(seed), steps=steps, seed=seed, first=first)
 
-    def _preprocessing_path(self, seed: int) -> Path:
-        first = self.options.fit_preprocessing == "first"
-        return self.folder / (f"preprocessing-order-{seed}.safetensors" if first else "preprocessing.safetensors")
+    def _preprocessing_name(self, seed: int) -> str:
+        return f"preprocessing-order-{seed}" if self.options.fit_preprocessing == "first" else "preprocessing"
 
     def measure(self, tasks: Tasks) -> list[dict[str, Any]]:
         """The records of every class order, method and step."""
@@ -195,11 +192,14 @@ def buffer_of(run: ClassIncremental, method: str, seed: int) -> DistilledBuffer:
     """A buffer that finds in the folder what was distilled before."""
     train, test = run.images(seed)
     return DistilledBuffer(
-        run.distillers[method].with_options(seed=seed),
+        run.distillers[method],
+        images_per_class=run.options.images_per_class,
+        seed=seed,
+        device=run.options.device,
         classes=train.classes,
         preprocessing=train.preprocessing,
         held_out=test,
-        cache_dir=folder_of(run, method, seed),
+        store=folder_of(run, method, seed),
         progress=True,
     )
 

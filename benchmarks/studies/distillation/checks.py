@@ -4,7 +4,7 @@ import dataclasses
 import math
 
 from benchmarks.harness.checks import check_at_least, check_seeds
-from benchmarks.harness.methods import METHODS, OF_THE_RUN, distiller_class, option_classes
+from benchmarks.harness.methods import METHODS, distiller_class, option_classes
 from benchmarks.studies.distillation.options import DistillationOptions
 from benchmarks.studies.distillation.saved_sets import check_set_options
 from distill import InputError
@@ -46,7 +46,7 @@ def check_sweep(options: DistillationOptions) -> None:
     if prefix not in METHODS or prefix not in option_classes():
         methods = ", ".join(f"{method}-..." for method in METHODS if method in option_classes())
         raise InputError(f"--sweep {option} is no option of a method; wanted {methods}, as in frepo-pool-size")
-    known = [f.name for f in dataclasses.fields(distiller_class(prefix)) if f.name not in OF_THE_RUN]
+    known = [field.name for field in dataclasses.fields(distiller_class(prefix))]
     if name.replace("-", "_") not in known:
         raise InputError(f"--sweep {option}: {prefix} has no such option to sweep; it has {', '.join(known)}")
     if options.method and prefix not in options.method and "all" not in options.method:

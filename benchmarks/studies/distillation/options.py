@@ -46,7 +46,6 @@ class DistillationOptions(StudyOptions):
 
     main: ClassVar[str] = "benchmarks.studies.distillation.study:main"
     presets: ClassVar[Presets] = PRESETS
-    left_out: ClassVar[frozenset[str]] = frozenset({"images_per_class", "seed", "device"})
     dataset: str = "mnist"
     """cifar100, cifar10, mnist, fmnist, digits, tiny-imagenet, cub200, imagenette, imagewoof or imagenet; a folder of
     images by class; or an .npz file."""

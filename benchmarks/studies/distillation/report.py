@@ -81,18 +81,18 @@ def lead_over_others(records: Sequence[dict[str, Any]]) -> dict[str, dict[str, A
 
 def protocol(run: DistillationRun) -> str:
     """One paragraph that says how the figures came about."""
-    arguments, recipe = run.options, run.columns[0].recipe
-    where = f"{arguments.held_out} held-out training images a class" if arguments.held_out else "the test images"
-    seeds, networks = ", ".join(map(str, arguments.seeds)), f"{arguments.networks} networks"
+    options, recipe = run.options, run.columns[0].recipe
+    where = f"{options.held_out} held-out training images a class" if options.held_out else "the test images"
+    seeds, networks = ", ".join(map(str, options.seeds)), f"{options.networks} networks"
     spread = f"over seeds {seeds} and {networks} each"
-    if arguments.set or len(arguments.seeds) == 1:
-        made = "" if arguments.set else f" (distillation seed {seeds})"
+    if options.set or len(options.seeds) == 1:
+        made = "" if options.set else f" (distillation seed {seeds})"
         spread = f"over {networks} trained on each one set{made}"
     budget = ""
-    if arguments.seconds:
-        budget = f"\nEvery method that learns images was allotted the steps of {arguments.seconds:g} s."
+    if options.seconds:
+        budget = f"\nEvery method that learns images was allotted the steps of {options.seconds:g} s."
     return (
-        f"{title(run)}, preset {arguments.preset}.\nAccuracy in % on {where}; mean ± standard deviation {spread},\n"
+        f"{title(run)}, preset {options.preset}.\nAccuracy in % on {where}; mean ± standard deviation {spread},\n"
         f"all trained from scratch by one recipe on the set alone (width {recipe.width}, {recipe.loss}, Adam "
         f"{recipe.learning_rate:g}).{budget}"
     )
@@ -140,9 +140,9 @@ def notes(
 
 def published_key(run: DistillationRun) -> tuple[str, int]:
     """Where the paper's tables may have figures of the same images, as many a class, tested alike."""
-    arguments = run.options
-    same = arguments.dataset in DATASETS and not (arguments.held_out or arguments.set or arguments.resolution)
-    return (arguments.dataset if same else "", arguments.images_per_class)
+    options = run.options
+    same = options.dataset in DATASETS and not (options.held_out or options.set or options.resolution)
+    return (options.dataset if same else "", options.images_per_class)
 
 
 def published(run: DistillationRun) -> list[str]:

@@ -17,7 +17,9 @@ from benchmarks.studies.distillation.equal_time import with_seconds
 from benchmarks.studies.distillation.options import PRESETS, DistillationOptions
 from benchmarks.studies.distillation.saved_sets import files_of, names_of, read_set
 from distill import Distiller, Identity, PreprocessedImages, Preprocessing, TrainingRecipe
+from distill.distillers.run import Run
 from distill.files import read_json, write_json
+from distill.store import Store
 
 __all__ = ["DistillationRun", "Row"]
 
@@ -70,11 +72,9 @@ class DistillationRun(Experiment):
         option, *values = self.options.sweep or ("",)
         swept = option.partition("-")[0]
         given = self.options.method or ((swept, "random") if swept else ("frepo", "random", "herding"))
-        common = {"images_per_class": self.options.images_per_class, "device": self.options.device}
         rows = []
         for name in chosen_methods(given):
-            options = {**(self._class_options(name) if name in option_classes() else {}), **common}
-            distiller = distiller_class(name)(**options)
+            distiller = distiller_class(name)(**(self._class_options(name) if name in option_classes() else {}))
             if name != swept:
                 rows.append(Row(name, distiller))
                 continue
@@ -90,7 +90,7 @@ class DistillationRun(Experiment):
         shape = (channels, height, width)
         for row in self.rows:
             if row.distiller is not None:
-                check_counts(self.train, row.distiller.images_per_class)
+                check_counts(self.train, self.options.images_per_class)
                 row.distiller.check_images(shape, self.train.num_classes)
             if row.file is not None:  # read again when "fit" is known; whatever else is wrong with it shows now
                 read_set(row.file, self.options, self.test, Identity())
@@ -110,9 +110,9 @@ class DistillationRun(Experiment):
 
     def prepare(self) -> None:
         """Preprocess the images, and find out how many steps `--seconds` are; both are kept in the folder."""
-        kept, distils = self.folder / "preprocessing.safetensors", not self.options.set
+        distils = not self.options.set
         fitted = distils or self.options.preprocessing == "fit"
-        self.preprocessing = kept_preprocessing(kept, self.train) if fitted else None
+        self.preprocessing = kept_preprocessing(Store(self.folder), "preprocessing", self.train) if fitted else None
         self._tested: PreprocessedImages | None = None
         self.data = self.preprocessing.apply(self.train) if distils and self.preprocessing is not None else None
         if self.options.seconds is not None:
@@ -127,7 +127,8 @@ class DistillationRun(Experiment):
             if row.name in known:
                 changed = row.distiller.with_options(**known[row.name]["options"])
             else:
-                changed, seconds = with_seconds(row.distiller, self.data, allowed)
+                asked = Run(images_per_class=self.options.images_per_class, device=self.options.device)
+                changed, seconds = with_seconds(row.distiller, self.data, allowed, asked)
                 before, after = row.distiller.options(), changed.options()
                 differing = {name: value for name, value in after.items() if value != before[name]}
                 known[row.name] = {"options": differing, "seconds_per_step": seconds}

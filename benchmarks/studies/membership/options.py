@@ -47,9 +47,7 @@ class MembershipOptions(StudyOptions):
 
     main: ClassVar[str] = "benchmarks.studies.membership.study:main"
     presets: ClassVar[Presets] = PRESETS
-    left_out: ClassVar[frozenset[str]] = frozenset(
-        {"images_per_class", "seed", "device", "train_steps", "steps_per_image"}
-    )
+    left_out: ClassVar[frozenset[str]] = frozenset({"train_steps", "steps_per_image"})
     dataset: str = "fmnist"
     """cifar100, cifar10, mnist, fmnist, digits, tiny-imagenet, cub200, imagenette, imagewoof or imagenet; a folder of
     images by class; or an .npz file."""

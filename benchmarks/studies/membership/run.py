@@ -48,9 +48,8 @@ class MembershipRun(Experiment):
             for prefix in option_classes()
         }
         self.recipe = TrainingRecipe(**own["train"])
-        common: dict[str, Any] = {"images_per_class": options.images_per_class, "device": options.device}
         self.distillers: dict[str, Distiller] = {
-            arm: distiller_class("random" if arm == "subset" else arm)(**own.get(arm, {}), **common)
+            arm: distiller_class("random" if arm == "subset" else arm)(**own.get(arm, {}))
             for arm in arms if arm != "real"
         }  # fmt: skip
         super().__init__(options)

@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from distill import DSA, FRePo, SyntheticSet, load_images
+from distill.distillers.run import Run
 from distill.files import read_json
 from distill.networks import Conv
 from distill.preprocess import default_preprocessing
@@ -216,10 +217,9 @@ def test_timing_a_step_leaves_a_distillation_as_it_was(monkeypatch):
     images = load_images("digits")
     data = default_preprocessing(images).apply(images)
     for distiller in (FRePo(steps=3, batch_size=32, pool_size=2, width=4), DSA(iterations=1, batch_size=4, width=4)):
-        small = distiller.with_options(images_per_class=1)
-        before = small.distill(data)
-        assert seconds_per_step(small, data) > 0
-        assert torch.equal(small.distill(data).images, before.images)
+        before = distiller.distill(data, images_per_class=1)
+        assert seconds_per_step(distiller, data, Run(images_per_class=1)) > 0
+        assert torch.equal(distiller.distill(data, images_per_class=1).images, before.images)
 
 
 # -- killed and resumed; the program's name ----------------------------------------------------------------------------

@@ -86,7 +86,7 @@ def test_classes_that_a_file_names_in_another_order_are_refused(command, tmp_pat
 
 def test_sets_of_another_data_set_are_refused(command, undisturbed, tmp_path, capsys, make_images):
     images = make_images()
-    file = Random(images_per_class=2).distill(images).save(tmp_path / "three.safetensors")
+    file = Random().distill(images, images_per_class=2).save(tmp_path / "three.safetensors")
     code = command("--output", tmp_path / "run", "--set", file)
     assert_refused(capsys, code, r"three\.safetensors has 3 classes .* digits 10 .*name the --dataset")
     assert not (tmp_path / "run").exists()
