@@ -297,7 +297,7 @@ OURS: dict[str, tuple[Make, str]] = {
         ours(meta=STANDARD, **state(SCALE, mean=torch.zeros(1).int())),
         "mean .* wanted floats of 1",
     ),
-    "std of 3 channels": (ours(meta=STANDARD, **state(SCALE, std=torch.ones(3))), "one mean and one std for each channel"),
+    "std of 3 channels": (ours(meta=STANDARD, **state(SCALE, std=torch.ones(3))), "one mean and one std for each"),
     "all of 3 channels": (
         ours(meta=STANDARD, **state(SCALE, mean=torch.zeros(3), std=torch.ones(3))), "for 3 channels, images have 1"),
     "cut-off whitening": (
