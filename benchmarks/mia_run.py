@@ -17,7 +17,7 @@ from methods import METHODS, OPTION_CLASSES
 from options import class_options
 from pieces import check_jobs
 from privacy.attacks import FEWEST
-from privacy.official import check_official
+from privacy.tf_privacy import check_official
 
 __all__ = ["ARMS", "PRESETS", "MemberSet", "Run"]
 

@@ -8,7 +8,7 @@ from scipy.special import log_softmax
 
 from privacy import AttackRecords, InputError
 from privacy.confidence import cross_entropy, excess_margins, margins
-from privacy.metrics import roc_of
+from privacy.metrics import auc_of
 from privacy.records import Side
 
 OUTPUTS = np.random.default_rng(0).normal(size=(6, 3))
@@ -27,7 +27,7 @@ def changed(array: np.ndarray, position, value) -> np.ndarray:
 
 
 def assert_same(one: AttackRecords, other: AttackRecords) -> None:
-    assert one.outputs == other.outputs
+    assert one.kind == other.kind
     for name in ("members", "non_members"):
         for part, value in vars(getattr(one, name)).items():
             found = getattr(getattr(other, name), part)
@@ -97,7 +97,7 @@ def test_features_are_outputs_and_loss_members_first():
     members, non_members = (OUTPUTS[:2], LABELS[:2], [5, 6]), (OUTPUTS[2:], LABELS[2:], [7, 8, 9, 10])
     records = AttackRecords(members=members, non_members=non_members)
     assert records.num_classes == 3
-    assert records.is_member().tolist() == [True] * 2 + [False] * 4
+    assert records.is_member.tolist() == [True] * 2 + [False] * 4
     assert np.array_equal(records.features()[:, :3], OUTPUTS)
     assert records.features()[2:, 3].tolist() == [7, 8, 9, 10]
     assert repr(records) == "AttackRecords(2 members, 4 non-members, 3 classes, logits)"
@@ -276,8 +276,8 @@ def test_very_sure_models_are_told_apart(centres, auc):
         for centre in centres
     ]
     records = AttackRecords(members=sides[0], non_members=sides[1])
-    assert roc_of(*np.split(records.confidence(), 2)).auc == pytest.approx(auc, abs=0.005)
-    assert roc_of(-records.members.losses, -records.non_members.losses).auc == pytest.approx(auc, abs=0.005)
+    assert auc_of(*np.split(records.confidence(), 2)) == pytest.approx(auc, abs=0.005)
+    assert auc_of(-records.members.losses, -records.non_members.losses) == pytest.approx(auc, abs=0.005)
 
 
 def test_margin_is_the_logarithm_of_the_odds():
@@ -322,7 +322,7 @@ def test_subset_takes_positions_masks_or_everything():
 
 def test_subset_keeps_the_kind_of_outputs():
     records = AttackRecords(members=(GOOD_ROWS, LABELS), non_members=(GOOD_ROWS, LABELS), outputs="probabilities")
-    assert records.subset(members=[1]).outputs == "probabilities"
+    assert records.subset(members=[1]).kind == "probabilities"
 
 
 @pytest.mark.parametrize("nothing", [[], np.zeros(6, bool)], ids=["positions", "mask"])
@@ -491,7 +491,7 @@ def test_probabilities_announced_as_logits_are_refused():
     assert AttackRecords(members=(labels_alone, LABELS), non_members=(labels_alone, LABELS)).num_classes == 3
 
 
-def test_cross_entropy_given_in_single_precision_is_worked_out_again():
+def test_cross_entropy_given_in_single_precision_is_computed_again():
     """Above a margin of about 17 it is 0 in float32, so that very sure answers would all be the same."""
     generator = np.random.default_rng(0)
     sides = []
@@ -501,8 +501,8 @@ def test_cross_entropy_given_in_single_precision_is_worked_out_again():
         assert (losses == 0).mean() > 0.9
         sides.append((logits, np.zeros(500, int), losses))
     records = AttackRecords(members=sides[0], non_members=sides[1])
-    assert roc_of(*np.split(records.confidence(), 2)).auc > 0.99
-    assert "which was worked out again in double precision" in records.notes[0]
+    assert auc_of(*np.split(records.confidence(), 2)) > 0.99
+    assert "which was computed again in double precision" in records.notes[0]
 
 
 def test_losses_of_another_kind_that_are_tied_are_noted():

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn import metrics
 
 from privacy import (
     Attack,
@@ -19,8 +20,10 @@ from privacy import (
     AuditReport,
     InputError,
     Interval,
+    Roc,
     Summary,
     auc_interval,
+    auc_of,
     audit,
     roc_of,
     tpr_interval,
@@ -42,6 +45,15 @@ def records(n: int = 40, m: int = 60, *, gap: float = 1.0, seed: int = 0) -> Att
         outputs[np.arange(count), labels] += 1 + surer
         sides.append((outputs, labels))
     return AttackRecords(members=sides[0], non_members=sides[1])
+
+
+def sides(values: np.ndarray) -> list[np.ndarray]:
+    """What belongs to the 40 members and to the 60 non-members."""
+    return np.split(values, [40])
+
+
+def area(curve: Roc) -> float:
+    return metrics.auc(curve.fpr, curve.tpr)
 
 
 def sliced(**options) -> AuditReport:
@@ -101,19 +113,19 @@ class Page(HTMLParser):
 
 def test_figures_are_those_of_the_scores(report):
     for result in report.results:
-        scores, masks = report.scores[result.attack], report.slices[result.slice]
+        scores, masks = report.scores[result.attack], sides(report.slices[result.slice])
         members, others = scores.members[masks[0]], scores.non_members[masks[1]]
-        splits = [(a[masks[0]], b[masks[1]]) for a, b in scores.splits]
+        splits = [tuple(side[mask] for side, mask in zip(sides(split), masks, strict=True)) for split in scores.splits]
         trained = result.attack == "knn"
         assert len(splits) == (3 if trained else 1)
         assert np.allclose(members, np.mean([split[0] for split in splits], axis=0))
         assert (result.members, result.non_members) == (len(members), len(others))
         assert result.auc == auc_interval(splits, trained=trained)
-        assert result.auc.value == pytest.approx(np.mean([roc_of(*split).auc for split in splits]))
+        assert result.auc.value == pytest.approx(np.mean([auc_of(*split) for split in splits]))
         assert result.advantage == pytest.approx(np.mean([roc_of(*split).advantage for split in splits]))
         for level, tpr in result.tpr_at_fpr:
             assert tpr == result.tpr(level) == tpr_interval(splits, level, trained=trained)
-        assert report.roc(result.attack, result.slice).auc == pytest.approx(result.auc.value)
+        assert area(report.roc(result.attack, result.slice)) == pytest.approx(result.auc.value)
 
 
 def test_about_says_what_was_attacked_and_how(report):
@@ -233,11 +245,11 @@ def test_exposed_members_are_described_and_shown(tmp_path):
 @pytest.mark.parametrize(
     ("images", "message"),
     [
-        (np.zeros((39, 4, 4), np.uint8), r"images have shape \(39, 4, 4\); wanted one for each of the 40 members"),
-        (np.zeros((40, 4), np.uint8), r"images have shape \(40, 4\)"),
-        (np.zeros((40, 4, 4, 2), np.uint8), r"images have shape \(40, 4, 4, 2\)"),
-        (np.full((40, 4, 4), 1.5), "images hold values from 1.5 to 1.5; wanted floats from 0 to 1"),
-        (np.full((40, 4, 4), 300), "images are int64 from 300 to 300; wanted integers 0 to 255"),
+        (np.zeros((39, 4, 4), np.uint8), r"images has shape \(39, 4, 4\); wanted one for each of the 40 members"),
+        (np.zeros((40, 4), np.uint8), r"images has shape \(40, 4\)"),
+        (np.zeros((40, 4, 4, 2), np.uint8), r"images has shape \(40, 4, 4, 2\)"),
+        (np.full((40, 4, 4), 1.5), "images holds values from 1.5 to 1.5; wanted floats from 0 to 1"),
+        (np.full((40, 4, 4), 300), "images is int64 from 300 to 300; wanted integers 0 to 255"),
     ],
 )
 def test_images_that_are_none_are_refused(images, message):
@@ -263,18 +275,19 @@ def test_slices_are_those_asked_for(report):
     assert list(report.slices) == [WHOLE, "class 0", "class 1", "class 2", *right, "first ten", "odd"]
     assert [result.slice for result in report.results] == [name for name in report.slices for _ in range(2)]
     given = records()
-    for name, (members, others) in report.slices.items():
+    for name, mask in report.slices.items():
+        members, others = sides(mask)
         assert (members.dtype, others.dtype) == (bool, bool)
         assert (members.shape, others.shape) == ((40,), (60,))
         if name.startswith("class"):
             assert np.array_equal(members, given.members.labels == int(name[-1]))
             assert np.array_equal(others, given.non_members.labels == int(name[-1]))
-    assert np.array_equal(report.slices[right[0]][0], given.members.correct)
-    assert np.array_equal(report.slices[right[1]][1], ~given.non_members.correct)
-    assert np.flatnonzero(report.slices["first ten"][0]).tolist() == list(range(10))
-    assert np.flatnonzero(report.slices["first ten"][1]).tolist() == list(range(10))
-    assert np.flatnonzero(report.slices["odd"][0]).tolist() == list(range(1, 40, 2))
-    assert report.slices["odd"][1].all()
+    assert np.array_equal(sides(report.slices[right[0]])[0], given.members.correct)
+    assert np.array_equal(sides(report.slices[right[1]])[1], ~given.non_members.correct)
+    assert np.flatnonzero(sides(report.slices["first ten"])[0]).tolist() == list(range(10))
+    assert np.flatnonzero(sides(report.slices["first ten"])[1]).tolist() == list(range(10))
+    assert np.flatnonzero(sides(report.slices["odd"])[0]).tolist() == list(range(1, 40, 2))
+    assert sides(report.slices["odd"])[1].all()
 
 
 def test_without_slices_there_is_the_whole():
@@ -288,7 +301,7 @@ def test_classes_and_answers_that_a_side_lacks_are_left_out():
     assert list(found.slices) == [WHOLE, "class 0", "answered right"]
     (note,) = found.notes()
     assert note == (
-        "left out, for want of records: class 1 (no non-members), class 2 (no members and no non-members), "
+        "left out, because a side has no records: class 1 (no non-members), class 2 (no members and no non-members), "
         "answered wrong (no members and no non-members)"
     )
 
@@ -335,10 +348,9 @@ def test_save_and_load_give_the_same_report(report, tmp_path):
     for name, scores in report.scores.items():
         assert np.array_equal(loaded.scores[name].members, scores.members)
         assert np.array_equal(loaded.scores[name].non_members, scores.non_members)
-    for name, masks in report.slices.items():
-        for one, other in zip(loaded.slices[name], masks, strict=True):
-            assert np.array_equal(one, other)
-            assert one.dtype == bool
+    for name, mask in report.slices.items():
+        assert np.array_equal(loaded.slices[name], mask)
+        assert loaded.slices[name].dtype == bool
     assert str(loaded) == str(report)
     assert loaded.to_dict() == report.to_dict()
 
@@ -349,7 +361,7 @@ def test_a_missing_report_is_named(tmp_path):
 
 
 def test_records_are_no_report(tmp_path):
-    with pytest.raises(InputError, match=r"records\.npz holds no audit report"):
+    with pytest.raises(InputError, match=r"records\.npz does not hold an audit report"):
         AuditReport.load(records().save(tmp_path / "records.npz"))
 
 
@@ -371,16 +383,16 @@ def test_damaged_reports_are_refused(report, tmp_path, damage):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"report": "{"}, "holds no audit report: Expecting property name"),
-        ({"report": "[]"}, "holds no audit report"),
-        ({"report": "{}"}, "holds no audit report: 'format'"),
-        ({"report": '{"format": 1}'}, "is a report of format 1; wanted 2: audit its records again"),
-        ({"report": '{"format": 2, "results": [{}]}'}, "holds no audit report: 'tpr_at_fpr'"),
-        ({"report": '{"format": 2, "results": [{"tpr_at_fpr": 3}]}'}, "holds no audit report"),
-        ({"report": '{"format": 2, "results": [{"tpr_at_fpr": {"low": 3}}]}'}, "holds no audit report"),
-        ({"scores/1/0/members": None}, "holds no audit report: 'scores/1/0/members"),
-        ({"labels": None}, "holds no audit report: 'labels"),
-        ({"slice/1/members": None}, "holds no audit report: 'slice/1/members"),
+        ({"report": "{"}, "does not hold an audit report: Expecting property name"),
+        ({"report": "[]"}, "does not hold an audit report"),
+        ({"report": "{}"}, "does not hold an audit report: 'format'"),
+        ({"report": '{"format": 2}'}, "is a report of format 2; wanted 3: audit its records again"),
+        ({"report": '{"format": 3, "results": [{}]}'}, "does not hold an audit report: 'tpr_at_fpr'"),
+        ({"report": '{"format": 3, "results": [{"tpr_at_fpr": 3}]}'}, "does not hold an audit report"),
+        ({"report": '{"format": 3, "results": [{"tpr_at_fpr": {"low": 3}}]}'}, "does not hold an audit report"),
+        ({"scores/1": None}, "does not hold an audit report: 'scores/1"),
+        ({"labels": None}, "does not hold an audit report: 'labels"),
+        ({"slice/1": None}, "does not hold an audit report: 'slice/1"),
     ],
     ids=lambda value: str(value)[:60],
 )
@@ -430,7 +442,7 @@ def test_page_is_whole_and_self_contained(report, tmp_path):
     for exposed in report.exposed(report.verdict.average.attack):
         assert f"\n{exposed.position}\n{exposed.label}\n{exposed.loss:.3g}\n{exposed.score:.4g}\n" in page.text
     assert "width=device-width" in page.source
-    assert page.source.count("data-label='TPR at 0.1 % FPR'") == len(report.results)  # shown on narrow screens too
+    assert page.source.count('data-label="TPR at 0.1 % FPR"') == len(report.results)  # shown on narrow screens too
 
 
 @pytest.mark.parametrize(("gap", "colour"), [(3.0, "answer leaks"), (0.0, "answer"), (-2.0, "answer open")])
@@ -447,9 +459,8 @@ class Hostile(Attack):
     name = HOSTILE
     title = HOSTILE + " $x"
 
-    def parts(self, records, *, seed):
-        scores = np.concatenate([records.members.losses, records.non_members.losses])
-        return [lambda: (np.arange(len(scores)), scores)]
+    def tasks(self, records, *, seed):
+        return [lambda: (np.arange(len(records)), records.losses)]
 
 
 def test_page_escapes_what_callers_name(tmp_path):
@@ -616,7 +627,7 @@ def test_difference_of_an_unknown_attack_is_an_input_error(summary):
 
 @pytest.mark.parametrize(
     ("reports", "message"),
-    [({}, "nothing to combine for no arm"), ({"a": [], "b": []}, "nothing to combine for a, b")],
+    [({}, "there are no reports of any arm"), ({"a": [], "b": []}, "there are no reports of a, b; wanted")],
 )
 def test_nothing_to_combine_is_an_input_error(reports, message):
     with pytest.raises(InputError, match=message):
@@ -625,7 +636,7 @@ def test_nothing_to_combine_is_an_input_error(reports, message):
 
 def test_reports_of_other_attacks_are_not_combined(report):
     other = audit(records(), attacks="threshold")
-    with pytest.raises(InputError, match=r"reports of other attacks .* be combined: threshold beside threshold, knn"):
+    with pytest.raises(InputError, match=r"reports of different attacks .* be combined: threshold and threshold, knn"):
         Summary({"a": [report], "b": [other]})
 
 
@@ -725,7 +736,7 @@ def test_command_line_audits_a_file(tmp_path):
     [
         (["--save", "records.npz"], "--save records.npz would overwrite the records; give it another name"),
         (["--html", "a", "--json", "a"], "--json a would overwrite --html; give it another name"),
-        (["--roc", "roc.gif", "--save", "kept.npz"], "--roc roc.gif is no picture; wanted a name that ends in .png"),
+        (["--roc", "roc.gif", "--save", "kept.npz"], "--roc roc.gif is not a picture; wanted a name that ends in .png"),
         (["--html", "."], "--html . is a folder; wanted the name of a file"),
     ],
 )
