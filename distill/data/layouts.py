@@ -9,44 +9,44 @@ import numpy as np
 
 from distill.data.decode import Fit, is_image
 from distill.data.decoded import cached_images
-from distill.data.folders import Files, class_files, find_parts, flatten
-from distill.data.parts import Arrays, Part
+from distill.data.folders import Files, class_files, find_splits, flatten
+from distill.data.splits import Arrays, Split
 from distill.data.wordnet import IMAGENETTE, IMAGEWOOF, read_words, readable
 from distill.errors import InputError, InputWarning
 
 __all__ = ["LAYOUTS", "Layout", "load_layout"]
 
-Found = tuple[tuple[str, ...], Files]  # class names, and files and labels of one part
+Found = tuple[tuple[str, ...], Files]  # class names, and files and labels of one split
 
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """How a published set lies on disk, once unpacked. Its images are RGB.
+    """How the files of a published set of RGB images are arranged, once unpacked.
 
-    - `resolution`: the paper's. `fit`: what becomes of images that are not square, as in the released FRePo code,
-      which crops those sets that it resizes itself, and takes ImageNet from Chrabaszcz et al. 2017, who do not.
-    - `folders`: where in the data folder it may lie, with the shorter side of its images (`None`: any).
-    - `find`: classes, files and labels of one part in such a folder.
-    - `published`: where to get it.
+    - `resolution`: the paper's. `fit`: how images that are not square are made square, as in the released FRePo code,
+      which crops the sets that it resizes itself, and uses the ImageNet of Chrabaszcz et al. 2017, who do not crop.
+    - `folders`: the folders in the data folder that may hold it, with the shorter side of their images (`None`: any).
+    - `find`: classes, files and labels of one split in such a folder.
+    - `published`: the address to download it from.
     """
 
     resolution: int
     fit: Fit = "crop"
     folders: dict[str, int | None]
-    find: Callable[[Path, Part], Found]
+    find: Callable[[Path, Split], Found]
     published: str
 
     def place(self, data_dir: Path, resolution: int) -> Path | None:
-        """The folder to read: the smallest images that need not be enlarged; `None` where there is none."""
+        """The folder to read: that of the smallest images that need no enlarging; `None` if there is no folder."""
         there = [name for name in self.folders if (data_dir / name).is_dir()]
         enough = [name for name in there if (self.folders[name] or resolution) >= resolution]
         return data_dir / [*enough, *reversed(there)][0] if there else None
 
 
 def load_layout(
-    layout: Layout, name: str, part: Part, data_dir: Path, resolution: int | None, cache: Path
+    layout: Layout, name: str, split: Split, data_dir: Path, resolution: int | None, cache: Path
 ) -> Arrays | None:
-    """One part of the set, resized and kept in the folder `cache`; `None` where it is not on disk.
+    """One split of the set, resized and cached in the folder `cache`; `None` where it is not on disk.
 
     Raises `InputError` when files are missing or damaged.
     """
@@ -54,18 +54,18 @@ def load_layout(
     folder = layout.place(data_dir, wanted)
     if folder is None:
         return None
-    classes, (files, labels) = layout.find(folder, part)
+    classes, (files, labels) = layout.find(folder, split)
     images = cached_images(
-        files, name=f"{name}-{part}", folder=cache, resolution=wanted, fit=layout.fit
+        files, name=f"{name}-{split}", folder=cache, resolution=wanted, fit=layout.fit
     )
     return Arrays(images, labels, classes)
 
 
-def _find_tiny(folder: Path, part: Part) -> Found:
-    """`train/<wnid>/images/*.JPEG`; `val/images` with `val_annotations.txt` is the test part: `test` has no labels."""
+def _find_tiny(folder: Path, split: Split) -> Found:
+    """`train/<wnid>/images/*.JPEG`; `val/images` with `val_annotations.txt` is the test split: `test` has no labels."""
     by_class = class_files(folder / "train", inner="images")
     names = readable(by_class, read_words(folder / "words.txt"))
-    if part == "train":
+    if split == "train":
         return names, flatten(by_class)
     rows = _rows(folder / "val" / "val_annotations.txt", columns=2, separator="\t")
     answers = folder / "val" / "val_annotations.txt"
@@ -75,43 +75,43 @@ def _find_tiny(folder: Path, part: Part) -> Found:
     return names, (files, labels)
 
 
-def _find_cub(folder: Path, part: Part) -> Found:
+def _find_cub(folder: Path, split: Split) -> Found:
     """The tables `classes.txt`, `images.txt`, `image_class_labels.txt` and `train_test_split.txt`, and `images/`."""
     classes, images, classes_of, in_train = (
         dict(_rows(folder / f"{table}.txt", columns=2, separator=" "))
         for table in ("classes", "images", "image_class_labels", "train_test_split")
     )
-    wanted = "1" if part == "train" else "0"
+    wanted = "1" if split == "train" else "0"
     if homeless := [key for key in images if in_train.get(key) not in ("0", "1")]:
         raise InputError(
-            f"{folder / 'train_test_split.txt'} puts {len(homeless)} images of images.txt in neither part "
+            f"{folder / 'train_test_split.txt'} puts {len(homeless)} images of images.txt in neither split "
             f"({images[homeless[0]]}, ...); unpack it again"
         )
     chosen = [key for key in images if in_train.get(key) == wanted]
     labels = _labels([classes_of.get(key, "none") for key in chosen], list(classes), folder / "image_class_labels.txt")
     if not chosen:
-        raise InputError(f"{folder / 'train_test_split.txt'} puts no image of images.txt in the {part} part")
+        raise InputError(f"{folder / 'train_test_split.txt'} puts no image of images.txt in the {split} split")
     names = tuple(name.split(".", 1)[-1].replace("_", " ") for name in classes.values())  # 001.Laysan_Albatross
     return names, ([folder / "images" / images[key] for key in chosen], labels)
 
 
-def _find_fastai(names: dict[str, str]) -> Callable[[Path, Part], Found]:
+def _find_fastai(names: dict[str, str]) -> Callable[[Path, Split], Found]:
     """`train/<wnid>/*` and `val/<wnid>/*`, with `names` of the classes."""
 
-    def find(folder: Path, part: Part) -> Found:
-        wnids, parts = find_parts(folder)
-        return readable(wnids, names), parts[part]
+    def find(folder: Path, split: Split) -> Found:
+        wnids, splits = find_splits(folder)
+        return readable(wnids, names), splits[split]
 
     return find
 
 
-def _find_imagenet(folder: Path, part: Part) -> Found:
+def _find_imagenet(folder: Path, split: Split) -> Found:
     """`train/<wnid>/*`, and `val/<wnid>/*`, or all of `val/*` with the answers in Kaggle's `LOC_val_solution.csv`."""
     inner = folder / "ILSVRC" / "Data" / "CLS-LOC"  # how Kaggle packs it
     images = inner if inner.is_dir() else folder
     by_class = class_files(images / "train")
     names = readable(by_class, read_words(folder / "words.txt", folder / "LOC_synset_mapping.txt"))
-    if part == "train":
+    if split == "train":
         return names, flatten(by_class)
     flat = (images / "val").is_dir() and not any(entry.is_dir() for entry in (images / "val").iterdir())
     if not flat:
@@ -133,12 +133,12 @@ def _find_imagenet(folder: Path, part: Part) -> Found:
 
 
 def _warn_of_unlisted(folder: Path, listed: list[Path], table: Path) -> None:
-    """Say which images in `folder` a table does not name, so that nobody knows what they show."""
+    """Warn about images in `folder` that a table does not list, so that their classes are unknown."""
     there = {entry for entry in folder.iterdir() if is_image(entry)} if folder.is_dir() else set()
     if unlisted := sorted(there - set(listed)):
         named = ", ".join(file.name for file in unlisted[:3])
         warnings.warn(
-            f"left out of {folder}: {len(unlisted)} images that {table.name} does not name ({named}"
+            f"left out of {folder}: {len(unlisted)} images that {table.name} does not list ({named}"
             f"{', ...' if len(unlisted) > 3 else ''})",
             InputWarning,
             stacklevel=3,

@@ -1,15 +1,13 @@
 """Labelled images from an .npz file."""
 
 import warnings
-from contextlib import ExitStack
 from pathlib import Path
-from zipfile import ZipFile
 
 import numpy as np
-from numpy.lib.npyio import NpzFile
 
+from distill.data.array_files import NpzArchive, open_npz
 from distill.data.levels import FEW, HALF, MOST, levels, middle
-from distill.data.parts import Arrays, Part
+from distill.data.splits import Arrays, Split
 from distill.errors import InputError, InputWarning
 
 __all__ = ["ROUNDING", "load_npz", "out_of_range"]
@@ -18,51 +16,40 @@ ROUNDING = 1e-3  # a step of float16 beside 1; less than half a grey level, so t
 REQUIRED = ("x_train", "y_train", "x_test", "y_test")
 
 
-def load_npz(path: Path, part: Part) -> Arrays:
-    """Read one part of an .npz file with the arrays `x_train`, `y_train`, `x_test`, `y_test` and maybe `classes`.
+def load_npz(path: Path, split: Split) -> Arrays:
+    """Read one split of an .npz file with the arrays `x_train`, `y_train`, `x_test`, `y_test` and maybe `classes`.
 
     Images are uint8 or floats in [0, 1] (rounded to steps of 1/255), of shape `(n, height, width, channels)` with
-    1 or 3 channels or `(n, height, width)`. Floats that a rounding step puts outside, `ROUNDING` at most, are clipped.
-    Floats of which rounding leaves few different values (`distill.data.levels`) are refused.
-    Labels are integers from 0 of shape `(n,)` or `(n, 1)`. Without `classes` the names are "0" to the largest label,
-    and each label occurs. The other part is checked by its labels and by the shape and type of its images, which are
-    not read. Warns of arrays of other names, which are left out.
+    1 or 3 channels or `(n, height, width)`. Floats outside by at most `ROUNDING` are clipped; floats of which rounding
+    leaves few distinct values (`distill.data.levels`) are refused. Labels are integers from 0 of shape `(n,)` or
+    `(n, 1)`. Without `classes` the names are "0" to the largest label, and each label must occur. Of the other split
+    the labels are checked, and shape and type of the images, which are not read. Warns about arrays of other names,
+    which are ignored.
 
     Raises `InputError` when the file is missing, damaged or holds anything else.
     """
-    with ExitStack() as stack:
-        try:
-            # Opened here, since numpy leaves a damaged file open.
-            archive = np.load(stack.enter_context(path.open("rb")), allow_pickle=False)
-        except OSError as error:
-            raise InputError(f"cannot read {path}: {error.strerror or error}") from error
-        except Exception as error:  # damaged bytes raise whatever they lead to: BadZipFile, ValueError, EOFError, ...
-            raise InputError(f"{path} is damaged or no .npz file; write it again with numpy.savez") from error
-        if not isinstance(archive, NpzFile):
-            wanted = ", ".join(REQUIRED)
-            raise InputError(f"{path} holds a single array; wanted an .npz file with {wanted} (numpy.savez)")
-        stack.enter_context(archive)
-        missing = [key for key in REQUIRED if key not in archive.files]
+    with open_npz(path) as archive:
+        missing = [key for key in REQUIRED if key not in archive.names]
         if missing:
             raise InputError(
                 f"{path} has no {', '.join(missing)}; wanted {', '.join(REQUIRED)}, "
-                f"found {', '.join(archive.files) or 'nothing'}"
+                f"found {', '.join(archive.names) or 'nothing'}"
             )
-        if others := [key for key in archive.files if key not in (*REQUIRED, "classes")]:
+        if others := [key for key in archive.names if key not in (*REQUIRED, "classes")]:
             warnings.warn(f"left out of {path}: the arrays {', '.join(others)}", InputWarning, stacklevel=3)
-        _check_headers(path)
-        labels = {key: _read(archive, path, key).reshape(-1) for key in ("y_train", "y_test")}
-        classes = _classes(archive, path, labels)
-        images = _to_uint8(_read(archive, path, f"x_{part}"), f"x_{part} of {path}")
-    return Arrays(images if images.ndim == 4 else images[..., None], labels[f"y_{part}"], classes)
+        _check_headers(archive)
+        labels = {key: archive.read(key).reshape(-1) for key in ("y_train", "y_test")}
+        classes = _classes(archive, labels)
+        images = _to_uint8(archive.read(f"x_{split}"), f"x_{split} of {path}")
+    return Arrays(images if images.ndim == 4 else images[..., None], labels[f"y_{split}"], classes)
 
 
-def _check_headers(path: Path) -> None:
-    """Check what can be told from types and shapes, before megabytes of pixels are read."""
-    shapes = {}
-    for part in ("train", "test"):
-        x, y = f"x_{part}", f"y_{part}"
-        (image_shape, image_type), (label_shape, label_type) = _header(path, x), _header(path, y)
+def _check_headers(archive: NpzArchive) -> None:
+    """Check types and shapes, before megabytes of pixels are read."""
+    path, shapes = archive.path, {}
+    for split in ("train", "test"):
+        x, y = f"x_{split}", f"y_{split}"
+        (image_shape, image_type), (label_shape, label_type) = archive.header(x), archive.header(y)
         if image_type != np.uint8 and image_type.kind != "f":
             hint = "; divide by the largest value that its pixels can have" if image_type.kind in "iu" else ""
             raise InputError(f"{x} of {path} is {image_type}; wanted uint8, or floats in [0, 1]{hint}")
@@ -81,40 +68,12 @@ def _check_headers(path: Path) -> None:
                 f"{y} of {path} has shape {label_shape}; wanted {image_shape[:1]}, one label for each image of {x}"
             )
         # (n, height, width) and (n, height, width, 1) are the same images.
-        shapes[part] = image_shape[1:] if len(image_shape) == 4 else (*image_shape[1:], 1)
+        shapes[split] = image_shape[1:] if len(image_shape) == 4 else (*image_shape[1:], 1)
     if shapes["train"] != shapes["test"]:
         raise InputError(
             f"{path} has training images of shape {shapes['train']} and test images of shape {shapes['test']}; "
-            "wanted one shape (height, width, channels): resize or convert one part"
+            "wanted one shape (height, width, channels): resize or convert one split"
         )
-
-
-def _header(path: Path, key: str) -> tuple[tuple[int, ...], np.dtype]:
-    """Shape and type of a member, without its content."""
-    try:
-        with ZipFile(path) as archive, archive.open(f"{key}.npy") as member:
-            version = np.lib.format.read_magic(member)
-            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            shape, _, dtype = read(member)
-    except Exception as error:  # as above
-        raise _damaged(path, key) from error
-    if dtype.hasobject:
-        raise InputError(
-            f"{key} of {path} holds Python objects, which are not read because they can run code; "
-            "wanted one plain array (of images that all have one shape; of text for classes)"
-        )
-    return shape, dtype
-
-
-def _read(archive: NpzFile, path: Path, key: str) -> np.ndarray:
-    try:
-        return archive[key]
-    except Exception as error:  # as above
-        raise _damaged(path, key) from error
-
-
-def _damaged(path: Path, key: str) -> InputError:
-    return InputError(f"cannot read {key} of {path}: the file is damaged; copy or write it again")
 
 
 def _to_uint8(images: np.ndarray, what: str) -> np.ndarray:
@@ -122,7 +81,7 @@ def _to_uint8(images: np.ndarray, what: str) -> np.ndarray:
         return images
     if not np.isfinite(images).all():
         bad = int((~np.isfinite(images).reshape(len(images), -1).all(1)).sum())
-        raise InputError(f"{what}: {bad} of {len(images)} images hold NaN or infinite pixels; remove or mend them")
+        raise InputError(f"{what}: {bad} of {len(images)} images hold NaN or infinite pixels; remove or correct them")
     low, high = float(images.min()), float(images.max())
     if span := out_of_range(low, high):
         raise InputError(f"{what} runs from {span}; wanted floats in [0, 1] or uint8: rescale it")
@@ -132,7 +91,7 @@ def _to_uint8(images: np.ndarray, what: str) -> np.ndarray:
 
 
 def _check_levels(images: np.ndarray, counts: np.ndarray, what: str) -> None:
-    """Refuse floats of which rounding leaves few values, warn where it leaves less than half of 256, or few to most.
+    """Refuse floats of which rounding leaves few values; warn where it leaves less than half of 256, or few for most.
 
     `counts`: how often each of the 256 values occurs.
     """
@@ -142,7 +101,7 @@ def _check_levels(images: np.ndarray, counts: np.ndarray, what: str) -> None:
     held, often = np.unique(images, return_counts=True)
     span = f"{images.min():.9g} to {images.max():.9g}"
     text = f"{what} runs from {span} and holds {len(held)} different values, of which "
-    out = "spread it over [0, 1] (was it divided by 255 twice?), or save it as uint8 to have it so"
+    out = "spread it over [0, 1] (was it divided by 255 twice?), or save it as uint8 to keep it so"
     if left < HALF and len(held) >= 2 * left:
         text += f"steps of 1/255 leave {left}; {out}"
         if left < FEW:
@@ -154,21 +113,22 @@ def _check_levels(images: np.ndarray, counts: np.ndarray, what: str) -> None:
 
 
 def out_of_range(low: float, high: float) -> str:
-    """How pixels from `low` to `high` leave [0, 1] by more than rounding, in digits that show it; else nothing."""
+    """The range `low` to `high`, with enough digits, if it exceeds [0, 1] by more than rounding; else no text."""
     if low >= -ROUNDING and high <= 1 + ROUNDING:
         return ""
     return f"{low:.9g} to {high:.9g}"
 
 
-def _classes(archive: NpzFile, path: Path, labels: dict[str, np.ndarray]) -> tuple[str, ...]:
-    """Class names that fit the labels of both parts."""
-    largest = max(int(part.max()) for part in labels.values())
-    for key, part in labels.items():
-        if part.min() < 0:
-            raise InputError(f"{key} of {path} holds the label {part.min()}; wanted labels from 0")
-    lowest = min(int(part.min()) for part in labels.values())
-    if "classes" not in archive.files:
-        total = sum(len(part) for part in labels.values())
+def _classes(archive: NpzArchive, labels: dict[str, np.ndarray]) -> tuple[str, ...]:
+    """Class names that fit the labels of both splits."""
+    path = archive.path
+    largest = max(int(ids.max()) for ids in labels.values())
+    for key, ids in labels.items():
+        if ids.min() < 0:
+            raise InputError(f"{key} of {path} holds the label {ids.min()}; wanted labels from 0")
+    lowest = min(int(ids.min()) for ids in labels.values())
+    if "classes" not in archive.names:
+        total = sum(len(ids) for ids in labels.values())
         if largest >= max(total, 256):  # a wild label would make millions of names
             raise InputError(
                 f"{path} holds the label {largest} but only {total} images; number the labels from 0 without gaps, "
@@ -183,16 +143,16 @@ def _classes(archive: NpzFile, path: Path, labels: dict[str, np.ndarray]) -> tup
         if len(used) <= largest:
             gaps = sorted(set(range(largest)) - set(used.tolist()))
             raise InputError(
-                f"labels of {path} have gaps: of 0 to {largest}, {len(gaps)} occur in neither part "
+                f"labels of {path} have gaps: of 0 to {largest}, {len(gaps)} occur in neither split "
                 f"({', '.join(map(str, gaps[:5]))}{', ...' if len(gaps) > 5 else ''}); number them without gaps, or "
                 f"add an array `classes` of {largest + 1} names"
             )
         return tuple(str(label) for label in range(largest + 1))
 
-    shape, dtype = _header(path, "classes")
+    shape, dtype = archive.header("classes")
     if dtype.kind != "U" or len(shape) != 1:
         raise InputError(f"classes of {path} is {dtype} of shape {shape}; wanted one text (unicode) for each class")
-    names = tuple(_read(archive, path, "classes").tolist())
+    names = tuple(archive.read("classes").tolist())
     if len(set(names)) < len(names):
         raise InputError(f"classes of {path} holds a name twice; wanted {len(names)} different names")
     if largest >= len(names):

@@ -1,19 +1,16 @@
 """Invertible preprocessing: per-channel standardisation and regularised ZCA whitening.
 
-- `base`: what every preprocessing is, and those that do nothing.
-- `standardize`, `zca`, `checkerboard`: the three that are fitted.
-- `images`: labelled images that went through one.
+- `base`: what every preprocessing is, and labelled images that went through one; `streamed`: of sets too large to hold.
+- `identity`, `standardize`, `zca`, `checkerboard`: the preprocessings; `default`: which of them the paper takes.
 """
 
-import numpy as np
-
-from distill.data.labelled import LabelledImages
-from distill.preprocess.base import Identity, KeptElsewhere, Preprocessing
+from distill.preprocess.base import PreprocessedImages, Preprocessing
 from distill.preprocess.checkerboard import CheckerboardZCA
-from distill.preprocess.images import PreprocessedImages
+from distill.preprocess.default import default_preprocessing
+from distill.preprocess.identity import Identity, KeptElsewhere
 from distill.preprocess.standardize import Standardize
+from distill.preprocess.streamed import StreamedImages
 from distill.preprocess.zca import ZCA
-from distill.runtime.checks import require_a
 
 __all__ = [
     "ZCA",
@@ -23,17 +20,6 @@ __all__ = [
     "PreprocessedImages",
     "Preprocessing",
     "Standardize",
+    "StreamedImages",
     "default_preprocessing",
 ]
-
-
-def default_preprocessing(data: LabelledImages) -> Preprocessing:
-    """The paper's choice, fitted on `data`: standardisation for one channel, ZCA for RGB, checkerboard ZCA for RGB
-    above 64x64.
-
-    Raises `InputError` when there are no images, or a side of large ones cannot be divided as `CheckerboardZCA` wants.
-    """
-    require_a("data", data, LabelledImages, hint="uint8 images with labels and classes")
-    if data.images.shape[-1] == 1:
-        return Standardize.fit(data)
-    return ZCA.fit(data) if int(np.prod(data.images.shape[1:])) <= ZCA.largest else CheckerboardZCA.fit(data)

@@ -1,18 +1,18 @@
-"""What every preprocessing is, and those that do nothing."""
+"""What every preprocessing is, and the labelled images that went through one: each names the other."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import torch
 
 from distill.data.labelled import LabelledImages
 from distill.errors import InputError, shown
-from distill.preprocess.images import PreprocessedImages
 from distill.preprocess.streamed import StreamedImages, is_large
-from distill.runtime.checks import require_a
+from distill.runtime.checks import class_names, positions, require_a, tensor_of
 
-__all__ = ["Identity", "KeptElsewhere", "Preprocessing", "checked_state"]
+__all__ = ["PreprocessedImages", "Preprocessing"]
 
 
 class Preprocessing(ABC):
@@ -63,7 +63,7 @@ class Preprocessing(ABC):
         mine, theirs = self.state(), other.state()
         return self.kind == other.kind and all(torch.equal(mine[name].cpu(), theirs[name].cpu()) for name in mine)
 
-    def apply(self, data: LabelledImages, *, stream: bool | None = None) -> PreprocessedImages:
+    def apply(self, data: LabelledImages, *, stream: bool | None = None) -> "PreprocessedImages":
         """Preprocess a whole set, or have it preprocessed image by image when one is asked for.
 
         - `stream`: which of both; `None`: streamed when the float32 tensor of all images would take more than
@@ -78,58 +78,96 @@ class Preprocessing(ABC):
         return PreprocessedImages(images, torch.from_numpy(data.labels), data.classes, self)
 
 
-class Identity(Preprocessing):
-    """Images stay as they are: pixels in [0, 1], or inputs whose preprocessing is not known here."""
+@dataclass(frozen=True, eq=False)
+class PreprocessedImages:
+    """Labelled images as a network sees them, with the preprocessing that made them.
 
-    kind = "identity"
+    - `images`: float tensor of shape `(n, channels, height, width)`, or `StreamedImages` of a large set: index or
+      split them, and `images[:]` is a tensor in any case.
+    - `labels`: int64 tensor of shape `(n,)`, in `0 .. len(classes) - 1`.
+    - `classes`: names of all classes of the problem.
+    - `preprocessing`: what was applied to pixels in [0, 1].
 
-    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """The same tensor."""
-        return pixels
-
-    def inverse(self, images: torch.Tensor) -> torch.Tensor:
-        """The same tensor."""
-        return images
-
-    def state(self) -> dict[str, torch.Tensor]:
-        """Nothing to remember."""
-        return {}
-
-
-class KeptElsewhere(Preprocessing):
-    """Stands for a preprocessing that was left out of a file because it is kept in another one."""
-
-    kind = "kept-elsewhere"
-
-    missing: ClassVar[str] = "the preprocessing of this set is not in its file; load it from where it was kept"
-
-    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Raises `InputError`."""
-        raise InputError(self.missing)
-
-    def inverse(self, images: torch.Tensor) -> torch.Tensor:
-        """Raises `InputError`."""
-        raise InputError(self.missing)
-
-    def state(self) -> dict[str, torch.Tensor]:
-        """Nothing is here."""
-        return {}
-
-
-def checked_state(kind: str, **tensors: tuple[object, int]) -> list[torch.Tensor]:
-    """Tensors of a preprocessing's state, each given with its number of axes, as finite float32.
-
-    Raises `InputError` that names the one that is something else.
+    Raises `InputError` when shapes do not match, labels are out of range or a pixel is NaN or infinite.
     """
-    checked = []
-    for name, (tensor, axes) in tensors.items():
-        if not isinstance(tensor, torch.Tensor) or tensor.ndim != axes or not tensor.is_floating_point():
-            given = f"a {type(tensor).__name__}"
-            if isinstance(tensor, torch.Tensor):
-                given = f"{tensor.dtype} of shape {tuple(tensor.shape)}"
-            raise InputError(f"{name} of the preprocessing {kind!r} is {given}; wanted floats of {axes} axes")
-        tensor = tensor.detach().float()
-        if not bool(torch.isfinite(tensor).all()):
-            raise InputError(f"{name} of the preprocessing {kind!r} holds NaN or infinite values; fit it again")
-        checked.append(tensor)
-    return checked
+
+    images: torch.Tensor | StreamedImages
+    labels: torch.Tensor
+    classes: tuple[str, ...]
+    preprocessing: Preprocessing
+
+    def __post_init__(self) -> None:
+        images, labels = _images(self.images), _labels(self.labels)
+        require_a("preprocessing", self.preprocessing, Preprocessing, hint="Identity() where nothing was done")
+        object.__setattr__(self, "classes", class_names(self.classes))
+        if images.ndim != 4 or not images.is_floating_point():
+            raise InputError(
+                f"images are {images.dtype} of shape {tuple(images.shape)}; wanted floats of shape "
+                "(n, channels, height, width)"
+            )
+        if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
+            raise InputError(f"labels are {labels.dtype}; wanted integers")
+        if labels.shape != images.shape[:1]:
+            raise InputError(
+                f"labels have shape {tuple(labels.shape)}; wanted ({len(images)},), one for each image"
+            )
+        if len(labels) and (int(labels.min()) < 0 or int(labels.max()) >= len(self.classes)):
+            raise InputError(
+                f"labels run from {int(labels.min())} to {int(labels.max())}, but there are {len(self.classes)} "
+                f"classes: wanted 0 to {len(self.classes) - 1}"
+            )
+        object.__setattr__(self, "images", images)
+        object.__setattr__(self, "labels", labels.long())
+        _check_finite(images)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes of the whole problem."""
+        return len(self.classes)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, height, width."""
+        channels, height, width = self.images.shape[1:]
+        return channels, height, width
+
+    def subset(self, indices: torch.Tensor) -> "PreprocessedImages":
+        """The images at `indices` (positions or a boolean mask); of streamed ones a tensor where they are few."""
+        indices = torch.from_numpy(positions(indices, len(self)))
+        if isinstance(self.images, StreamedImages):
+            chosen: torch.Tensor | StreamedImages = self.images.select(indices)
+            chosen = chosen if is_large(chosen.shape) else chosen[:]
+        else:
+            chosen = self.images[indices.to(self.images.device)]
+        return PreprocessedImages(chosen, self.labels[indices.to(self.labels.device)], self.classes, self.preprocessing)
+
+    def to(self, device: str, dtype: torch.dtype) -> "PreprocessedImages":
+        """The same images on another device or in another float type; not copied where nothing changes."""
+        images, labels = self.images.to(device, dtype), self.labels.to(device)
+        unchanged = images is self.images and labels is self.labels
+        return self if unchanged else replace(self, images=images, labels=labels)
+
+
+def _images(given: Any) -> torch.Tensor | StreamedImages:
+    return given if isinstance(given, StreamedImages) else tensor_of(given, "images")
+
+
+def _labels(given: Any) -> torch.Tensor:
+    """Labels as a tensor, of shape `(n,)` where they were `(n, 1)`."""
+    labels = tensor_of(given, "labels")
+    if not labels.numel():  # an empty list is one of floats
+        labels = labels.long()
+    return labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
+
+
+def _check_finite(images: torch.Tensor | StreamedImages) -> None:
+    if isinstance(images, StreamedImages):  # of bytes, so that all rests with the preprocessing
+        broken = [name for name, tensor in images.preprocessing.state().items() if not bool(tensor.isfinite().all())]
+        if broken:
+            raise InputError(f"the preprocessing holds NaN or infinite values ({', '.join(broken)}); fit it again")
+    elif not bool(torch.isfinite(images).all()):
+        bad = int((~torch.isfinite(images.flatten(1)).all(1)).sum())
+        raise InputError(f"{bad} of {len(images)} images hold NaN or infinite pixels; remove or mend them")

@@ -8,7 +8,8 @@ import torch
 from distill.data.labelled import LabelledImages
 from distill.data.pixels import chunk_length
 from distill.errors import InputError
-from distill.preprocess.base import Preprocessing, checked_state
+from distill.preprocess.base import Preprocessing
+from distill.preprocess.state import checked_state
 from distill.runtime.checks import require_a
 
 __all__ = ["Standardize"]

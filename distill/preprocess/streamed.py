@@ -1,17 +1,14 @@
 """Images that are preprocessed when they are asked for, of sets too large to hold as floats."""
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from typing import ClassVar, Protocol
 
 import numpy as np
 import torch
 
 from distill.data.pixels import positions_in_chunks, unit_pixels
 
-if TYPE_CHECKING:  # a preprocessing makes streamed images, not the other way round
-    from distill.preprocess import Preprocessing
-
-__all__ = ["StreamedImages", "is_large"]
+__all__ = ["PixelMap", "StreamedImages", "is_large"]
 
 STREAM_ABOVE = 4 * 2**30  # bytes of float32
 
@@ -19,6 +16,18 @@ STREAM_ABOVE = 4 * 2**30  # bytes of float32
 def is_large(shape: Sequence[int]) -> bool:
     """Whether images of shape `(n, ...)` are too many to hold as float32 tensors."""
     return 4 * int(np.prod(shape, dtype=object)) > STREAM_ABOVE
+
+
+class PixelMap(Protocol):
+    """What streamed images ask of a `Preprocessing`, which makes them and so stands above them."""
+
+    kind: ClassVar[str]
+
+    def forward(self, pixels: torch.Tensor, /) -> torch.Tensor:
+        """Pixels in [0, 1] of shape `(n, channels, height, width)` to network input of the same shape."""
+
+    def state(self) -> Mapping[str, torch.Tensor]:
+        """All values that decide what `forward` gives."""
 
 
 class StreamedImages:
@@ -38,7 +47,7 @@ class StreamedImages:
     def __init__(
         self,
         pixels: np.ndarray,
-        preprocessing: "Preprocessing",
+        preprocessing: PixelMap,
         *,
         positions: np.ndarray | None = None,
         device: str | torch.device = "cpu",

@@ -11,8 +11,9 @@ import torch
 from distill.data.labelled import LabelledImages
 from distill.data.pixels import positions_in_chunks, unit_pixels
 from distill.errors import InputError
-from distill.preprocess.base import Preprocessing, checked_state
+from distill.preprocess.base import Preprocessing
 from distill.preprocess.standardize import Standardize
+from distill.preprocess.state import checked_state
 from distill.runtime.checks import require_a
 
 __all__ = ["ZCA", "Fitted", "fit_whitening"]

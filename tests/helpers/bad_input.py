@@ -97,7 +97,7 @@ NPZ: dict[str, tuple[Make, str]] = {
     "object labels": (npz(y_train=np.array([None] * 40)), "holds Python objects"),
     "labels below 0": (npz(**labels(-1)), "holds the label -1; wanted labels from 0"),
     "labels from 1": (npz(**labels(1)), "start at 1 and end at 4; .* subtract 1"),
-    "labels with gaps": (npz(**labels(0, step=2)), r"have gaps: of 0 to 6, 3 occur in neither part \(1, 3, 5\)"),
+    "labels with gaps": (npz(**labels(0, step=2)), r"have gaps: of 0 to 6, 3 occur in neither split \(1, 3, 5\)"),
     "a wild label": (npz(y_train=np.r_[np.arange(39) % 4, 10**9]), "holds the label 1000000000 but only 60 images"),
     "labels from 1 with names": (npz(**labels(1), classes=np.array(list("abcd"))), "start at 1: subtract 1"),
     "too few names": (npz(classes=np.array(["a", "b"])), "`classes` has 2 names: add the others"),
@@ -197,7 +197,7 @@ FOLDERS: dict[str, tuple[Make, str]] = {
         r"holds no class folders; .*\(found 4 images outside of class folders: 0.png",
     ),
     "links to nowhere": (links_to_nowhere, "holds no images that Pillow reads .*3 broken links: 0.png, 1.png, 2.png"),
-    "other classes in test": (parts_of_other_classes, "different class folders; only in one: b, c"),
+    "other classes in test": (parts_of_other_classes, "different class folders: only one has b, c"),
     "another size": (another_size, "images differ in size: .*give the size"),
     "no image at all": (with_file("a/x.png", b"hello"), "cannot read the image .*x.png"),
     "empty file": (with_file("a/x.png", b""), "cannot read the image .*x.png"),
@@ -216,7 +216,7 @@ FOLDERS: dict[str, tuple[Make, str]] = {
 
 # Taken, with a warning that names what is not as it was given.
 TOLD: dict[str, tuple[Make, str]] = {
-    "other endings": (with_file("a/notes.txt", b"x"), "left out of .*set: 1 files with endings .*: a/notes.txt"),
+    "other endings": (with_file("a/notes.txt", b"x"), "left out of .*set: 1 files that are no images: a/notes.txt"),
     "a deeper folder": (with_file("a/more/x.png", b"x"), "left out of .*set: 1 folders within class folders: a/more"),
     "an image outside": (with_file("x.png", b"x"), "left out of .*set: 1 images outside of class folders: x.png"),
     "12 bits": (with_file("a/x.png", np.full((8, 8), 4000, np.uint16)), "more than 8 bits .* 4095 to white"),

@@ -1,0 +1,51 @@
+"""How every process of a benchmark is set up: memory, reproducible convolutions, precision of float32 products."""
+
+from typing import Any, Literal
+
+import torch
+
+from distill import InputError
+from distill.runtime.memory import keep_freed_memory
+from distill.runtime.ranks import ranks_started
+
+__all__ = ["Precision", "set_up_process"]
+
+Precision = Literal["float32", "tf32", "bfloat16"]
+
+
+def has_cpu_bfloat16() -> bool:
+    """Whether float32 convolutions can be computed in bfloat16 here."""
+    return hasattr(torch.backends.mkldnn, "conv") and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def set_up_process(*, device: str, precision: str, shares_out: bool = False) -> None:
+    """To be called once, before tensors are made.
+
+    `shares_out`: whether the program shares its work out over processes that `torchrun` starts.
+
+    `precision`: of products of float32 numbers in convolutions and matrix products; sums and everything else stay
+    float32, and the kernel is solved in float64 whatever it is. "tf32": 10 bits on NVIDIA GPUs; "bfloat16": 7 bits on
+    CPUs that have it. Raises `InputError` for a precision that the device does not have, and under `torchrun` for a
+    program that does not share out.
+    """
+    check_precision(precision, device)
+    if ranks_started() > 1 and not shares_out:
+        raise InputError("torchrun is for distillation.py; this program has --jobs for several processes")
+    keep_freed_memory()
+    # Convolutions on NVIDIA GPUs give the same bits each time only when asked to.
+    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    if has_cpu_bfloat16():
+        cpu: Any = torch.backends.mkldnn
+        for products in (cpu.conv, cpu.matmul):
+            products.fp32_precision = "bf16" if precision == "bfloat16" else "ieee"
+
+
+def check_precision(precision: str, device: str) -> None:
+    """Raise `InputError` for a precision that the device or this version of torch does not have."""
+    if precision == "tf32" and not device.startswith("cuda"):
+        raise InputError(f"--precision tf32 is for NVIDIA GPUs, but --device is {device}")
+    if precision == "bfloat16" and device != "cpu":
+        raise InputError(f"--precision bfloat16 is for CPUs, but --device is {device}")
+    if precision == "bfloat16" and not has_cpu_bfloat16():
+        raise InputError("--precision bfloat16 needs torch 2.9 or newer, and a processor that computes in it")

@@ -1,0 +1,179 @@
+"""What the distillation benchmark leaves behind: figures as JSON, a table, plots."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from benchmarks.harness.published import TABLE_1, TABLE_2, TABLE_7
+from benchmarks.harness.results import mean_and_spread, paired_leads, percent, write_results
+from benchmarks.studies.distillation.plots import plot_columns, plot_curves, plot_rows, plot_sweep
+from benchmarks.studies.distillation.run import Run
+from distill import SyntheticSet
+from distill.data.labelled import DATASETS
+from distill.files import write_atomically
+from privacy.tables import text_table
+
+__all__ = ["describe", "print_table", "write_report"]
+
+
+def describe(records: Sequence[dict[str, Any]]) -> str:
+    """One line on the networks trained on one set."""
+    first = records[0]
+    parts = [f"{cell['column']} {percent(cell)}" for cell in summarize(records)]
+    return f"{first['row']}, seed {first['seed']}: {first['images']} images, accuracy {', '.join(parts)} %"
+
+
+def write_report(run: Run, records: list[dict[str, Any]], cost: dict[str, Any]) -> None:
+    """Write results.json, table.txt and the plots from a record for each row, seed, column and network."""
+    folder, options = run.folder, run.options()
+    cells = summarize(records)
+    leads = lead_over_others(records)
+    write_results(folder, {"options": options, "cost": cost, "summary": cells, "leads": leads, "networks": records})
+    text = f"{protocol(run)}\n\n{format_table(run, cells)}\n\n{notes(run, cells, leads, cost)}"
+    write_atomically(folder / "table.txt", lambda file: file.write_text(text))
+    paper = TABLE_1.get(published_key(run), {})
+    measured = "accuracy on held-out images" if run.arguments.held_out else "test accuracy"
+    first = [cell for cell in cells if cell["column"] == run.columns[0].name]
+    if run.arguments.sweep:
+        option, *values = run.arguments.sweep
+        value_of = {row.name: row.value for row in run.rows}
+        plot_sweep(folder / "sweep.png", first, option, value_of, values, title(run), measured)
+    if len(run.columns) > 1:
+        plot_columns(folder / "accuracy.png", cells, title(run), measured)
+    else:
+        plot_rows(folder / "accuracy.png", cells, title(run), measured, paper)
+    plot_curves(folder / "curves.png", histories(run), title(run))
+
+
+def print_table(folder: Any) -> None:
+    """Print the table that `write_report` wrote."""
+    print("\n" + (folder / "table.txt").read_text())
+
+
+def title(run: Run) -> str:
+    """What all plots are of."""
+    if run.arguments.set:
+        return f"{run.train.name}, saved sets"
+    count = run.arguments.images_per_class
+    return f"{run.train.name}, {count} image{'s' * (count > 1)} a class"
+
+
+def summarize(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """For each row and column: mean and standard deviation over seeds and networks; time of a distillation."""
+    cells = []
+    for row, column in dict.fromkeys((record["row"], record["column"]) for record in records):
+        own = [record for record in records if (record["row"], record["column"]) == (row, column)]
+        mean, spread = mean_and_spread([record["accuracy"] for record in own])
+        krr_mean, krr_spread = mean_and_spread([record["krr_accuracy"] for record in own])
+        distilled = {record["seed"]: record["distil"] for record in own}.values()
+        cells.append({
+            "row": row, "method": own[0]["method"], "column": column, "n": len(own), "images": own[0]["images"],
+            "mean": mean, "std": spread, "krr_mean": krr_mean, "krr_std": krr_spread,
+            "failed": sum("failed" in record for record in own),
+            "updates": own[0]["distil"]["updates"],
+            "distil_seconds": sum(part["seconds"] for part in distilled) / len(distilled),
+            "train_seconds": sum(record["seconds"] for record in own) / len(own),
+        })  # fmt: skip
+    return cells
+
+
+def lead_over_others(records: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """FRePo's lead over each other row, on the first column: differences of the same seed and network."""
+    first = records[0]["column"]
+    values = {(r["row"], r["seed"], r["index"]): r["accuracy"] for r in records if r["column"] == first}
+    return paired_leads(values, of="frepo")
+
+
+def protocol(run: Run) -> str:
+    """One paragraph that says how the figures came about."""
+    arguments, recipe = run.arguments, run.columns[0].recipe
+    where = f"{arguments.held_out} held-out training images a class" if arguments.held_out else "the test images"
+    seeds, networks = ", ".join(map(str, arguments.seeds)), f"{arguments.networks} networks"
+    spread = f"over seeds {seeds} and {networks} each"
+    if arguments.set or len(arguments.seeds) == 1:
+        made = "" if arguments.set else f" (distillation seed {seeds})"
+        spread = f"over {networks} trained on each one set{made}"
+    budget = ""
+    if arguments.seconds:
+        budget = f"\nEvery method that learns images was allotted the steps of {arguments.seconds:g} s."
+    return (
+        f"{title(run)}, preset {arguments.preset}.\nAccuracy in % on {where}; mean ± standard deviation {spread},\n"
+        f"all trained from scratch by one recipe on the set alone (width {recipe.width}, {recipe.loss}, Adam "
+        f"{recipe.learning_rate:g}).{budget}"
+    )
+
+
+def format_table(run: Run, cells: list[dict[str, Any]]) -> str:
+    """Rows against columns; or, where there is one network, everything about each row."""
+    if len(run.columns) > 1:
+        return columns_table(run, cells)
+    rows = [["", "images", "updates", "seconds", "network", "KRR"]]
+    for cell in cells:
+        updates = "-" if cell["updates"] is None else str(cell["updates"])
+        krr = percent({"mean": cell["krr_mean"], "std": cell["krr_std"], "n": cell["n"]})
+        seconds = f"{cell['distil_seconds']:.0f}"
+        rows.append([cell["row"], str(cell["images"]), updates, seconds, percent(cell), krr])
+    return text_table(rows)
+
+
+def columns_table(run: Run, cells: list[dict[str, Any]]) -> str:
+    """A line for each network, a column for each row: there are more networks than methods."""
+    names = [row.name for row in run.rows]
+    found = {(cell["row"], cell["column"]): percent(cell) for cell in cells}
+    lines = [["trained", *names]]
+    lines += [[column.name, *(found.get((name, column.name), "") for name in names)] for column in run.columns]
+    return text_table(lines)
+
+
+def notes(
+    run: Run, cells: list[dict[str, Any]], leads: dict[str, dict[str, Any]], cost: dict[str, Any]
+) -> str:
+    """What stands under the table: FRePo's lead, the paper's figures, what it took."""
+    lines = [
+        f"frepo - {other}: {percent(lead, sign='+')} points (same seed and network, n = {lead['n']})"
+        for other, lead in leads.items()
+    ]
+    lines += published(run)
+    failed = [cell["row"] for cell in cells if cell["failed"]]
+    if failed:
+        lines.append(f"networks became NaN on {', '.join(failed)}: lower --train-learning-rate")
+    if run.arguments.resume:
+        lines.append("resumed: the seconds leave out what a stopped process spent on the set it was stopped in")
+    lines.append(f"{cost['seconds'] / 60:.1f} minutes, {cost['peak_memory_mib'] / 1024:.1f} GiB of memory")
+    return "\n".join(lines) + "\n"
+
+
+def published_key(run: Run) -> tuple[str, int]:
+    """Where the paper's tables may have figures of the same images, as many a class, tested alike."""
+    arguments = run.arguments
+    same = arguments.dataset in DATASETS and not (arguments.held_out or arguments.set or arguments.resolution)
+    return (arguments.dataset if same else "", arguments.images_per_class)
+
+
+def published(run: Run) -> list[str]:
+    """The paper's figures for this data set and size, if it has them; their budgets were other ones."""
+    key = published_key(run)
+    if key not in TABLE_1:
+        return []
+    figures = ", ".join(f"{name} {value}" for name, value in TABLE_1[key].items())
+    lines = [
+        f"published: {figures}\n(FRePo: 500 000 steps and more, width 128; the others by their own budgets, on their "
+        "own networks)"
+    ]
+    if any("learn_labels" in row.name for row in run.rows) and key in TABLE_7:
+        pairs = (f"{kind} labels {network} (KRR {krr})" for kind, (network, krr) in TABLE_7[key].items())
+        lines.append(f"published: {', '.join(pairs)}")
+    if key == ("cifar10", 10) and len(run.columns) > 1:
+        for method, own in TABLE_2.items():
+            lines.append(f"published: {method} " + ", ".join(f"{name} {value}" for name, value in own.items()))
+    return lines
+
+
+def histories(run: Run) -> dict[str, list[list[dict[str, float]]]]:
+    """What was recorded along the way, by row, for each seed."""
+    found = {}
+    for row in run.rows:
+        sets = [SyntheticSet.load(run.folder_of(row, seed) / "synthetic.safetensors") for seed in run.seeds_of(row)]
+        own = [synthetic.made_by["history"] for synthetic in sets if synthetic.made_by.get("history")]
+        if own:
+            found[row.name] = own
+    return found

@@ -1,0 +1,144 @@
+"""The sets of the distillation benchmark: made or imported, evaluated on every network, and drawn."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.studies.distillation.run import Column, Row, Run
+from benchmarks.studies.distillation.saved_sets import read_set
+from distill import InputError, SyntheticSet
+from distill.distillers.stepwise import StepwiseDistiller
+from distill.files import read_json, write_json
+from distill.preprocess import KeptElsewhere
+from distill.runtime.ranks import is_first_rank, is_own, wait_for_ranks
+from distill.runtime.seeds import generator_for
+from distill.sets.drawing import plot_before_after, plot_evolution, plot_labels, save_gif
+from distill.sets.synthetic import initial_labels
+from distill.training.evaluation import evaluate_network
+
+__all__ = ["evaluations", "pictures"]
+
+FRAMES = 12  # of a film strip; more would be too small to see
+
+
+def evaluations(run: Run, row: Row, seed: int) -> Iterator[dict[str, Any]]:
+    """A record for each network trained on the set of a row and seed; those found in the folder are not made again."""
+    folder = run.folder_of(row, seed)
+    synthetic = set_of(run, row, seed)
+    cost = read_json(folder / "distilled.json")
+    networks = [(column, index) for column in run.columns for index in range(run.arguments.networks)]
+    paths = [folder / "networks" / f"{column.name.replace(':', '-')}-{index}.json" for column, index in networks]
+    for piece, ((column, index), path) in enumerate(zip(networks, paths, strict=True)):
+        if is_own(piece) and not path.exists():
+            write_json(path, {"index": index, **evaluated(run, synthetic, column, seed, index)})
+    wait_for_ranks()
+    for (column, _), path in zip(networks, paths, strict=True):
+        yield {
+            "row": row.name, "method": row.method, "seed": seed, "column": column.name, "images": len(synthetic),
+            "distil": cost, **read_json(path),
+        }  # fmt: skip
+
+
+def evaluated(run: Run, synthetic: SyntheticSet, column: Column, seed: int, index: int) -> dict[str, Any]:
+    """One network trained and tested; one that became NaN has accuracies of NaN, and the rest of the run goes on."""
+    started = time.monotonic()
+    failed: dict[str, Any] = {}
+    try:
+        network, krr = evaluate_network(
+            synthetic,
+            run.tested_as(synthetic.preprocessing),
+            recipe=column.recipe,
+            generator=generator_for(seed, 5, index),
+            device=run.arguments.device,
+            progress=is_first_rank(),
+        )
+    except InputError as error:
+        network, krr, failed = float("nan"), float("nan"), {"failed": str(error)}
+    return {"accuracy": network, "krr_accuracy": krr, "seconds": time.monotonic() - started, **failed}
+
+
+def set_of(run: Run, row: Row, seed: int) -> SyntheticSet:
+    """The set of a row and seed: found in the folder, distilled, or read from its file."""
+    path = run.folder_of(row, seed) / "synthetic.safetensors"
+    wait_for_ranks()
+    if not path.exists():
+        make_set(run, row, seed, path)
+        wait_for_ranks()
+    if is_first_rank():
+        path.with_name("checkpoint.safetensors").unlink(missing_ok=True)
+    return SyntheticSet.load(path)
+
+
+def make_set(run: Run, row: Row, seed: int, path: Path) -> None:
+    """Make the set and save it at `path`; of several ranks the first one does that."""
+    started, checkpoint = time.monotonic(), path.with_name("checkpoint.safetensors")
+    if row.file is not None:
+        synthetic = read_set(row.file, run.arguments, run.test, run.preprocessing)
+    else:
+        synthetic = distilled(run, row, seed, checkpoint)
+    if is_first_rank():
+        updates = row.distiller.updates if isinstance(row.distiller, StepwiseDistiller) else None
+        seconds = time.monotonic() - started
+        write_json(path.with_name("distilled.json"), {"seconds": seconds, "updates": updates})
+        synthetic.save(path)
+
+
+def distilled(run: Run, row: Row, seed: int, checkpoint: Path) -> SyntheticSet:
+    """Distil, and keep the images as they were whenever something was recorded."""
+    assert row.distiller is not None
+    assert run.data is not None
+
+    def keep(step: int, so_far: SyntheticSet) -> None:
+        if is_first_rank():
+            path = snapshot_folder(run, row, seed) / f"{step:08}.safetensors"
+            replace(so_far, preprocessing=KeptElsewhere()).save(path)
+
+    return row.distiller.with_options(seed=seed).distill(
+        run.data,
+        held_out=run.tested_as(run.data.preprocessing),  # recorded, never used to change anything
+        checkpoint=checkpoint,
+        progress=True,
+        on_record=keep,
+    )
+
+
+# -- pictures ----------------------------------------------------------------------------------------------------------
+
+
+def snapshot_folder(run: Run, row: Row, seed: int) -> Path:
+    """Where a set is kept as it was on the way."""
+    return run.folder_of(row, seed) / "snapshots"
+
+
+def pictures(run: Run, row: Row, seed: int) -> None:
+    """Draw the set: its images, its soft labels, and how they came about; what is drawn already is left."""
+    folder = run.folder_of(row, seed)
+    synthetic = SyntheticSet.load(folder / "synthetic.safetensors")
+    if not (folder / "images.png").exists():
+        synthetic.plot(folder / "images.png")
+    if labels_learned(synthetic) and not (folder / "labels.png").exists():
+        plot_labels(synthetic, folder / "labels.png")
+    paths = spread_over(sorted(snapshot_folder(run, row, seed).glob("*.safetensors")))
+    if len(paths) < 2 or (folder / "evolution.gif").exists():
+        return
+    sets = [replace(SyntheticSet.load(path), preprocessing=synthetic.preprocessing) for path in paths]
+    steps = [int(path.stem) for path in paths]
+    plot_before_after(sets[0], sets[-1], folder / "before-after.png")
+    plot_evolution(sets, steps, folder / "evolution.png")
+    save_gif(sets, steps, folder / "evolution.gif")
+
+
+def labels_learned(synthetic: SyntheticSet) -> bool:
+    """Whether the soft labels are others than those that distillations start from, whatever their scale."""
+    start = initial_labels(synthetic.class_ids, synthetic.num_classes)
+    return not torch.allclose(synthetic.labels * (start.max() / synthetic.labels.max()), start, atol=1e-5)
+
+
+def spread_over(paths: list[Path]) -> list[Path]:
+    """At most `FRAMES` of them, evenly spread, first and last included."""
+    count = min(len(paths), FRAMES)
+    return [paths[round(i * (len(paths) - 1) / max(count - 1, 1))] for i in range(count)]

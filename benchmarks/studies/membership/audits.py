@@ -1,0 +1,140 @@
+"""The audits of the membership-inference benchmark: train the models of an arm, record what they say, attack them."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.studies.membership.run import MemberSet, Run
+from distill import PreprocessedImages, SyntheticSet, TrainingRecipe
+from distill.files import read_json, write_json
+from distill.networks import Network
+from distill.runtime.seeds import generator_for
+from distill.sets.synthetic import initial_labels
+from distill.training.accuracy import accuracy
+from distill.training.evaluation import network_features, train_network
+from privacy import AttackRecords, AuditReport, audit
+from privacy.attacks import FEWEST
+
+__all__ = ["audits"]
+
+# Parts of the members that are attacked by themselves, as files and as prose name them.
+MEMBERS = {"all": "all members", "initial": "initial members", "others": "other members"}
+
+
+def audits(run: Run, arm: str, images: MemberSet) -> Iterator[tuple[str, AuditReport]]:
+    """Reports on an arm's models with the names they go by; those found in the folder are not made again.
+
+    One for each number of training steps; and of the model with the most steps also on the members whose images the
+    set was started from, and on the other members, each against the non-members, with attacks trained on them alone.
+    """
+    folder = run.folder / arm / f"members-{images.seed}"
+    synthetic = training_set(run, arm, images)
+    most = max(run.arguments.train_steps)
+    for steps in run.arguments.train_steps:
+        parts = member_parts(synthetic, run.size) if steps == most else {"all": None}
+        paths = {part: folder / f"{part}-{steps}.npz" for part in parts}
+        if not all(path.exists() for path in paths.values()):
+            records, info = attacked_model(run, synthetic, images, steps, folder)
+            for part, path in paths.items():
+                title = f"{run.train.name}, {arm}: {MEMBERS[part]}"
+                report = audit(
+                    records.subset(members=parts[part]),
+                    attacks=run.arguments.attacks,
+                    engine=run.arguments.engine,
+                    seed=images.seed,
+                    jobs=run.arguments.jobs,
+                    images=run.pixels(images.seed, parts[part]),
+                    info={**info, "trained_on": arm, "members": MEMBERS[part]},
+                    progress=True,
+                )
+                report.to_html(path.with_suffix(".html"), title=title)
+                report.plot_roc(path.with_suffix(".png"))
+                report.save(path)
+        for part, path in paths.items():
+            yield arm if part == "all" else f"{arm}, {MEMBERS[part]}", AuditReport.load(path)
+
+
+def member_parts(synthetic: SyntheticSet, members: int) -> dict[str, np.ndarray | None]:
+    """The parts of the members to attack, as boolean masks `(members,)`; `None` for all.
+
+    Members whose images the set was started from, and the others, where there are enough of both.
+    """
+    initial = np.zeros(members, bool)
+    initial[synthetic.made_by.get("started_from", [])] = True
+    if min(initial.sum(), members - initial.sum()) < FEWEST:
+        return {"all": None}
+    return {"all": None, "initial": initial, "others": ~initial}
+
+
+def training_set(run: Run, arm: str, images: MemberSet) -> SyntheticSet:
+    """What the models of an arm are trained on: all members, or what its distiller makes of them."""
+    members = images.members
+    if arm == "real":
+        labels = initial_labels(members.labels, members.num_classes)
+        return SyntheticSet(members.images[:], labels, members.labels, members.classes, members.preprocessing)
+    folder = run.folder / arm / f"members-{images.seed}"
+    path, checkpoint = folder / "synthetic.safetensors", folder / "checkpoint.safetensors"
+    if not path.exists():
+        distiller = run.distillers[arm].with_options(seed=images.seed)
+        synthetic = distiller.distill(members, checkpoint=checkpoint, progress=True)
+        synthetic.plot(folder / "images.png")
+        synthetic.save(path)
+    checkpoint.unlink(missing_ok=True)
+    return SyntheticSet.load(path)
+
+
+def attacked_model(
+    run: Run, synthetic: SyntheticSet, images: MemberSet, steps: int, folder: Path
+) -> tuple[AttackRecords, dict[str, Any]]:
+    """Train a network for `steps` updates; what an attacker sees of it, and what a reader should know of it.
+
+    Networks of the same member set start from the same weights, whatever they are trained on. Both are kept in
+    `folder`, and found there when an audit was stopped.
+    """
+    kept, described = folder / f"records-{steps}.npz", folder / f"model-{steps}.json"
+    if described.exists():
+        return AttackRecords.load(kept), read_json(described)
+    recipe = replace(run.recipe, train_steps=steps)
+    network = train_network(
+        synthetic,
+        recipe=recipe,
+        generator=generator_for(images.seed, 5),
+        device=run.arguments.device,
+        progress=True,
+    )
+    info = {
+        "dataset": run.train.name,
+        "training_images": len(synthetic),
+        "member_set": images.seed,
+        "train_steps": steps,
+        "test_accuracy": accuracy(logits_of(network, images.test), images.test.labels),
+    }
+    records = records_of(network, recipe, images)
+    records.save(kept)
+    write_json(described, info)
+    return records, info
+
+
+def records_of(network: Network, recipe: TrainingRecipe, images: MemberSet) -> AttackRecords:
+    """What the attacker sees: logits, labels, and the loss that the network was trained with.
+
+    The loss is taken against the label that a real image starts with, also where the network was trained on learned
+    soft labels: the attacker knows the class, not the soft label.
+    """
+    sides = []
+    for side in (images.members, images.non_members):
+        logits = logits_of(network, side)
+        # In float64: single precision makes every very sure answer's loss the same.
+        losses = recipe.losses(logits.double(), initial_labels(side.labels, side.num_classes).double())
+        sides.append((logits.numpy(), side.labels.numpy(), losses.numpy()))
+    return AttackRecords(members=sides[0], non_members=sides[1])
+
+
+@torch.no_grad()
+def logits_of(network: Network, images: PreprocessedImages) -> torch.Tensor:
+    """Outputs `(n, C)` of all images, on the CPU."""
+    return network.head(network_features(network, images.images)).cpu()

@@ -1,0 +1,163 @@
+"""What the membership-inference benchmark leaves behind: figures as JSON, tables with their reading, plots, a page."""
+
+import textwrap
+from pathlib import Path
+from typing import Any
+
+from benchmarks.harness.results import write_results
+from distill import SyntheticSet
+from distill.files import write_atomically
+from privacy import AuditReport, Interval, Summary, auc_ceiling
+from privacy.tables import text_table
+
+__all__ = ["print_report", "write_report"]
+
+# Test accuracy in %, and AUC of threshold, lr, mlp, rf, knn: Zhou et al. 2022, tables 4 and 6 (mean of five sets).
+ATTACKS = ("threshold", "lr", "mlp", "rf", "knn")
+PAPER: dict[str, dict[str, tuple[float, ...]]] = {
+    "mnist": {
+        "real": (99.2, 0.99, 0.99, 1.00, 1.00, 0.97),
+        "subset": (96.8, 0.52, 0.50, 0.53, 0.55, 0.54),
+        "frepo": (98.5, 0.52, 0.51, 0.53, 0.52, 0.51),
+        "dm": (98.3, 0.50, 0.51, 0.54, 0.54, 0.53),
+        "dsa": (98.5, 0.50, 0.51, 0.54, 0.54, 0.54),
+    },
+    "fmnist": {
+        "real": (89.7, 0.99, 0.99, 0.99, 0.99, 0.98),
+        "subset": (81.1, 0.53, 0.51, 0.52, 0.52, 0.53),
+        "frepo": (87.6, 0.52, 0.53, 0.53, 0.53, 0.52),
+        "dm": (87.3, 0.52, 0.51, 0.50, 0.52, 0.51),
+        "dsa": (87.0, 0.51, 0.51, 0.51, 0.52, 0.51),
+    },
+}
+
+
+def write_report(
+    folder: Path, options: dict[str, Any], reports: dict[str, list[AuditReport]], cost: dict[str, Any]
+) -> None:
+    """Write results.json, table.txt, report.html and the plots from the reports of every arm and part."""
+    summary = Summary(reports)
+    differences = arm_differences(summary, options, folder)
+    results = {
+        "options": options,
+        "cost": cost,
+        **summary.to_dict(),
+        "differences_from_subset": {
+            arm: {attack: vars(interval) for attack, interval in own.items()} for arm, own in differences.items()
+        },
+        "audits": {name: [report.to_dict() for report in own] for name, own in reports.items()},
+    }
+    write_results(folder, results)
+    parts = [name for name in reports if "," in name]
+    found = [above_guessing(summary, name, comparisons=len(parts) * len(summary.attacks)) for name in parts]
+    paragraphs = [protocol(options), *reading(reports, options), *found, *told_apart(differences)]
+    summary.to_html(folder / "report.html", title=f"Membership-inference audit: {options['dataset']}", notes=paragraphs)
+    summary.plot_auc(folder / "auc.png")
+    if len(options["train_steps"]) > 1:
+        summary.plot_curves(folder / "curves.png")
+    texts = [textwrap.fill(paragraph, 110) for paragraph in paragraphs]
+    took = f"{cost['seconds'] / 60:.1f} minutes, {cost['peak_memory_mib'] / 1024:.1f} GiB of memory"
+    text = "\n\n".join([texts[0], str(summary) + published(options), *texts[1:], took]) + "\n"
+    write_atomically(folder / "table.txt", lambda file: file.write_text(text))
+
+
+def print_report(folder: Path) -> None:
+    """Print the report that `write_report` wrote."""
+    print("\n" + (folder / "table.txt").read_text())
+
+
+def protocol(options: dict[str, Any]) -> str:
+    """How the figures came about."""
+    augmented = "with" if options["train"]["augment"] else "without"
+    return (
+        f"{options['dataset']}, preset {options['preset']}: {options['members']} members and as many non-members, both "
+        f"from the training set; member sets {', '.join(map(str, options['seeds']))}, disjoint. Every model is the "
+        f"same network trained by the same recipe {augmented} augmentation, on all members (real) or on "
+        f"{options['images_per_class']} images a class made from them. The attacker sees logits, label and training "
+        f"loss. Attacks by engine {options['engine']}. Accuracy on the test images."
+    )
+
+
+def reading(reports: dict[str, list[AuditReport]], options: dict[str, Any]) -> list[str]:
+    """What the counts alone imply."""
+    noise = [name for name in options if isinstance(options[name], dict) and options[name].get("init") == "noise"]
+    sizes = {own[0].info["training_images"] for name, own in reports.items() if name not in noise}
+    few = sorted(size for size in sizes if size < options["members"])
+    paragraphs = [
+        f"Ceiling: {n} of {options['members']} members are in the subset, or were the start of the distilled images. "
+        "Were these told apart without a mistake, and the others not at all, the AUC over all members would be "
+        f"{auc_ceiling(n, options['members']):.3f}: an AUC near 0.5 there is arithmetic, not privacy. Look at the "
+        "initial members by themselves; and at the others, which a subset never saw, but a distillation did."
+        for n in few
+    ]
+    if noise:
+        paragraphs.append(f"{', '.join(noise)} started from noise: no member is an initial one.")
+    return paragraphs
+
+
+def above_guessing(summary: Summary, name: str, *, comparisons: int) -> str:
+    """Which attacks find the members of one part of an arm; `comparisons`: how many attacks on parts are looked at."""
+    intervals = {attack: summary.auc(name, attack) for attack in summary.attacks}
+    found = [f"{attack} {i}" for attack, i in intervals.items() if i.stretched(comparisons).low > 0.5]
+    return (
+        f"{name}: told from non-members beyond the 95 % interval, widened for {comparisons} comparisons, by "
+        f"{', '.join(found) or 'no attack'}."
+    )
+
+
+def arm_differences(
+    summary: Summary, options: dict[str, Any], folder: Path
+) -> dict[str, dict[str, Interval]]:
+    """AUC of each distilled arm minus the subset's, over all members and over the initial ones, by attack.
+
+    The initial members can be compared where both sets were started from the same images.
+    """
+    differences = {}
+    for arm in options["arms"]:
+        if arm in ("real", "subset") or "subset" not in summary.reports:
+            continue
+        pairs = [(arm, "subset")]
+        if initial_members(folder, arm, options["seeds"]) == initial_members(folder, "subset", options["seeds"]):
+            pairs.append((f"{arm}, initial members", "subset, initial members"))
+        for name, other in pairs:
+            if name in summary.reports:
+                differences[name] = {attack: summary.difference(name, other, attack) for attack in summary.attacks}
+    return differences
+
+
+def initial_members(folder: Path, arm: str, seeds: list[int]) -> list[list[int]]:
+    """Positions of the members that an arm's sets were started from, for each member set."""
+    paths = [folder / arm / f"members-{seed}" / "synthetic.safetensors" for seed in seeds]
+    return [sorted(SyntheticSet.load(path).made_by.get("started_from", [])) for path in paths]
+
+
+def told_apart(differences: dict[str, dict[str, Interval]]) -> list[str]:
+    """Whether each arm's AUCs differ from the subset's beyond their intervals, widened for their number."""
+    paragraphs = []
+    comparisons = sum(len(intervals) for intervals in differences.values())
+    for name, intervals in differences.items():
+        wider = {attack: interval.stretched(comparisons) for attack, interval in intervals.items()}
+        lower = [attack for attack, interval in wider.items() if interval.high < 0]
+        higher = [attack for attack, interval in wider.items() if interval.low > 0]
+        all_of_them = ", ".join(
+            f"{attack} {interval.value:+.3f} [{interval.low:+.3f}, {interval.high:+.3f}]"
+            for attack, interval in intervals.items()
+        )
+        verdicts = [f"lower for {', '.join(lower)}"] * bool(lower) + [f"higher for {', '.join(higher)}"] * bool(higher)
+        verdict = " and ".join(verdicts) or "neither lower nor higher for any attack: the two are not told apart"
+        paragraphs.append(
+            f"{name}, AUC minus that of the random subset (paired 95 % interval for each attack): "
+            f"{all_of_them}. Beyond the interval, widened for {comparisons} comparisons, it is {verdict}."
+        )
+    return paragraphs
+
+
+def published(options: dict[str, Any]) -> str:
+    """The paper's figures for this data set and sizes, if it has them; its budget was another one."""
+    same_sizes = (options["members"], options["images_per_class"]) == (10_000, 50)
+    figures = PAPER.get(options["dataset"], {}) if same_sizes else {}
+    rows = [["published", "test accuracy, %", *ATTACKS]]
+    rows += [[arm, *map(str, row)] for arm, row in figures.items() if arm in options["arms"]]
+    if len(rows) == 1:
+        return ""
+    return "\n\npublished (500 000 distillation steps, width 128, five member sets)\n" + text_table(rows)
