@@ -5,7 +5,10 @@ import warnings
 with warnings.catch_warnings():
     # On import Avalanche loads every solver that its GEM strategy could use; those warn of themselves.
     warnings.simplefilter("ignore")
-    import avalanche.training  # noqa: F401
+    try:
+        import avalanche.training  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise ImportError(f"continual needs {error.name}: pip install '.[continual]'") from None
 
 from continual.accuracy import (
     accuracy_evaluator,
