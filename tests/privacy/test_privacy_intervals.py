@@ -135,7 +135,8 @@ def test_tpr_is_the_share_above_the_threshold_that_lets_so_many_through():
 
 
 @pytest.mark.parametrize(("m", "level"), [(1000, 0.001), (100, 0.01), (10, 0.1), (250, 0.01)])
-def test_tpr_of_noise_is_its_fpr_on_average(m, level):
+def test_tpr_of_noise_is_its_fpr_on_average(m, level, monkeypatch):
+    monkeypatch.setattr("privacy.intervals.mixture_ends", lambda *given: (0.0, 1.0))  # only values are looked at
     generator = np.random.default_rng(0)
     found = [tpr_interval([(generator.random(50), generator.random(m))], level).value for _ in range(3000)]
     assert np.mean(found) == pytest.approx(level, rel=0.15)

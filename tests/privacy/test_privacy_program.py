@@ -1,5 +1,6 @@
 """`python -m privacy`, and all of the package where torch is missing."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -7,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from audits import Page, read, records
-from privacy import (
-    AuditReport,
-)
+from privacy import AuditReport
+from privacy.__main__ import main
 
+ROOT = Path(__file__).parents[2]
 PROGRAM = """
 import sys
 class NoTorch:
@@ -37,32 +38,76 @@ print(report)
 
 
 def test_all_of_it_works_without_torch_and_distill(tmp_path):
-    root = Path(__file__).parents[2]
-    done = subprocess.run([sys.executable, "-c", PROGRAM, tmp_path], cwd=root, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", PROGRAM, tmp_path], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "threshold" in done.stdout
     assert (tmp_path / "report.html").exists()
 
 
-def test_command_line_audits_a_file(tmp_path):
+# -- the program ---------------------------------------------------------------------------------------------------
+
+
+def test_a_file_is_audited(tmp_path):
     records().save(tmp_path / "records.npz")
     outputs = {"html": "page.html", "json": "figures.json", "roc": "roc.png", "save": "report.npz"}
     options = [word for name, file in outputs.items() for word in (f"--{name}", tmp_path / file)]
     command = [sys.executable, "-m", "privacy", tmp_path / "records.npz", "--attacks", "threshold", "--by-class"]
-    root = Path(__file__).parents[2]
-    done = subprocess.run([*command, *options], cwd=root, capture_output=True, text=True)
+    done = subprocess.run([*command, *options], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "class 2: 13 members, 20 non-members" in done.stdout
     Page(tmp_path / "page.html").assert_self_contained()
     assert read(tmp_path / "figures.json")["info"] == {"records": "records.npz"}
     assert AuditReport.load(tmp_path / "report.npz").result("threshold").members == 40
     assert (tmp_path / "roc.png").exists()
+
+
+def test_help_takes_at_most_a_second_and_a_half_of_processor_time():
+    before = os.times()
+    done = subprocess.run([sys.executable, "-m", "privacy", "--help"], cwd=ROOT, capture_output=True, text=True)
+    after = os.times()
+    assert "--by-correctness" in done.stdout
+    assert sum(after[2:4]) - sum(before[2:4]) < 1.5
+
+
+def test_a_damaged_file_is_one_line(tmp_path, capsys):
     (tmp_path / "records.npz").write_bytes(b"")
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True)
-    assert done.returncode == 2
-    assert done.stderr.startswith("error: ")
-    assert done.stderr.count("\n") == 1
-    assert "records.npz is damaged" in done.stderr
+    assert main([str(tmp_path / "records.npz")]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: ")
+    assert said.count("\n") == 1
+    assert "records.npz is damaged" in said
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "error: the following arguments are required: records; see python -m privacy --help"),
+        (["a.npz", "--seed", "x"], "error: argument --seed: invalid int value: 'x'; see python -m privacy --help"),
+        (["a.npz", "--attacks", "svm"], "error: argument --attacks: invalid choice: 'svm' (choose from "),
+        (["a.npz", "--by-clas"], "error: cannot read a.npz: No such file"),
+        (["a.npz", "--shadow"], "error: unrecognized arguments: --shadow; see"),
+    ],
+)
+def test_wrong_options_are_one_line(options, message, monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    try:
+        code = main(options)
+    except SystemExit as stop:
+        code = stop.code
+    said = capsys.readouterr().err
+    assert code == 2
+    assert said.startswith(message)
+    assert said.count("\n") == 1
+
+
+def test_ctrl_c_is_one_line(monkeypatch, tmp_path, capsys):
+    def interrupted(*given, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("privacy.__main__.audit", interrupted)
+    records().save(tmp_path / "records.npz")
+    assert main([str(tmp_path / "records.npz")]) == 130
+    assert capsys.readouterr().err == "\nstopped\n"
 
 
 @pytest.mark.parametrize(
@@ -75,8 +120,6 @@ def test_command_line_audits_a_file(tmp_path):
     ],
 )
 def test_outputs_are_checked_before_the_audit(tmp_path, monkeypatch, capsys, options, message):
-    from privacy.__main__ import main
-
     monkeypatch.chdir(tmp_path)
     records().save("records.npz")
     before = Path("records.npz").read_bytes()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import hypergeom
 
-from privacy import Attack, AttackRecords, Scores, Summary, audit
+from privacy import Attack, AttackRecords, Interval, Roc, Scores, Summary, audit
 from privacy.results import auc_p_values, found_of, found_p_value, rank_sum_p_values, result_of
 from privacy.verdict import FALSE_ALARMS, verdict_of
 
@@ -31,8 +31,11 @@ class Noise(Attack):
         return [lambda: (np.arange(len(records)), generator.normal(size=len(records)))]
 
 
-def test_false_alarms_are_at_most_one_in_twenty():
+def test_false_alarms_are_at_most_one_in_twenty(monkeypatch):
     """Five attacks on all records and on two halves: fifteen figures, each of which could look like a leak."""
+    # Neither TPR nor advantage counts for a verdict; both take longer than the rest.
+    monkeypatch.setattr("privacy.results.tpr_interval", lambda *given, **options: Interval(0.0))
+    monkeypatch.setattr("privacy.results.roc_of", lambda *split: Roc(np.zeros(2), np.zeros(2)))
     halves = (np.arange(200) < 100, np.arange(200) >= 100)
     alarms, uncorrected = [], []
     for seed in range(200):
