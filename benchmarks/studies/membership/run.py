@@ -17,7 +17,7 @@ from distill import Distiller, InputError, PreprocessedImages, TrainingRecipe
 from distill.preprocess import default_preprocessing
 from distill.runtime.checks import check_device
 from privacy.attacks import FEWEST
-from privacy.official import check_official
+from privacy.tf_privacy import check_official
 
 __all__ = ["ARMS", "PRESETS", "MemberSet", "Run"]
 
