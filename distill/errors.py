@@ -1,17 +1,21 @@
-"""The errors a caller can mend, and the words said where nothing fails but not all was taken as it was given."""
+"""The error for input that the caller can fix, and the warning for input that is not used as it was given."""
 
 __all__ = ["InputError", "InputWarning", "shown"]
 
 
 class InputError(ValueError):
-    """What was given cannot be used; the message says what was given, what was wanted and how to mend it."""
+    """The input cannot be used; the message says what was given, what was wanted and how to fix it."""
 
 
 class InputWarning(UserWarning):
-    """Something that was given is left out, or not used as it stands; the message names it and the way out."""
+    """Part of the input is ignored, or not used as it was given; the message names it and says what to do."""
 
 
 def shown(value: object) -> str:
-    """`value` in one short line, for messages."""
+    """`repr(value)` on one line of at most 60 characters or so, for messages.
+
+    >>> shown([1] * 100)
+    '[1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1... (list)'
+    """
     text = " ".join(repr(value).split())
     return text if len(text) <= 60 else f"{text[:50]}... ({type(value).__name__})"

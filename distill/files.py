@@ -1,7 +1,4 @@
-"""Files that are written whole or not at all, and read without running anybody's code.
-
-Needs the standard library alone: `privacy` uses it where torch is not installed.
-"""
+"""Files that are written completely or not at all, and read without executing code from them."""
 
 import json
 import os
@@ -20,7 +17,7 @@ PARTIAL = ".*-*.partial*"  # the names of files that were being written when a p
 
 
 def as_path(given: Any, name: str = "path") -> Path:
-    """`given` as a path, `~` spelt out where it begins with one; raises `InputError` for what is none."""
+    """`given` as a path, with a leading `~` expanded; raises `InputError` for anything that is no path."""
     try:
         return Path(os.path.expanduser(os.fsdecode(given)))
     except TypeError as error:
@@ -28,16 +25,16 @@ def as_path(given: Any, name: str = "path") -> Path:
 
 
 def write_atomically(path: str | Path, write: Callable[[Path], object]) -> Path:
-    """Call `write` on a temporary file beside `path`, then rename it to `path`: the file is whole or absent.
+    """Call `write` on a temporary file beside `path`, then rename it to `path`: the file is complete or absent.
 
-    Raises `InputError` when the folder cannot be made or written to, or the disk is full.
+    Raises `InputError` when the folder cannot be created or written to, or the disk is full.
     """
     path = as_path(path)
     temporary: Path | None = None
     handle: int | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # The suffix is kept: savefig and others tell the format from it.
+        # The suffix is kept: savefig and others infer the format from it.
         opened, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=f".partial{path.suffix}", dir=path.parent)
         temporary = Path(name)
         handle = locked_while_written(opened)
@@ -59,7 +56,7 @@ def write_atomically(path: str | Path, write: Callable[[Path], object]) -> Path:
 
 
 def locked_while_written(handle: int) -> int | None:
-    """The handle of a temporary file, with the lock that tells it from a leftover; closed where there are no locks."""
+    """`handle` of a temporary file, locked so that it is no leftover; closed where locks are unsupported."""
     try:
         lock(handle)
     except OSError:
@@ -69,9 +66,9 @@ def locked_while_written(handle: int) -> int | None:
 
 
 def remove_partial(folder: Path) -> None:
-    """Remove what killed processes have left in `folder` and below; what a live one is writing stays.
+    """Remove partial files of killed processes in `folder` and below; those of running processes stay.
 
-    Where there are no locks to tell these apart, nothing is removed.
+    Where file locks are unsupported, nothing is removed.
     """
     for path in folder.rglob(PARTIAL):
         with suppress(OSError):  # done, or removed by another, in the meantime

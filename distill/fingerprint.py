@@ -1,4 +1,4 @@
-"""Fingerprints of data: the same for the same images, labels and classes, and for nothing else."""
+"""Fingerprints of data: equal for equal images, labels and classes, and different otherwise."""
 
 import hashlib
 import os
@@ -16,14 +16,14 @@ from distill.preprocess.streamed import StreamedImages
 
 __all__ = ["data_fingerprint", "file_fingerprint", "fingerprint"]
 
-CHUNK = 64 << 20  # bytes taken at a time, so that a memory map is never read as a whole
+CHUNK = 64 << 20  # bytes read at a time, so that a memory map is never loaded as a whole
 
 
 def data_fingerprint(data: LabelledImages | PreprocessedImages) -> dict[str, str]:
     """The fingerprints of "images", "labels" and "classes", as 32 hexadecimal digits each.
 
-    Every pixel and every label counts, also of images that are streamed or memory-mapped. What is streamed counts as
-    its pixels and its preprocessing, and so differs from the tensor that these give.
+    Every pixel and every label counts, also of streamed or memory-mapped images. Streamed images count as their pixels
+    and their preprocessing, so their fingerprint differs from that of the same images as a tensor.
     """
     labels = data.labels.cpu().numpy() if isinstance(data.labels, torch.Tensor) else data.labels
     return {
@@ -34,8 +34,16 @@ def data_fingerprint(data: LabelledImages | PreprocessedImages) -> dict[str, str
 
 
 def fingerprint(data: LabelledImages | PreprocessedImages) -> str:
-    """One fingerprint of all, to tell one data set from another."""
-    return digest(part.encode() for part in data_fingerprint(data).values())
+    """One fingerprint of images, labels and classes together: 32 hexadecimal digits.
+
+    >>> from distill import load_images
+    >>> digits = load_images("digits")
+    >>> fingerprint(digits) == fingerprint(digits.subset(range(len(digits))))
+    True
+    >>> fingerprint(digits) == fingerprint(digits.subset(range(100)))
+    False
+    """
+    return digest(value.encode() for value in data_fingerprint(data).values())
 
 
 def file_fingerprint(path: str | Path) -> str:
@@ -47,7 +55,9 @@ def file_fingerprint(path: str | Path) -> str:
     try:
         if path.is_dir():
             files = sorted(file for file in path.rglob("*") if file.is_file())
-            return digest(part for file in files for part in (os.fsencode(file.relative_to(path)), *file_content(file)))
+            return digest(
+                chunk for file in files for chunk in (os.fsencode(file.relative_to(path)), *file_content(file))
+            )
         return digest(file_content(path))
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
@@ -60,16 +70,16 @@ def file_content(path: Path) -> Iterator[bytes]:
         yield from iter(lambda: file.read(CHUNK), b"")
 
 
-def digest(parts: Iterable[bytes | np.ndarray]) -> str:
-    """Of all parts, one after the other."""
+def digest(chunks: Iterable[bytes | np.ndarray]) -> str:
+    """The fingerprint of all chunks, one after the other."""
     found = hashlib.blake2b(digest_size=16)
-    for part in parts:
-        found.update(part if isinstance(part, bytes) else part.data)
+    for chunk in chunks:
+        found.update(chunk if isinstance(chunk, bytes) else chunk.data)
     return found.hexdigest()
 
 
 def content(images: np.ndarray | torch.Tensor | StreamedImages) -> Iterator[bytes | np.ndarray]:
-    """All that decides what the images are, as bytes."""
+    """Everything that determines the images, as bytes."""
     if isinstance(images, np.ndarray):
         yield from array_content(images)
     elif isinstance(images, torch.Tensor):

@@ -1,4 +1,4 @@
-"""Tensors and what they mean in one safetensors file: a format that runs no code when it is read."""
+"""Tensors with metadata in one safetensors file: a format that executes no code when it is read."""
 
 import json
 from collections.abc import Mapping
@@ -16,12 +16,15 @@ __all__ = ["read_tensors", "write_tensors"]
 
 
 def write_tensors(path: str | Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, Any]) -> Path:
-    """Write tensors and JSON-able `metadata` as one safetensors file."""
+    """Write tensors and `metadata`, whose values can be written as JSON, to one safetensors file.
+
+    Raises `InputError` when the metadata are no JSON or the file cannot be written.
+    """
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     try:
         strings = {key: json.dumps(value) for key, value in metadata.items()}
     except (TypeError, ValueError) as error:
-        raise InputError(f"cannot write {path}: what goes with its tensors is no JSON ({error})") from error
+        raise InputError(f"cannot write {path}: its metadata cannot be written as JSON ({error})") from error
 
     def save(file: Path) -> None:
         try:
@@ -33,7 +36,7 @@ def write_tensors(path: str | Path, tensors: Mapping[str, torch.Tensor], metadat
 
 
 def from_json(text: str) -> Any:
-    """The JSON in `text`, or the text itself: other programs' safetensors files carry plain words."""
+    """The JSON in `text`, or the text itself: other programs write plain text there."""
     try:
         return json.loads(text)
     except ValueError:

@@ -175,7 +175,6 @@ def test_modules_are_short(package):
     assert median(lines.values()) <= MEDIAN_MODULE
 
 
-@pytest.mark.xfail(strict=True, reason="benchmarks/ is still flat")
 def test_programs_only_parse_and_run():
     programs = {file.name: lines_of(file) for file in (ROOT / "benchmarks").glob("*.py")}
     assert {name: count for name, count in programs.items() if count > LONGEST_PROGRAM} == {}

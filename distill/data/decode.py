@@ -1,4 +1,4 @@
-"""One image file, or one array, to uint8 pixels of a wanted mode and size."""
+"""Image files and arrays to uint8 pixels of a given mode and size."""
 
 from functools import lru_cache
 from pathlib import Path
@@ -14,7 +14,7 @@ __all__ = ["GREY", "WIDE_GREY", "Fit", "Look", "Mode", "decode", "image_endings"
 
 WIDE_GREY = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N"})
 GREY = WIDE_GREY | {"1", "L", "LA"}
-NO_IMAGES = frozenset({"MPEG", "EPS"})  # films, and pages that an interpreter of their own would have to draw
+NO_IMAGES = frozenset({"MPEG", "EPS"})  # films, and pages that need a PostScript interpreter
 FULL_16_BITS = 65535
 
 Mode = Literal["L", "RGB"]
@@ -22,7 +22,7 @@ Fit = Literal["crop", "squash"]
 
 
 class Look(NamedTuple):
-    """How all images of a set are decoded: to which mode, and which value of deep grey ones becomes 255."""
+    """How all images of a set are decoded: to which mode, and which value of grey images above 8 bits becomes 255."""
 
     mode: Mode = "RGB"
     white: int = FULL_16_BITS
@@ -30,7 +30,7 @@ class Look(NamedTuple):
 
 @lru_cache(maxsize=1)
 def image_endings() -> frozenset[str]:
-    """The endings (".png", ...) of files that Pillow reads here, films and PostScript left out."""
+    """The file name extensions (".png", ...) that Pillow reads here, without films and PostScript."""
     Image.init()
     stubs = {
         name for name, (factory, _) in Image.OPEN.items()
@@ -41,7 +41,7 @@ def image_endings() -> frozenset[str]:
 
 
 def is_image(file: Path) -> bool:
-    """Whether it is a file, also behind a link, with the ending of an image."""
+    """Whether `file` is a file, or a link to one, with the extension of an image."""
     return file.suffix.lower() in image_endings() and file.is_file()
 
 
@@ -55,14 +55,15 @@ def decode(
 ) -> np.ndarray:
     """Pixels as uint8, `(height, width)` for mode "L" or `(height, width, 3)` for "RGB".
 
-    - `resolution`: wanted height and width; `None`: the file's own.
-    - `fit`: what becomes of an image that is not square: "crop" takes the largest square in its middle, "squash"
-      changes its proportions.
-    - `white`: the value of grey images of more than 8 bits that becomes 255, 255 or more.
+    - `resolution`: height and width of the result; `None`: those of the file.
+    - `fit`: how an image that is not square is made square: "crop" takes the largest central square, "squash" changes
+      its proportions.
+    - `white`: the value that becomes 255 in grey images of more than 8 bits; 255 or more.
 
-    Transparent pixels are laid over white, of colours of 16 bits the upper 8 are taken, of an animation the first
-    frame counts, and EXIF orientation is not applied, save by Pillow to TIFF files. Raises
-    `InputError` that names the file when it cannot be read.
+    Transparent pixels are composed over white; of 16-bit colours the upper 8 bits are taken, of an animation the first
+    frame. EXIF orientation is not applied, except by Pillow to TIFF files.
+
+    Raises `InputError` that names the file when it cannot be read.
     """
     try:
         with Image.open(file) as image:
@@ -78,7 +79,7 @@ def scaled(values: np.ndarray, white: int) -> np.ndarray:
 
 
 def raw_modes(image: Image.Image) -> list[str]:
-    """How the pixels of an image that is not loaded yet lie in its file, such as "RGB;16B"."""
+    """The raw modes of the pixels in the file of an image that is not loaded yet, such as "RGB;16B"."""
     raw = [args if isinstance(args, str) else args[0] for *_, args in getattr(image, "tile", []) if args]
     return [one for one in raw if isinstance(one, str)]
 
@@ -97,11 +98,11 @@ def resize_arrays(images: np.ndarray, resolution: int, *, fit: Fit = "crop") -> 
 
 def unreadable(file: Path, error: Exception) -> InputError:
     """The error to raise for an image file that cannot be read."""
-    return InputError(f"cannot read the image {file} ({error or type(error).__name__}); mend or remove it")
+    return InputError(f"cannot read the image {file} ({error or type(error).__name__}); repair or remove it")
 
 
 def _resize(image: Image.Image, resolution: int, fit: Fit) -> Image.Image:
-    """Means over areas when it shrinks (like the released FRePo code and ImageNet64), bilinear when it grows."""
+    """Area means to shrink (like the released FRePo code and ImageNet64), bilinear interpolation to enlarge."""
     if fit == "crop":
         width, height = image.size
         side = min(width, height)
@@ -116,7 +117,7 @@ def _resize(image: Image.Image, resolution: int, fit: Fit) -> Image.Image:
 
 
 def _scale_transparency(image: Image.Image) -> None:
-    """Pillow scales pixels of a .png of 2, 4 or 16 bits to 8, and leaves the transparent one of them as it was."""
+    """Scale the transparent colour as Pillow scales the pixels of a .png of 2, 4 or 16 bits, which leaves it as is."""
     raw, transparent = raw_modes(image), image.info.get("transparency")
     if isinstance(transparent, int) and (steps := {"L;2": 3, "L;4": 15}.get(raw[0] if raw else "")):
         image.info["transparency"] = transparent * 255 // steps

@@ -1,4 +1,4 @@
-"""Decoded image files, kept as one .npy file: a large set is decoded once, and never lies in memory as a whole."""
+"""Decoded image files in one .npy file: a large set is decoded once, and never held in memory as a whole."""
 
 import glob
 import hashlib
@@ -20,9 +20,9 @@ from distill.runtime.progress import progress_bar
 __all__ = ["cached_images"]
 
 FORMAT = 3  # part of every signature: raise it when the same files decode to other pixels
-READ_WHOLE = 2**28  # bytes: files of so many together are told apart by their content, larger sets by their status
+READ_WHOLE = 2**28  # bytes: sets of at most this size are identified by their content, larger ones by file status
 BATCH = 256  # images decoded side by side
-MANY = 2000  # from so many images on a progress bar is shown
+MANY = 2000  # a progress bar is shown from this number of images on
 
 
 def cached_images(
@@ -38,26 +38,26 @@ def cached_images(
     """The images in `files`, resized: a read-only memory map of uint8 `(n, resolution, resolution, channels)`.
 
     Decoded at the first call, to `folder/<name>-<resolution>-<signature>.npy`; read from there afterwards. The
-    signature is of names, sizes, times and contents of the files, so a file that changes, or changes places with
-    another, has all of them decoded again, as has a damaged .npy file. Of more than `READ_WHOLE` bytes, contents are
-    not read: inodes and times of change (ctime), which `cp -p` does not keep, stand for them. What is out of date is
-    removed. What `look` warns of is warned of at every call.
+    signature covers names, sizes, times and contents of the files, so all are decoded again when one changes, two
+    are swapped, or the .npy file is damaged. Above `READ_WHOLE` bytes, inodes and times of change (ctime), which
+    `cp -p` does not keep, stand for the contents. Outdated files are removed. Warnings of `look` are repeated at
+    every call.
 
-    - `name`: tells this list of files from others in the same cache `folder`.
-    - `look`: asked only when there is something to decode. `others`: further files that it depends on.
+    - `name`: distinguishes this list of files from others in the same cache `folder`.
+    - `look`: called only when there is something to decode. `others`: further files that it depends on.
 
-    Raises `InputError` when an image cannot be read or changes meanwhile, the cache cannot be written to or the disk is
-    full.
+    Raises `InputError` when an image cannot be read or changes meanwhile, the cache cannot be written to, or the disk
+    is full.
     """
     stem = f"{name}-{resolution}"
     signature = _signature(files, others, resolution, fit)
     path = folder / f"{stem}-{signature}.npy"
-    notes = path.with_suffix(".json")  # what was said of the images, where something was
-    images, said = _open(path, len(files), resolution), _read_notes(notes)
-    if images is None or said is None:
-        chosen, said = _looked(look)
-        if said:
-            _write(notes, lambda partial: partial.write_text(json.dumps(said)))
+    notes = path.with_suffix(".json")  # the warnings about the images, where there were any
+    images, warned = _open(path, len(files), resolution), _read_notes(notes)
+    if images is None or warned is None:
+        chosen, warned = _looked(look)
+        if warned:
+            _write(notes, lambda partial: partial.write_text(json.dumps(warned)))
 
         def write(partial: Path) -> None:
             _decode_all(partial, files, chosen, resolution, fit)
@@ -70,15 +70,15 @@ def cached_images(
                 outdated.unlink()
         images = _open(path, len(files), resolution)
     else:
-        for text in said:
+        for text in warned:
             warnings.warn(text, InputWarning, stacklevel=3)
     if images is None:
-        raise InputError(f"{path} was written, but cannot be read; does another program write there?")
+        raise InputError(f"{path} was written, but cannot be read; check that no other program writes there")
     return images
 
 
 def _read_notes(notes: Path) -> list[str] | None:
-    """What was said of the images; `None` where it cannot be told any more."""
+    """The warnings about the images; `None` where they cannot be read any more."""
     try:
         texts = read_json(notes) if notes.exists() else []
     except InputError:
@@ -87,7 +87,7 @@ def _read_notes(notes: Path) -> list[str] | None:
 
 
 def _looked(look: Callable[[], Look]) -> tuple[Look, list[str]]:
-    """What `look` finds, and what it says; that is said here, and again whenever the images are read."""
+    """What `look` finds, and its warnings, which are raised here and again whenever the images are read."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         found = look()
@@ -101,7 +101,7 @@ def _write(path: Path, write: Callable[[Path], object]) -> None:
         write_atomically(path, write)
     except InputError as error:
         if not isinstance(error.__cause__, OSError) or not str(error).startswith("cannot write"):
-            raise  # of an image
+            raise  # about an image
         raise InputError(
             f"{error}; decoded images can be kept in another folder (cache_dir=..., --cache-dir or FREPO_CACHE)"
         ) from error
@@ -111,14 +111,14 @@ def _signature(files: Sequence[Path], others: Sequence[Path], resolution: int, f
     digest = hashlib.sha256(f"{FORMAT} {resolution} {fit} {len(files)}\n".encode())
     states = {file: _status(file) for file in (*files, *others)}  # files may be among the others
     whole = sum(state.st_size for state in states.values()) <= READ_WHOLE
-    told = {
+    identity = {
         file: f"{state.st_size} {state.st_mtime_ns} "
         + (_content(file) if whole else f"{state.st_ctime_ns} {state.st_ino}")
         for file, state in states.items()
     }
     for file in (*files, *others):
-        place = f"{file.parent.name}/{file.name}"  # not all of the path: a folder may be moved
-        digest.update(f"{place} {told[file]}\n".encode(errors="surrogateescape"))
+        place = f"{file.parent.name}/{file.name}"  # not the whole path: a folder may be moved
+        digest.update(f"{place} {identity[file]}\n".encode(errors="surrogateescape"))
     return digest.hexdigest()[:16]
 
 
@@ -137,7 +137,7 @@ def _content(file: Path) -> str:
 
 
 def _open(path: Path, count: int, resolution: int) -> np.ndarray | None:
-    """The memory map, or `None` where the file is missing or not what was written there."""
+    """The memory map, or `None` where the file is missing or is not what was written."""
     try:
         images = np.load(path, mmap_mode="r", allow_pickle=False)
         size = path.stat().st_size
@@ -151,7 +151,7 @@ def _open(path: Path, count: int, resolution: int) -> np.ndarray | None:
 def _decode_all(path: Path, files: Sequence[Path], look: Look, resolution: int, fit: Fit) -> None:
     """Write all images as one array, in order, a batch at a time.
 
-    Written, not mapped: a full disk is an error here, and a crash where it is met in a memory map.
+    Written, not memory-mapped: a full disk is an error here, and a crash of the process in a memory map.
     """
     shape = (len(files), resolution, resolution, 1 if look.mode == "L" else 3)
 

@@ -28,15 +28,15 @@ def load_folder(folder: Path, split: Split, *, resolution: int | None = None, ca
     Either `folder/train/<class>/*` and `folder/test/<class>/*` (or `val` where there is no `test`), or
     `folder/<class>/*`, of which a fifth of each class, always the same, is the test split. The classes are the names
     of the class folders in sorted order; files are taken in sorted order, all that Pillow reads. Hidden files are left
-    out; whatever else is left out is counted and named in a warning: files with other endings, broken links, folders
+    out; everything else that is not read is counted and named in a warning: other files, broken links, folders
     within class folders, images outside of them, and folders beside those of the two splits.
 
     The set has one channel when every image of both splits is grey (with or without alpha), and is RGB otherwise.
-    Grey images of more than 8 bits are scaled by what all of them hold (`distill.data.look.look_at`). Other modes
-    and bit depths: see `distill.data.decode.decode`.
+    Grey images of more than 8 bits are all scaled alike (`distill.data.look.look_at`). For other modes and bit depths
+    see `distill.data.decode.decode`.
 
-    - `resolution`: wanted height and width: the largest square in the middle of each image is resized to it, and kept
-      in the folder `cache`. `None`: all images have one size already.
+    - `resolution`: height and width to resize the largest central square of each image to, decoded once into the
+      folder `cache`; `None`: all images have the same size already.
 
     Raises `InputError` when there is no class folder, one is empty, the splits differ in classes, image sizes differ
     and no resolution is given, or an image cannot be read.
@@ -51,8 +51,8 @@ def load_folder(folder: Path, split: Split, *, resolution: int | None = None, ca
     both = [file for some, _ in splits.values() for file in some]
     if resolution is not None and cache.resolve().is_relative_to(folder.resolve()):
         raise InputError(
-            f"decoded images would be kept in {cache}, within the folder of images {folder}, where they would be taken "
-            "for a class; choose another folder for them (cache_dir=..., --cache-dir or FREPO_CACHE)"
+            f"decoded images would be written to {cache}, inside the folder of images {folder}, where they would be "
+            "taken for a class; choose another folder for them (cache_dir=..., --cache-dir or FREPO_CACHE)"
         )
 
     def look() -> Look:
@@ -72,7 +72,7 @@ def load_folder(folder: Path, split: Split, *, resolution: int | None = None, ca
 
 
 def plain_name(path: Path) -> str:
-    """The name of a file or folder as text that can be printed and drawn, whatever bytes it is made of."""
+    """The name of a file or folder as text that can be printed, whatever bytes it consists of."""
     return os.fsencode(path.name).decode("utf-8", "backslashreplace")
 
 
@@ -97,22 +97,22 @@ def find_splits(folder: Path) -> tuple[tuple[str, ...], dict[Split, Files]]:
 
     if all(_holds_images_alone(place) for place in (folder / "train", tests[0])):
         raise InputError(
-            f"{folder} has the folders train and {tests[0].name}, so they are taken for its two splits, but they hold "
-            f"images and no class folders; where train and {tests[0].name} are classes, rename one of them "
-            f"(train-images, say), otherwise sort their images into train/<class> and {tests[0].name}/<class>"
+            f"{folder} has the folders train and {tests[0].name}, which are taken for its splits but hold images and "
+            f"no class folders; if train and {tests[0].name} are classes, rename one of them (train-images, say), "
+            f"otherwise sort their images into train/<class> and {tests[0].name}/<class>"
         )
     unread = [entry.name for entry in _visible(folder) if entry.is_dir() and entry.name not in ("train", tests[0].name)]
     if unread:
         warnings.warn(
-            f"{folder} has the folders train and {tests[0].name}, which are read, and {', '.join(unread)}, left out; "
-            "move images that are wanted into the first two",
+            f"{folder} has the folders train and {tests[0].name}, which are read, and {', '.join(unread)}, which are "
+            "not; move images to be read into the first two",
             InputWarning,
             stacklevel=2,
         )
     train, test = class_files(folder / "train"), class_files(tests[0])
     if list(train) != list(test):
         alone = ", ".join(sorted(set(train) ^ set(test)))
-        raise InputError(f"{folder / 'train'} and {tests[0]} have different class folders; only in one: {alone}")
+        raise InputError(f"{folder / 'train'} and {tests[0]} have different class folders: only one has {alone}")
     return tuple(train), {"train": flatten(train), "test": flatten(test)}
 
 
@@ -124,7 +124,7 @@ def _holds_images_alone(folder: Path) -> bool:
 def class_files(folder: Path, *, inner: str = "") -> dict[str, list[Path]]:
     """The image files of each class folder of `folder` (of the folder `inner` within it), both in sorted order.
 
-    Warns of what is left out. Raises `InputError` when there is no class folder, or one without images.
+    Warns about what is not read. Raises `InputError` when there is no class folder, or one without images.
     """
     by_class, left_out = {}, LeftOut(folder)
     for class_folder in _visible(folder):
@@ -161,12 +161,12 @@ def _visible(folder: Path) -> Iterator[Path]:
 
 
 def flatten(by_class: dict[str, list[Path]]) -> Files:
-    """All files, class after class, and the position of each one's class."""
+    """All files, class after class, and the class id of each."""
     files = [file for some in by_class.values() for file in some]
     return files, np.repeat(np.arange(len(by_class)), [len(some) for some in by_class.values()])
 
 
 def _cache_name(folder: Path) -> str:
-    """Readable, and different for folders of one name in different places."""
+    """A readable name that differs for folders of the same name in different places."""
     place = folder.resolve()
     return f"{place.name[:60]}-{hashlib.sha256(str(place).encode(errors='surrogateescape')).hexdigest()[:8]}"

@@ -23,16 +23,23 @@ __all__ = ["DATASETS", "LabelledImages", "load_images"]
 
 @dataclass(frozen=True, eq=False)
 class LabelledImages:
-    """A labelled image set as it lies on disk, before any preprocessing.
+    """A labelled image set as it is on disk, before any preprocessing.
 
     - `images`: uint8 array of shape `(n, height, width, channels)`, 1 or 3 channels.
-    - `labels`: int64 array of shape `(n,)`, in `0 .. len(classes) - 1`; integers of any type and lists of them are
-      taken too, also of shape `(n, 1)`.
+    - `labels`: int64 array of shape `(n,)`, class ids in `0 .. len(classes) - 1`; integers of any type, lists of them
+      and shape `(n, 1)` are accepted and converted.
     - `classes`: the names of all classes of the problem in label order, also of those with no image here:
       a subset keeps the classes of the whole.
-    - `name`: the name of the set, for results.
+    - `name`: the name of the set, for results; default "unnamed".
 
     Raises `InputError` when shapes, types or label range are wrong.
+
+        >>> import numpy as np
+        >>> data = LabelledImages(np.zeros((4, 8, 8, 1), np.uint8), [0, 1, 1, 0], ("cat", "dog"))
+        >>> len(data), data.num_classes, data.labels.dtype
+        (4, 2, dtype('int64'))
+        >>> len(data.subset(data.labels == 1))
+        2
     """
 
     images: np.ndarray
@@ -75,7 +82,10 @@ class LabelledImages:
         return len(self.classes)
 
     def subset(self, indices: np.ndarray | Sequence[int]) -> "LabelledImages":
-        """The images at `indices` (positions or a boolean mask), with the classes of the whole problem."""
+        """The images at `indices` (positions or a boolean mask), with the classes of the whole problem.
+
+        Raises `InputError` when indices are out of range or a mask has another length.
+        """
         chosen = positions(indices, len(self))
         return LabelledImages(self.images[chosen], self.labels[chosen], self.classes, self.name)
 
@@ -102,18 +112,23 @@ def load_images(
     - `source`: one of `DATASETS`; or the path of an .npz file (`distill.data.npz.load_npz`) or of a folder of
       class folders (`distill.data.folders.load_folder`). A name wins over a folder of that name: write `./mnist`.
     - `split`: "train" or "test".
-    - `data_dir`: where the data sets known by name lie or are downloaded to; `None` means the environment variable
+    - `data_dir`: the folder where data sets known by name are, or are downloaded to; `None`: the environment variable
       `FREPO_DATA`, or `data` in the current folder.
-    - `cache_dir`: where images decoded from files are kept (see `distill.data.decoded`), for data folders that cannot
-      be written to; `None` means the environment variable `FREPO_CACHE`, or `cache` in the data folder.
-    - `resolution`: wanted height and width. The largest square in the middle of an image is resized to it, by means
-      over areas (enlarged: bilinearly), as the released FRePo code does; but images of ImageNet-1K are resized whole,
-      with changed proportions, like those of ImageNet64 (Chrabaszcz et al. 2017), which that code takes. `None`: as
-      the images lie on disk; for tiny-imagenet and imagenet 64, cub200 32, imagenette and imagewoof 128.
+    - `resolution`: height and width of the images. The largest central square of an image is resized to it, by area
+      means (to enlarge, bilinearly), as in the released FRePo code; images of ImageNet-1K are resized whole, with
+      changed proportions, like those of ImageNet64 (Chrabaszcz et al. 2017), which that code uses. `None`: as on
+      disk, except tiny-imagenet and imagenet 64, cub200 32, imagenette and imagewoof 128.
+    - `cache_dir`: the folder for decoded images (see `distill.data.decoded`), for data folders that are read-only;
+      `None`: the environment variable `FREPO_CACHE`, or `cache` in the data folder.
 
     Images of published folders (tiny-imagenet, cub200, imagenette, imagewoof, imagenet) and of folders that are
-    resized come as a read-only memory map. Raises `InputError` when the source is unknown, missing, damaged or not
-    what it should be.
+    resized are a read-only memory map.
+
+    Raises `InputError` when the source is unknown, missing, damaged or of another form.
+
+        >>> digits = load_images("digits", split="test")
+        >>> digits.images.shape, digits.images.dtype, digits.num_classes
+        ((450, 8, 8, 1), dtype('uint8'), 10)
     """
     if not isinstance(split, str) or split not in ("train", "test"):
         raise InputError(f"unknown split {shown(split)}; wanted 'train' or 'test'")

@@ -21,13 +21,13 @@ Found = tuple[tuple[str, ...], Files]  # class names, and files and labels of on
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """How a published set lies on disk, once unpacked. Its images are RGB.
+    """How the files of a published set of RGB images are arranged, once unpacked.
 
-    - `resolution`: the paper's. `fit`: what becomes of images that are not square, as in the released FRePo code,
-      which crops those sets that it resizes itself, and takes ImageNet from Chrabaszcz et al. 2017, who do not.
-    - `folders`: where in the data folder it may lie, with the shorter side of its images (`None`: any).
+    - `resolution`: the paper's. `fit`: how images that are not square are made square, as in the released FRePo code,
+      which crops the sets that it resizes itself, and uses the ImageNet of Chrabaszcz et al. 2017, who do not crop.
+    - `folders`: the folders in the data folder that may hold it, with the shorter side of their images (`None`: any).
     - `find`: classes, files and labels of one split in such a folder.
-    - `published`: where to get it.
+    - `published`: the address to download it from.
     """
 
     resolution: int
@@ -37,7 +37,7 @@ class Layout:
     published: str
 
     def place(self, data_dir: Path, resolution: int) -> Path | None:
-        """The folder to read: the smallest images that need not be enlarged; `None` where there is none."""
+        """The folder to read: that of the smallest images that need no enlarging; `None` if there is no folder."""
         there = [name for name in self.folders if (data_dir / name).is_dir()]
         enough = [name for name in there if (self.folders[name] or resolution) >= resolution]
         return data_dir / [*enough, *reversed(there)][0] if there else None
@@ -46,7 +46,7 @@ class Layout:
 def load_layout(
     layout: Layout, name: str, split: Split, data_dir: Path, resolution: int | None, cache: Path
 ) -> Arrays | None:
-    """One split of the set, resized and kept in the folder `cache`; `None` where it is not on disk.
+    """One split of the set, resized and cached in the folder `cache`; `None` where it is not on disk.
 
     Raises `InputError` when files are missing or damaged.
     """
@@ -133,12 +133,12 @@ def _find_imagenet(folder: Path, split: Split) -> Found:
 
 
 def _warn_of_unlisted(folder: Path, listed: list[Path], table: Path) -> None:
-    """Say which images in `folder` a table does not name, so that nobody knows what they show."""
+    """Warn about images in `folder` that a table does not list, so that their classes are unknown."""
     there = {entry for entry in folder.iterdir() if is_image(entry)} if folder.is_dir() else set()
     if unlisted := sorted(there - set(listed)):
         named = ", ".join(file.name for file in unlisted[:3])
         warnings.warn(
-            f"left out of {folder}: {len(unlisted)} images that {table.name} does not name ({named}"
+            f"left out of {folder}: {len(unlisted)} images that {table.name} does not list ({named}"
             f"{', ...' if len(unlisted) > 3 else ''})",
             InputWarning,
             stacklevel=3,

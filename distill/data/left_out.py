@@ -1,4 +1,4 @@
-"""Files and folders that lie among the images of a set and are not read: counted, named, and told."""
+"""Files and folders among the images of a set that are not read, counted and named in a warning."""
 
 import warnings
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ NAMED = 3  # of each kind
 
 
 class LeftOut:
-    """What is not read of `folder`, by why not; true when there is something."""
+    """What is not read of `folder`, by reason; true when there is something."""
 
     def __init__(self, folder: Path, entries: Iterable[Path] = ()) -> None:
         self.folder = folder
@@ -24,7 +24,7 @@ class LeftOut:
         self.add(*entries)
 
     def add(self, *entries: Path) -> None:
-        """Entries of a class folder that are no images."""
+        """Add entries of a class folder that are no images."""
         for entry in entries:
             if entry.is_dir():
                 self.folders.append(entry)
@@ -34,7 +34,7 @@ class LeftOut:
                 self.others.append(entry)
 
     def add_beside_classes(self, entry: Path) -> None:
-        """An entry beside the class folders: told where it is an image, or a link that may have been a class."""
+        """Add an entry beside the class folders if it is an image, or a broken link that may have been a class."""
         if entry.is_symlink() and not entry.exists():
             self.links.append(entry)
         elif is_image(entry):
@@ -45,7 +45,7 @@ class LeftOut:
 
     def __str__(self) -> str:
         kinds = {
-            "files with endings that are no images'": self.others,
+            "files that are no images": self.others,
             "folders within class folders": self.folders,
             "broken links": self.links,
             "images outside of class folders": self.outside,
@@ -53,7 +53,7 @@ class LeftOut:
         return "; ".join(f"{len(found)} {kind}: {self._names(found)}" for kind, found in kinds.items() if found)
 
     def warn(self) -> None:
-        """Say what is left out, where there is something."""
+        """Warn about what is left out, if anything."""
         if self:
             warnings.warn(f"left out of {self.folder}: {self}", InputWarning, stacklevel=3)
 

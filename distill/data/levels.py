@@ -1,19 +1,19 @@
-"""Whether 8 bits keep enough of finer pixel values."""
+"""Whether 8 bits are enough for finer pixel values."""
 
 import numpy as np
 
 __all__ = ["FEW", "HALF", "Values", "levels", "middle"]
 
-FEW = 64  # a quarter of what 8 bits can tell: finer images that are left with less are refused
-HALF = 128  # and those left with less than this are told
-MOST = 0.99  # of all pixels: a few far outside say nothing of how finely the others are told apart
-KEPT = 2**18  # different values kept, enough for all of 16 bits
+FEW = 64  # a quarter of the 256 levels: finer images that are left with fewer levels are refused
+HALF = 128  # those left with fewer than this cause a warning
+MOST = 0.99  # of all pixels: the levels of a few outliers say nothing about the others
+KEPT = 2**18  # distinct values kept, enough for all of 16 bits
 
 
 class Values:
-    """The different values of many images and how often each occurs, gathered image by image.
+    """The distinct values of many images and how often each occurs, collected image by image.
 
-    Where there are too many values, they are kept to fewer bits, without the lowest `shift`.
+    Where there are too many values, they lose their lowest `shift` bits.
     """
 
     def __init__(self) -> None:
@@ -24,7 +24,7 @@ class Values:
         self._waiting = 0
 
     def add(self, values: np.ndarray) -> None:
-        """Any integers, of any shape."""
+        """Count the values of an array of integers of any shape."""
         if not values.size:
             return
         different, counts = np.unique(values.astype(np.int64), return_counts=True)
@@ -47,7 +47,7 @@ class Values:
             np.concatenate([self._counts, *(counts for _, counts in self._new)]),
         )
         self._new, self._waiting = [], 0
-        while len(self._kept) > KEPT:  # far finer still than what 8 bits can tell
+        while len(self._kept) > KEPT:  # still far finer than 8 bits
             self._join(self._kept >> 1, self._counts)
             self.shift += 1
 
@@ -57,7 +57,7 @@ class Values:
 
 
 def middle(counts: np.ndarray) -> slice:
-    """Which of ascending values, of which each occurs so often, hold `MOST` of the pixels, without both ends."""
+    """The ascending values, with these counts, that hold the central `MOST` of the pixels, as a slice."""
     below, total = counts.cumsum(), counts.sum()
     start = int(np.searchsorted(below, (1 - MOST) / 2 * total, side="right"))
     return slice(start, int(np.searchsorted(below, (1 + MOST) / 2 * total)) + 1)

@@ -1,4 +1,4 @@
-"""A first look at all image files of a set: whether they are grey, of one size, and how deep they are."""
+"""A first look at all image files of a set: whether they are grey, of one size, and of how many bits."""
 
 import struct
 import warnings
@@ -19,7 +19,7 @@ PAGES = frozenset({"TIFF", "GIF", "WEBP", "PNG", "AVIF"})  # formats that hold s
 
 
 class _Seen:
-    """What was found in the files so far."""
+    """What the files read so far have been found to hold."""
 
     def __init__(self) -> None:
         self.grey = True
@@ -52,14 +52,15 @@ def look_at(files: Sequence[Path], *, one_size: bool, name: str) -> Look:
     """Mode "L" when all images are grey, "RGB" otherwise; and the value of deep grey images that becomes 255.
 
     That value is 2^b - 1 for the fewest bits b, at least 8, that hold every pixel of every deep grey image: 4095 for
-    cameras of 12 bits. Reads headers, and the pixels of images of more than 8 bits a channel alone.
+    cameras of 12 bits. Reads headers, and pixels only of images of more than 8 bits a channel.
 
     - `one_size`: check that all have the same size. `name`: of the set, for messages.
 
-    Warns where deep images are scaled, where only the first of several images in a file is taken, and where files ask
-    to be turned. Raises `InputError` when sizes differ, an image cannot be read or holds negative values, few values of
-    deep grey images would be left (`distill.data.levels`), or more would be lost of 16-bit colours than half of what
-    8 bits can tell.
+    Warns where deep images are scaled, where a file holds several images, of which the first is taken, and where files
+    ask to be rotated.
+
+    Raises `InputError` when sizes differ, an image cannot be read or holds negative values, too few values of deep grey
+    images would remain (`distill.data.levels`), or less than half of the 256 levels of 16-bit colours would.
     """
     seen = _Seen()
     for file in files:
@@ -78,18 +79,17 @@ def look_at(files: Sequence[Path], *, one_size: bool, name: str) -> Look:
     if seen.paged:
         _say(
             f"{len(seen.paged)} files of {name} hold several images or frames ({seen.paged[0].name}, ...), of which "
-            "the first is taken; save the others as files of their own to have them too"
+            "the first is taken; save the others as separate files to include them"
         )
     if seen.turned:
         _say(
-            f"{len(seen.turned)} files of {name} ask to be turned (EXIF orientation; {seen.turned[0].name}), which "
-            "is not done; turn their pixels with PIL.ImageOps.exif_transpose where it matters"
+            f"{len(seen.turned)} files of {name} ask to be rotated (EXIF orientation; {seen.turned[0].name}), which "
+            "is not done; rotate their pixels with PIL.ImageOps.exif_transpose where it matters"
         )
     if seen.turned_by_pillow:
         _say(
-            f"{len(seen.turned_by_pillow)} TIFF files of {name} ask to be turned (orientation; "
-            f"{seen.turned_by_pillow[0].name}), which Pillow does as it reads them; remove the tag where that is not "
-            "wanted"
+            f"{len(seen.turned_by_pillow)} TIFF files of {name} ask to be rotated (orientation; "
+            f"{seen.turned_by_pillow[0].name}), which Pillow does as it reads them; remove the tag to prevent it"
         )
     _check_deep_colours(seen, name)
     return Look("L" if seen.grey else "RGB", _white_of(seen, name))
@@ -113,8 +113,8 @@ def _white_of(seen: _Seen, name: str) -> int:
     if left < FEW and len(held) >= 2 * left:
         raise InputError(
             f"{which} and hold {count} of {low} to {high}, of which 8 bits would leave {left} with {white} as white; "
-            "mend single pixels far above the others, shift values that start far above 0, or save the images with 8 "
-            "bits, scaled as wanted"
+            "correct single pixels far above the others, shift values that start far above 0, or save the images with "
+            "8 bits, scaled as wanted"
         )
     inner = held[middle(often)] if len(held) else held
     most = len(np.unique(scaled(inner, white)))
@@ -130,7 +130,7 @@ def _check_deep_colours(seen: _Seen, name: str) -> None:
     if not seen.deep_colours:
         return
     left = int(np.count_nonzero(seen.upper))
-    # Single bright pixels do not count: beside them dark values may have lost as much.
+    # Single bright pixels do not count: all other values may still be dark and have lost as much.
     most = int(np.searchsorted(seen.upper.cumsum(), MOST * seen.upper.sum()))
     highest = int(np.flatnonzero(seen.upper)[-1])
     which = f"{seen.deep_colours} colour images of {name} have 16 bits a channel"
@@ -147,7 +147,7 @@ def _check_deep_colours(seen: _Seen, name: str) -> None:
 
 def _asks_to_be_turned(image: Image.Image, file: Path) -> bool:
     """Whether EXIF or XMP data of any format name an orientation."""
-    with warnings.catch_warnings():  # damaged data have Pillow warn, or raise whatever they lead to: pixels are as ever
+    with warnings.catch_warnings():  # damaged metadata make Pillow warn or raise anything; the pixels are unaffected
         warnings.simplefilter("ignore")
         try:
             # Not PngImageFile.getexif: without such data it decodes all pixels to look for some behind them.
@@ -160,7 +160,7 @@ def _asks_to_be_turned(image: Image.Image, file: Path) -> bool:
 
 
 def _exif_of_png(file: Path) -> bytes:
-    """EXIF data wherever they lie in the file, also behind the pixels, found by the heads of its chunks."""
+    """EXIF data from anywhere in the file, also after the pixels, found by the headers of its chunks."""
     with file.open("rb") as opened:
         opened.seek(8)  # the signature
         while len(head := opened.read(8)) == 8:

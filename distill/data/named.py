@@ -20,7 +20,7 @@ from distill.data.npz import load_npz
 from distill.data.splits import Arrays, Split, chosen_for_test
 from distill.errors import InputError
 
-# torchvision and scikit-learn take seconds to import, so they are imported only where they are needed.
+# torchvision and scikit-learn take seconds to import, so they are imported where they are needed.
 
 __all__ = ["DATASETS", "load_named"]
 
@@ -41,8 +41,8 @@ def load_named(name: str, split: Split, data_dir: Path, *, cache: Path, resoluti
     `distill.data.layouts` there or, for fmnist, Debian's package. Of the published folders only Imagenette is
     downloaded.
 
-    - `cache`: the folder where decoded images of published folders are kept.
-    - `resolution`: wanted height and width; `None`: as they lie on disk, for published folders the paper's.
+    - `cache`: the folder for decoded images of published folders.
+    - `resolution`: height and width of the images; `None`: as on disk, for published folders the paper's.
 
     Raises `InputError` when files are damaged, or when there are none and the download fails.
     """
@@ -56,12 +56,12 @@ def load_named(name: str, split: Split, data_dir: Path, *, cache: Path, resoluti
             _download(name, data_dir, resolution)
             found = _find(name, split, data_dir, resolution, cache)
     if found is None:
-        raise InputError(f"the download of {name} into {data_dir} is not complete; remove {_places(name, data_dir)[0]}")
+        raise InputError(f"the download of {name} into {data_dir} is incomplete; remove {_places(name, data_dir)[0]}")
     return found if resolution is None else found._replace(images=resize_arrays(found.images, resolution))
 
 
 def _load_digits(split: Split) -> Arrays:
-    """1797 grey 8x8 images of 10 classes; scikit-learn's 17 shades are spread over 0 to 255."""
+    """1797 grey 8x8 images of 10 classes; scikit-learn's 17 grey levels are scaled to 0 to 255."""
     from sklearn.datasets import load_digits
 
     digits = load_digits()
@@ -103,7 +103,7 @@ def _load_cifar(name: str, split: Split, data_dir: Path) -> Arrays | None:
         data = getattr(torchvision.datasets, class_name)(data_dir, train=split == "train", download=False)
     except (OSError, RuntimeError) as error:
         raise InputError(
-            f"{data_dir / base} is damaged or not complete ({_one_line(error)}); remove it to have it downloaded again"
+            f"{data_dir / base} is damaged or incomplete ({_one_line(error)}); remove it to download it again"
         ) from error
     return Arrays(data.data, np.asarray(data.targets), tuple(data.classes))
 
@@ -116,7 +116,7 @@ def _load_mnist(name: str, image_file: Path, label_file: Path) -> Arrays:
     if len(images) != len(labels) or labels.max(initial=0) >= len(classes) or not len(images):
         raise InputError(
             f"{image_file} and {label_file} do not belong together: {len(images)} images and {len(labels)} labels up "
-            f"to {labels.max(initial=0)}; remove both to have them downloaded again"
+            f"to {labels.max(initial=0)}; remove both to download them again"
         )
     return Arrays(images[..., None], labels, classes)
 
@@ -131,25 +131,25 @@ def _read_idx(file: Path, dimensions: int) -> np.ndarray:
     try:
         content = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
     except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"cannot read {file}: {error}; remove it to have it downloaded again") from error
+        raise InputError(f"cannot read {file}: {error}; remove it to download it again") from error
     start = 4 + 4 * dimensions
     if content[:4] != bytes([0, 0, 8, dimensions]) or len(content) < start:
-        raise InputError(f"{file} is no idx file of {dimensions} dimensions; remove it to have it downloaded again")
+        raise InputError(f"{file} is no idx file of {dimensions} dimensions; remove it to download it again")
     shape = tuple(int(size) for size in np.frombuffer(content, ">u4", dimensions, offset=4))
     expected = start + int(np.prod(shape, dtype=object))
     if len(content) != expected:
         raise InputError(
-            f"{file} is damaged: {len(content)} bytes instead of {expected}; remove it to have it downloaded again"
+            f"{file} is damaged: {len(content)} bytes instead of {expected}; remove it to download it again"
         )
     # A copy, because bytes cannot be written to and torch warns of such arrays.
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape).copy()
 
 
 def _download(name: str, data_dir: Path, resolution: int | None) -> None:
-    """Let torchvision download and unpack `name` in a folder of its own, then move the files where it looks for them.
+    """Let torchvision download and unpack `name` in a temporary folder, then move the files where it looks for them.
 
-    torchvision takes any unpacked MNIST file for a whole one, so an interrupted download must not leave any.
-    Raises `InputError` that says where to get it, for sets that torchvision does not download as well.
+    torchvision takes any unpacked MNIST file for complete, so an interrupted download must not leave any.
+    Raises `InputError` that says where to get the set when the download fails or torchvision offers none.
     """
     looked_for = ", ".join(map(str, [data_dir / f"{name}.npz", *_places(name, data_dir)]))
     if name in LAYOUTS and name != "imagenette":
@@ -190,7 +190,7 @@ def _downloaded(name: str, data_dir: Path, staging: Path, resolution: int | None
 
 @contextmanager
 def _network_timeout() -> Iterator[None]:
-    """torchvision sets no timeout of its own, so that a network that drops packets would hold us up for minutes."""
+    """Set a timeout, since torchvision sets none: a network that drops packets would block for minutes."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(NETWORK_TIMEOUT)
     try:

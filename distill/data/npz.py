@@ -20,11 +20,11 @@ def load_npz(path: Path, split: Split) -> Arrays:
     """Read one split of an .npz file with the arrays `x_train`, `y_train`, `x_test`, `y_test` and maybe `classes`.
 
     Images are uint8 or floats in [0, 1] (rounded to steps of 1/255), of shape `(n, height, width, channels)` with
-    1 or 3 channels or `(n, height, width)`. Floats that a rounding step puts outside, `ROUNDING` at most, are clipped.
-    Floats of which rounding leaves few different values (`distill.data.levels`) are refused.
-    Labels are integers from 0 of shape `(n,)` or `(n, 1)`. Without `classes` the names are "0" to the largest label,
-    and each label occurs. The other split is checked by its labels and by the shape and type of its images, which are
-    not read. Warns of arrays of other names, which are left out.
+    1 or 3 channels or `(n, height, width)`. Floats outside by at most `ROUNDING` are clipped; floats of which rounding
+    leaves few distinct values (`distill.data.levels`) are refused. Labels are integers from 0 of shape `(n,)` or
+    `(n, 1)`. Without `classes` the names are "0" to the largest label, and each label must occur. Of the other split
+    the labels are checked, and shape and type of the images, which are not read. Warns about arrays of other names,
+    which are ignored.
 
     Raises `InputError` when the file is missing, damaged or holds anything else.
     """
@@ -45,7 +45,7 @@ def load_npz(path: Path, split: Split) -> Arrays:
 
 
 def _check_headers(archive: NpzArchive) -> None:
-    """Check what can be told from types and shapes, before megabytes of pixels are read."""
+    """Check types and shapes, before megabytes of pixels are read."""
     path, shapes = archive.path, {}
     for split in ("train", "test"):
         x, y = f"x_{split}", f"y_{split}"
@@ -81,7 +81,7 @@ def _to_uint8(images: np.ndarray, what: str) -> np.ndarray:
         return images
     if not np.isfinite(images).all():
         bad = int((~np.isfinite(images).reshape(len(images), -1).all(1)).sum())
-        raise InputError(f"{what}: {bad} of {len(images)} images hold NaN or infinite pixels; remove or mend them")
+        raise InputError(f"{what}: {bad} of {len(images)} images hold NaN or infinite pixels; remove or correct them")
     low, high = float(images.min()), float(images.max())
     if span := out_of_range(low, high):
         raise InputError(f"{what} runs from {span}; wanted floats in [0, 1] or uint8: rescale it")
@@ -91,7 +91,7 @@ def _to_uint8(images: np.ndarray, what: str) -> np.ndarray:
 
 
 def _check_levels(images: np.ndarray, counts: np.ndarray, what: str) -> None:
-    """Refuse floats of which rounding leaves few values, warn where it leaves less than half of 256, or few to most.
+    """Refuse floats of which rounding leaves few values; warn where it leaves less than half of 256, or few for most.
 
     `counts`: how often each of the 256 values occurs.
     """
@@ -101,7 +101,7 @@ def _check_levels(images: np.ndarray, counts: np.ndarray, what: str) -> None:
     held, often = np.unique(images, return_counts=True)
     span = f"{images.min():.9g} to {images.max():.9g}"
     text = f"{what} runs from {span} and holds {len(held)} different values, of which "
-    out = "spread it over [0, 1] (was it divided by 255 twice?), or save it as uint8 to have it so"
+    out = "spread it over [0, 1] (was it divided by 255 twice?), or save it as uint8 to keep it so"
     if left < HALF and len(held) >= 2 * left:
         text += f"steps of 1/255 leave {left}; {out}"
         if left < FEW:
@@ -113,7 +113,7 @@ def _check_levels(images: np.ndarray, counts: np.ndarray, what: str) -> None:
 
 
 def out_of_range(low: float, high: float) -> str:
-    """How pixels from `low` to `high` leave [0, 1] by more than rounding, in digits that show it; else nothing."""
+    """The range `low` to `high`, with enough digits, if it exceeds [0, 1] by more than rounding; else no text."""
     if low >= -ROUNDING and high <= 1 + ROUNDING:
         return ""
     return f"{low:.9g} to {high:.9g}"

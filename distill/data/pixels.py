@@ -7,17 +7,17 @@ import torch
 
 __all__ = ["chunk_length", "positions_in_chunks", "unit_pixels"]
 
-CHUNK_IMAGES = 4096  # whitening 50 000 CIFAR images at once would hold three copies of them
-CHUNK_VALUES = 2**24  # of larger images fewer, so that a chunk takes 64 MB
+CHUNK_IMAGES = 4096  # whitening 50 000 CIFAR images at once would need three copies of them
+CHUNK_VALUES = 2**24  # fewer of larger images, so that a chunk takes 64 MB
 
 
 def chunk_length(image_shape: Sequence[int]) -> int:
-    """How many images of that shape, axes in any order, to hold as floats at a time."""
+    """How many images of shape `image_shape`, axes in any order, to hold as floats at a time."""
     return max(1, min(CHUNK_IMAGES, CHUNK_VALUES // max(int(np.prod(image_shape)), 1)))
 
 
 def positions_in_chunks(positions: np.ndarray, image_shape: Sequence[int]) -> Iterator[np.ndarray]:
-    """`positions` `(n,)` in their order, cut in chunks of at most `chunk_length`."""
+    """`positions` `(n,)` in order, in chunks of at most `chunk_length`."""
     length = chunk_length(image_shape)
     return (positions[start : start + length] for start in range(0, len(positions), length))
 

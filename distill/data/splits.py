@@ -1,4 +1,4 @@
-"""What every source returns, and how one that has no test split of its own is split."""
+"""The splits of a data set: what every reader returns, and how a set without a test split is divided."""
 
 from typing import Literal, NamedTuple
 
@@ -18,7 +18,7 @@ class Arrays(NamedTuple):
 
 
 def chosen_for_test(labels: np.ndarray, fraction: float) -> np.ndarray:
-    """Boolean mask of a stratified test split: `fraction` of each class, the same images every time.
+    """Boolean mask `(n,)` of a stratified test split: `fraction` of each class, the same images every time.
 
     A class with two images or more has at least one in the mask and one outside; a single image stays outside.
     """

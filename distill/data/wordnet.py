@@ -1,4 +1,4 @@
-"""Readable names of classes that are known by their WordNet ids ("n01440764")."""
+"""Readable names of classes given by their WordNet ids ("n01440764")."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -35,7 +35,7 @@ IMAGEWOOF = {
 
 
 def read_words(*files: Path) -> dict[str, str]:
-    """From the first of `files` that exists, lines of an id, white space and names: the first name by id."""
+    """The first name of each id, from the first of `files` that exists: lines of an id, white space and names."""
     for file in files:
         if file.is_file():
             try:
@@ -48,9 +48,9 @@ def read_words(*files: Path) -> dict[str, str]:
 
 
 def readable(wnids: Iterable[str], words: Mapping[str, str]) -> tuple[str, ...]:
-    """A name for each id, those that share a name told apart by their ids; an id without a name stays.
+    """A name for each id: with the id appended where names are equal, the id itself where it has no name.
 
-    All 1000 classes of ImageNet have names here also when `words` is empty: torchvision's.
+    The 1000 classes of ImageNet have names also when `words` is empty: torchvision's.
     """
     ids = list(wnids)
     if not words and len(ids) == 1000:

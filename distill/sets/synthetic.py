@@ -10,9 +10,10 @@ import torch
 from torch.utils.data import Dataset
 
 from distill.errors import InputError
-from distill.files import as_path, write_atomically
+from distill.files import as_path
 from distill.preprocess import Preprocessing
 from distill.runtime.checks import class_names, positions, require_a, require_whole, tensor_of
+from distill.sets.class_grids import plot_classes, plot_gallery
 from distill.tensor_files import read_tensors, write_tensors
 
 __all__ = ["SyntheticSet", "describe", "initial_labels"]
@@ -176,50 +177,16 @@ class SyntheticSet(Dataset):
 
         A set of one image a class is drawn as a gallery instead, the names above the images, `GALLERY` at most.
         """
-        from matplotlib.figure import Figure  # no pyplot: no global state, no display needed
-
         if as_path(path).suffix.lower() not in PICTURES:
             raise InputError(f"cannot draw {path}; wanted a name that ends in {', '.join(PICTURES)}")
         require_whole("images_per_class", images_per_class, least=1)
         require_whole("max_classes", max_classes, least=1)
-        present = torch.unique(self.class_ids).tolist()
-        if len(present) == len(self) > 1:
-            return self._plot_gallery(path)
-        shown = [present[i * len(present) // max_classes] for i in range(max_classes)] \
-            if len(present) > max_classes else present
-        pixels = self.pixels()
-        columns = min(images_per_class, max((int((self.class_ids == c).sum()) for c in shown), default=1))
-        figure = Figure(figsize=(1.6 + 0.6 * columns, 0.62 * max(len(shown), 1) + 0.1), layout="constrained")
-        axes = figure.subplots(max(len(shown), 1), columns, squeeze=False)
-        for row, class_id in enumerate(shown):
-            rows = pixels[self.class_ids == class_id]
-            for column in range(columns):
-                axis = axes[row, column]
-                axis.set_axis_off()
-                if column < len(rows):
-                    image = rows[column].squeeze(-1).numpy()
-                    axis.imshow(image, cmap="gray" if image.ndim == 2 else None, vmin=0, vmax=255)
-            name = self.classes[class_id].replace("_", " ")
-            place = {"transform": axes[row, 0].transAxes, "ha": "right", "va": "center"}
-            axes[row, 0].text(-0.15, 0.5, name, fontsize=9, parse_math=False, **place)
-        return write_atomically(path, lambda file: figure.savefig(file, dpi=120))
-
-    def _plot_gallery(self, path: str | Path) -> Path:
-        """Draw images side by side, ten in a row, each under the name of its class."""
-        from matplotlib.figure import Figure
-
-        count = min(len(self), GALLERY)
-        pixels, columns = self.pixels(), min(count, 10)
-        figure = Figure(figsize=(0.95 * columns, 1.05 * -(-count // columns)), layout="constrained")
-        axes = figure.subplots(-(-count // columns), columns, squeeze=False).ravel()
-        for axis in axes:
-            axis.set_axis_off()
-        for i, axis in zip(range(count), axes, strict=False):
-            image = pixels[i * len(self) // count].squeeze(-1).numpy()
-            name = self.classes[int(self.class_ids[i * len(self) // count])].replace("_", " ")
-            axis.imshow(image, cmap="gray" if image.ndim == 2 else None, vmin=0, vmax=255)
-            axis.set_title(name if len(name) <= 14 else f"{name[:13]}…", fontsize=7, pad=2, parse_math=False)
-        return write_atomically(path, lambda file: figure.savefig(file, dpi=120))
+        class_ids = self.class_ids.cpu()
+        if len(torch.unique(class_ids)) == len(self) > 1:
+            return plot_gallery(self.pixels(), class_ids, self.classes, path, most=GALLERY)
+        return plot_classes(
+            self.pixels(), class_ids, self.classes, path, images_per_class=images_per_class, max_classes=max_classes
+        )
 
     def __repr__(self) -> str:
         shape = "x".join(str(size) for size in self.images.shape[1:])

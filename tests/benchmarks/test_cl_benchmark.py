@@ -16,6 +16,8 @@ import torch
 from joblib import cpu_count
 from PIL import Image
 
+from benchmarks.harness.options import run_command
+from benchmarks.studies.class_incremental import study
 from distill import FRePo, SyntheticSet
 from distill.files import read_json
 
@@ -35,15 +37,9 @@ Command = Callable[..., int]
 @pytest.fixture(scope="module")
 def command() -> Command:
     """The program in this process: its arguments after `TINY` to its exit code."""
-    sys.path.insert(0, str(BENCHMARKS))
-    try:
-        import cl_cifar100
-        from options import run_command
-    finally:
-        sys.path.remove(str(BENCHMARKS))
     patch = pytest.MonkeyPatch()
-    patch.setattr("process.keep_freed_memory", lambda: None)  # would hold for the other tests of this process too
-    yield lambda *arguments: run_command(lambda: cl_cifar100.main([*TINY, *map(str, arguments)]))
+    patch.setattr("benchmarks.harness.process.keep_freed_memory", lambda: None)  # holds for a whole process
+    yield lambda *arguments: run_command(lambda: study.main([*TINY, *map(str, arguments)]))
     patch.undo()
 
 
@@ -441,9 +437,7 @@ def test_jobs_give_the_files_and_figures_of_a_run_without(command, undisturbed, 
 @pytest.mark.slow
 @pytest.mark.parametrize("calls", [3, 16], ids=["distilling", "training"])
 def test_stopped_jobs_go_on_without_jobs(command, undisturbed, tmp_path, monkeypatch, capsys, calls):
-    import cl_cifar100
-
-    add_process, done = cl_cifar100.add_process, []
+    add_process, done = study.add_process, []
 
     def add_or_stop(*given, **options):
         done.append(given)
@@ -452,7 +446,7 @@ def test_stopped_jobs_go_on_without_jobs(command, undisturbed, tmp_path, monkeyp
         return add_process(*given, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(cl_cifar100, "add_process", add_or_stop)
+        patch.setattr(study, "add_process", add_or_stop)
         assert command("--output", tmp_path / "run", "--jobs", 2) == 130
     assert capsys.readouterr().err.endswith("\nstopped\n")
     assert command("--output", tmp_path / "run", "--resume") == 0

@@ -15,6 +15,8 @@ import pytest
 import torch
 from PIL import Image
 
+from benchmarks.harness.options import run_command
+from benchmarks.studies.distillation import study
 from distill import DSA, FRePo, Random, SyntheticSet, load_images
 from distill.files import read_json
 from distill.networks import Conv
@@ -36,15 +38,9 @@ Command = Callable[..., int]
 @pytest.fixture(scope="module")
 def command() -> Command:
     """The program in this process: its arguments after `TINY` to its exit code."""
-    sys.path.append(str(BENCHMARKS))  # behind the package that its distill.py bears the name of
-    try:
-        import distillation
-        from options import run_command
-    finally:
-        sys.path.remove(str(BENCHMARKS))
     patch = pytest.MonkeyPatch()
-    patch.setattr("process.keep_freed_memory", lambda: None)  # would hold for the other tests of this process too
-    yield lambda *arguments: run_command(lambda: distillation.main([*TINY, *map(str, arguments)]))
+    patch.setattr("benchmarks.harness.process.keep_freed_memory", lambda: None)  # holds for a whole process
+    yield lambda *arguments: run_command(lambda: study.main([*TINY, *map(str, arguments)]))
     patch.undo()
 
 
@@ -157,7 +153,7 @@ def test_jobs_give_the_files_and_figures_of_a_run_without(command, undisturbed, 
 
 def test_held_out_training_images_take_the_place_of_test_images(command, tmp_path, monkeypatch):
     monkeypatch.setattr(
-        "labelled.load_images",
+        "benchmarks.harness.data.load_images",
         lambda *_, split, **__: load_images("digits", split=split) if split == "train" else pytest.fail("test images"),
     )
     assert command("--output", tmp_path, "--method", "random", "--held-out", 20) == 0
@@ -239,7 +235,7 @@ def test_seconds_become_steps_and_stay_the_same_on_resume(command, tmp_path, mon
         timed.append(distiller.method)
         return 0.5
 
-    monkeypatch.setattr("equal_time.seconds_per_step", half_a_second_a_step)
+    monkeypatch.setattr("benchmarks.studies.distillation.equal_time.seconds_per_step", half_a_second_a_step)
     options = ["--output", tmp_path, "--method", "all", "--networks", 1, "--seconds", 2]
     assert command(*options) == 0
     assert timed == ["frepo", "dm", "dsa"]
@@ -251,9 +247,9 @@ def test_seconds_become_steps_and_stay_the_same_on_resume(command, tmp_path, mon
 
 
 def test_timing_a_step_leaves_a_distillation_as_it_was(monkeypatch):
-    from equal_time import seconds_per_step
+    from benchmarks.studies.distillation.equal_time import seconds_per_step
 
-    monkeypatch.setattr("equal_time.SECONDS", 0)
+    monkeypatch.setattr("benchmarks.studies.distillation.equal_time.SECONDS", 0)
     images = load_images("digits")
     data = default_preprocessing(images).apply(images)
     for distiller in (FRePo(steps=3, batch_size=32, pool_size=2, width=4), DSA(iterations=1, batch_size=4, width=4)):
@@ -332,7 +328,7 @@ def test_others_sets_are_read_with_the_preprocessing_that_is_stated(command, und
 
 
 def test_saved_sets_are_told_apart_by_as_many_folders_as_it_takes(command, tmp_path):
-    from saved_sets import names_of
+    from benchmarks.studies.distillation.saved_sets import names_of
 
     paths = [Path(f"/a/run-{i}/frepo/seed-0/synthetic.safetensors") for i in (1, 2)]
     assert names_of(paths) == ["run-1-frepo-seed-0", "run-2-frepo-seed-0"]
@@ -497,7 +493,7 @@ def test_resuming_with_other_options_is_refused(command, undisturbed, capsys):
 # -- killed and resumed; the program's name --------------------------------------------------------------------------
 
 
-def started(*arguments: object, program: str = "distill.py", cwd: Path | None = None) -> subprocess.Popen:
+def started(*arguments: object, program: str = "distillation.py", cwd: Path | None = None) -> subprocess.Popen:
     """A program in a process of its own."""
     command = [sys.executable, str(BENCHMARKS / program), *map(str, arguments)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=cwd,
@@ -528,7 +524,7 @@ def test_killed_run_ends_in_the_figures_and_sets_of_an_undisturbed_one(command, 
     assert one == other
 
 
-@pytest.mark.parametrize("program", ["cl_cifar100.py", "mia.py", "cl_stock_gdumb.py", "distill.py"])
+@pytest.mark.parametrize("program", ["cl_cifar100.py", "mia.py", "cl_stock_gdumb.py", "distillation.py"])
 def test_every_program_finds_the_package_beside_the_program_of_its_name(program, tmp_path):
     process = started("--help", program=program, cwd=tmp_path)
     out, err = process.communicate(timeout=DEADLINE)

@@ -1,6 +1,5 @@
 """Runs that are killed and resumed: a handful of kills, and what the comparison behind them notices."""
 
-import importlib
 import json
 import os
 import shutil
@@ -12,11 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-sys.path.append(str(Path(__file__).resolve().parents[2] / "benchmarks"))
-
+from benchmarks.studies.kills import study
+from benchmarks.studies.kills.compare import differences
 from distill.files import read_json
 from distill.tensor_files import write_tensors
-from kill_compare import differences
 
 TABLE = """digits, 2 images a class.
 
@@ -78,8 +76,7 @@ def test_files_that_are_missing_or_left_over_are_named(tmp_path, whole):
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_killed_runs_leave_no_process_and_end_as_undisturbed_ones(tmp_path, capsys, jobs):
-    harness = importlib.import_module("kill_harness")
-    harness.main(["--kills", "4", "--jobs", str(jobs), "--programs", "distill.py", "mia.py",
+    study.main(["--kills", "4", "--jobs", str(jobs), "--programs", "distillation.py", "mia.py",
                   "--output", str(tmp_path / "kills.json")])  # fmt: skip
     kills = read_json(tmp_path / "kills.json")["kills"]
     assert [kill["faults"] for kill in kills] == [[]] * 4
@@ -90,9 +87,8 @@ def test_killed_runs_leave_no_process_and_end_as_undisturbed_ones(tmp_path, caps
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
 def test_what_is_left_of_a_group_is_seen():
-    harness = importlib.import_module("kill_harness")
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, start_new_session=True)
-    assert harness.left_of(process.pid) == [process.pid]
+    assert study.left_of(process.pid) == [process.pid]
     process.communicate()
-    assert harness.left_of(process.pid) == []
-    assert harness.left_of(os.getpgid(0)) != []
+    assert study.left_of(process.pid) == []
+    assert study.left_of(os.getpgid(0)) != []

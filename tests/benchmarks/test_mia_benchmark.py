@@ -25,7 +25,14 @@ from distill.training.accuracy import accuracy
 from privacy import AttackRecords, AuditReport, Interval, Summary, audit
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-MODULES = ("mia", "mia_run", "mia_audits", "mia_report", "options", "methods")
+MODULES = {
+    "mia": "benchmarks.studies.membership.study",
+    "mia_run": "benchmarks.studies.membership.run",
+    "mia_audits": "benchmarks.studies.membership.audits",
+    "mia_report": "benchmarks.studies.membership.report",
+    "options": "benchmarks.harness.options",
+    "methods": "benchmarks.harness.methods",
+}
 OTHER_ARMS = ("herding", "dm", "dsa")
 TINY = [
     "--dataset", "digits", "--members", "100", "--images-per-class", "2", "--width", "4", "--jobs", "1",
@@ -43,18 +50,14 @@ Command = Callable[..., int]
 @pytest.fixture(scope="module")
 def modules() -> dict[str, ModuleType]:
     """The program's files as modules, by name."""
-    sys.path.insert(0, str(BENCHMARKS))
-    try:
-        yield {name: importlib.import_module(name) for name in MODULES}
-    finally:
-        sys.path.remove(str(BENCHMARKS))
+    return {name: importlib.import_module(path) for name, path in MODULES.items()}
 
 
 @pytest.fixture(scope="module")
 def command(modules) -> Command:
     """The program in this process: its arguments after `TINY` to its exit code."""
     patch = pytest.MonkeyPatch()
-    patch.setattr("process.keep_freed_memory", lambda: None)  # would hold for other tests of this process too
+    patch.setattr("benchmarks.harness.process.keep_freed_memory", lambda: None)  # holds for a whole process
     run = modules["options"].run_command
     yield lambda *given: run(lambda: modules["mia"].main([*TINY, *map(str, given)]), when_stopped="--resume goes on")
     patch.undo()
@@ -488,7 +491,8 @@ def test_mistake_in_a_job_ends_in_the_line_that_it_ends_in_without_jobs(command,
 def as_program(monkeypatch, *arguments: Any) -> int:
     """The exit code of `python benchmarks/mia.py`, run in this process."""
     monkeypatch.setattr(sys, "argv", ["mia.py", *TINY, *map(str, arguments)])
-    monkeypatch.setattr("process.keep_freed_memory", lambda: None)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr("benchmarks.harness.process.keep_freed_memory", lambda: None)
     with pytest.raises(SystemExit) as ended:
         runpy.run_path(str(BENCHMARKS / "mia.py"), run_name="__main__")
     assert isinstance(ended.value.code, int)
@@ -501,7 +505,7 @@ def test_program_that_is_stopped_says_how_to_go_on(modules, tmp_path, monkeypatc
 
     monkeypatch.setattr(modules["mia_audits"], "train_network", stop)
     assert as_program(monkeypatch, "--output", tmp_path, *SMALL) == 130
-    assert capsys.readouterr().err.endswith("\nstopped; the same command with --resume goes on from here\n")
+    assert capsys.readouterr().err.endswith("\nstopped; the same command with --resume resumes the run\n")
     assert not (tmp_path / "results.json").exists()
 
 

@@ -1,21 +1,17 @@
 """How a benchmark's process is set up: precision that can be had, and what it does."""
 
-import sys
-from pathlib import Path
 
 import pytest
 import torch
 
-sys.path.append(str(Path(__file__).resolve().parents[2] / "benchmarks"))
-
-import process
+from benchmarks.harness import process
+from benchmarks.harness.process import set_up_process
 from distill import InputError
-from process import set_up_process
 
 
 @pytest.fixture(autouse=True)
 def as_before(monkeypatch):
-    monkeypatch.setattr(process, "keep_freed_memory", lambda: None)  # would hold for the other tests of this process
+    monkeypatch.setattr(process, "keep_freed_memory", lambda: None)  # holds for a whole process
     yield
     set_up_process(device="cpu", precision="float32", shares_out=True)
 
@@ -52,6 +48,6 @@ def test_products_are_as_precise_as_asked_for() -> None:
 def test_a_program_that_does_not_share_out_is_refused_under_torchrun(monkeypatch) -> None:
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "here")
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(InputError, match=r"torchrun is for distill\.py; this program has --jobs"):
+    with pytest.raises(InputError, match=r"torchrun is for distillation\.py; this program has --jobs"):
         set_up_process(device="cpu", precision="float32")
     set_up_process(device="cpu", precision="float32", shares_out=True)

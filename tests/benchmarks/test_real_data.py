@@ -28,8 +28,7 @@ def _fast_memory() -> None:
 @pytest.fixture
 def benchmark(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """benchmarks/cl_cifar100.py as a module."""
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    return importlib.import_module("cl_cifar100")
+    return importlib.import_module("benchmarks.studies.class_incremental.study")
 
 
 def first_classes(split: str, preprocessing=None) -> PreprocessedImages:
@@ -62,12 +61,11 @@ def test_frepo_beats_the_real_images_it_starts_from_on_cifar100(benchmark: Modul
 def test_frepo_and_dm_reach_their_accuracies_on_mnist_with_one_image_a_class(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     options = [
         "--dataset", "mnist", "--data-dir", str(DATA), "--images-per-class", "1", "--networks", "2",
         "--method", "frepo", "random", "dm", "--frepo-steps", "300", "--dm-steps", "150",
     ]  # fmt: skip
-    importlib.import_module("distillation").main([*options, "--output", str(tmp_path)])
+    importlib.import_module("benchmarks.studies.distillation.study").main([*options, "--output", str(tmp_path)])
     accuracy = {cell["row"]: cell["mean"] for cell in json.loads((tmp_path / "results.json").read_text())["summary"]}
     print(accuracy)
     assert 0.84 < accuracy["frepo"] < 0.92  # 0.880 where it was measured
@@ -115,12 +113,11 @@ def test_quick_preset_reaches_its_accuracies_on_digits(tmp_path: Path, benchmark
 def test_audit_finds_the_members_that_mnist_models_were_trained_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     options = [
         "--dataset", "mnist", "--data-dir", str(DATA), "--members", "1000", "--images-per-class", "10",
         "--width", "16", "--train-steps", "1500", "--frepo-steps", "150", "--attacks", "threshold",
     ]  # fmt: skip
-    importlib.import_module("mia").main([*options, "--output", str(tmp_path)])
+    importlib.import_module("benchmarks.studies.membership.study").main([*options, "--output", str(tmp_path)])
     rows = {row["arm"]: row for row in json.loads((tmp_path / "results.json").read_text())["rows"]}
     auc = {arm: row["auc"]["threshold"]["mean"] for arm, row in rows.items()}
     accuracy = {arm: row["test_accuracy"]["mean"] for arm, row in rows.items()}

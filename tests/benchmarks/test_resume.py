@@ -1,7 +1,6 @@
 """Resuming on other data: every program refuses, says what is other, and leaves its folder alone; workers do too."""
 
 import importlib
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +12,6 @@ from distill import InputError, Random, load_images
 from distill.files import read_json
 from distill.preprocess import default_preprocessing
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 TINY = [
     "--width", "4", "--images-per-class", "2", "--train-steps", "3", "--frepo-steps", "2", "--frepo-pool-size", "2",
     "--frepo-batch-size", "32",
@@ -23,6 +21,11 @@ PROGRAMS = {
     "mia": ["--members", "100", "--arms", "frepo", "--attacks", "threshold", "--jobs", "1"],
     "distillation": ["--networks", "1", "--method", "frepo"],
 }
+STUDIES = {
+    "cl_cifar100": "benchmarks.studies.class_incremental.study",
+    "mia": "benchmarks.studies.membership.study",
+    "distillation": "benchmarks.studies.distillation.study",
+}
 PARTS = {
     "training images": "x_train", "training labels": "y_train", "test images": "x_test", "test labels": "y_test",
 }  # fmt: skip
@@ -30,10 +33,8 @@ Command = Callable[..., int]
 
 
 @pytest.fixture(scope="module", autouse=True)
-def benchmarks() -> None:
-    """Where the programs lie, behind the package that one of them bears the name of."""
+def freed_memory_is_not_kept() -> None:
     patch = pytest.MonkeyPatch()
-    patch.setattr(sys, "path", [*sys.path, str(BENCHMARKS)])
     patch.setattr("distill.runtime.memory.keep_freed_memory", lambda: None)
     yield
     patch.undo()
@@ -53,12 +54,12 @@ def write_data(path: Path, *, changed: str | None = None) -> None:
 
 def run(program: str, *options: object) -> int:
     """The exit code of a program with tiny options."""
-    process = importlib.import_module("process")
+    process = importlib.import_module("benchmarks.harness.process")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(process, "keep_freed_memory", lambda: None)  # would hold for the other tests of this process too
-        main = importlib.import_module(program).main
+        patch.setattr(process, "keep_freed_memory", lambda: None)  # holds for a whole process
+        main = importlib.import_module(STUDIES[program]).main
         command = [*TINY, *PROGRAMS[program], *map(str, options)]
-        return importlib.import_module("options").run_command(lambda: main(command))
+        return importlib.import_module("benchmarks.harness.options").run_command(lambda: main(command))
 
 
 def contents(folder: Path) -> dict[Path, bytes]:
@@ -105,7 +106,7 @@ def test_a_worker_refuses_data_that_changed_while_the_program_ran(tmp_path, prog
     write_data(tmp_path / "data.npz")
     options = ["--dataset", tmp_path / "data.npz", "--output", tmp_path / "run"]
     assert run(program, *options) == 0
-    module = importlib.import_module(program)
+    module = importlib.import_module(STUDIES[program])
     arguments = module.parse([*TINY, *PROGRAMS[program], *map(str, options)])
     getattr(module, build)(arguments)
     write_data(tmp_path / "data.npz", changed="x_train")
@@ -123,11 +124,11 @@ def test_saved_sets_and_what_says_how_they_were_made_are_known_by_their_bytes(tm
     options = ["--width", 4, "--train-steps", 2, "--networks", 1, "--set", write(0), "--output", tmp_path / "run"]
 
     def evaluate(*more: object) -> int:
-        module = importlib.import_module("distillation")
+        module = importlib.import_module("benchmarks.studies.distillation.study")
         command = ["--dataset", "digits", *map(str, [*options, *more])]
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("process.keep_freed_memory", lambda: None)
-            return importlib.import_module("options").run_command(lambda: module.main(command))
+            patch.setattr("benchmarks.harness.process.keep_freed_memory", lambda: None)
+            return importlib.import_module("benchmarks.harness.options").run_command(lambda: module.main(command))
 
     assert evaluate() == 0
     assert evaluate("--resume") == 0
@@ -142,9 +143,9 @@ def test_a_second_process_in_the_same_folder_is_refused(tmp_path, capsys, progra
     (tmp_path / "run").mkdir()
     with locks.lock_file(tmp_path / "run" / ".lock", owner="process 7 on this machine"):
         if program == "speed":
-            main = importlib.import_module("speed").main
+            main = importlib.import_module("benchmarks.studies.speed.study").main
             command = ["--study", "attacks", "--output", str(tmp_path / "run")]
-            assert importlib.import_module("options").run_command(lambda: main(command)) == 2
+            assert importlib.import_module("benchmarks.harness.options").run_command(lambda: main(command)) == 2
         else:
             assert run(program, "--dataset", "digits", "--output", tmp_path / "run", "--resume") == 2
         assert "run is in use by process 7 on this machine; wait for it" in capsys.readouterr().err

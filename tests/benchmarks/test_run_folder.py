@@ -9,12 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-sys.path.append(str(Path(__file__).resolve().parents[2] / "benchmarks"))
-
+from benchmarks.harness.folder import check_record, open_folder
 from distill import InputError
 from distill.files import read_json, remove_partial, write_atomically
 from distill.runtime.locks import Held, lock_file
-from run_folder import check_record, open_folder
 
 OPTIONS = {"steps": 3, "frepo": {"width": 4}, "data": {"training images": "aa", "test labels": "bb", "file x": "cc"}}
 HOLDER = """

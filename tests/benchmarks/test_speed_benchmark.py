@@ -3,32 +3,27 @@
 import dataclasses
 import json
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-sys.path.append(str(Path(__file__).resolve().parents[2] / "benchmarks"))
-
-import options
-import speed
-import speed_cases
-import speed_report
+from benchmarks.harness import options
+from benchmarks.studies.speed import cases, report, study
+from benchmarks.studies.speed.cases import Case, frepo_of, gradient_difference, started
+from benchmarks.studies.speed.count import network_cost, ridge_operations, step_operations, training_operations
+from benchmarks.studies.speed.memory import forget_peak_memory, peak_memory_mib
+from benchmarks.studies.speed.plain import PlainConv, PlainStep, PlainTraining
 from distill import TrainingRecipe
 from distill.distillers.frepo import sample_batch
 from distill.networks import build_network
-from speed_cases import Case, frepo_of, gradient_difference, started
-from speed_count import network_cost, ridge_operations, step_operations, training_operations
-from speed_memory import forget_peak_memory, peak_memory_mib
-from speed_plain import PlainConv, PlainStep, PlainTraining
 
 TINY = Case(what="frepo", width=4, images=6, batch=8, resolution=16, classes=3, time_for=0.0, least=1)
 
 
 @pytest.fixture(autouse=True)
 def memory_as_it_is(monkeypatch):
-    monkeypatch.setattr("process.keep_freed_memory", lambda: None)  # would hold for the other tests of this process too
+    monkeypatch.setattr("benchmarks.harness.process.keep_freed_memory", lambda: None)  # holds for a whole process
 
 
 def network_of(name: str = "conv", norm: str = "batch", side: int = 16):
@@ -122,7 +117,7 @@ def test_the_meta_gradient_in_float32_is_the_plain_one_within_its_rounding(mirro
 
 @pytest.mark.parametrize("what", ["frepo", "plain", "dm", "dsa", "training", "plain training"])
 def test_every_kind_of_case_is_measured(what: str) -> None:
-    record = speed_cases.measure(dataclasses.replace(TINY, what=what))
+    record = cases.measure(dataclasses.replace(TINY, what=what))
     assert record["seconds"]["least"] > 0
     assert record["ceiling"] > 0
     if what in ("dm", "dsa"):
@@ -135,7 +130,7 @@ def test_every_kind_of_case_is_measured(what: str) -> None:
 
 
 def test_every_attack_is_timed() -> None:
-    record = speed_cases.measure(Case(what="attacks", batch=60, classes=3))
+    record = cases.measure(Case(what="attacks", batch=60, classes=3))
     assert list(record["attacks"]) == ["threshold", "lr", "mlp", "rf", "knn"]
 
 
@@ -146,15 +141,15 @@ def test_a_process_that_is_killed_is_a_failed_case(monkeypatch) -> None:
             return self
         def __exit__(self, *_) -> None: ...
         def submit(self, *_):
-            raise speed_cases.BrokenProcessPool
+            raise cases.BrokenProcessPool
 
-    monkeypatch.setattr(speed_cases, "ProcessPoolExecutor", Killed)
-    assert "memory" in speed_cases.measured(TINY)["failed"]
+    monkeypatch.setattr(cases, "ProcessPoolExecutor", Killed)
+    assert "memory" in cases.measured(TINY)["failed"]
 
 
 @pytest.mark.slow
 def test_a_fresh_process_measures_a_case() -> None:
-    assert speed_cases.measured(TINY)["seconds"]["n"] >= 1
+    assert cases.measured(TINY)["seconds"]["n"] >= 1
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the peak cannot be forgotten")
@@ -170,16 +165,16 @@ def test_what_the_next_size_takes_is_told_by_the_last_two() -> None:
     def taken(*seconds):
         return [{"seconds": {"median": value}} for value in seconds]
 
-    assert speed.expected_seconds(taken(9.0)) == 0
-    assert speed.expected_seconds(taken(1.0, 3.0)) == 9
-    assert speed.expected_seconds(taken(3.0, 2.0)) == 2
-    assert speed.expected_seconds([*taken(1.0, 3.0), {"left_out": "too long"}]) == float("inf")
+    assert study.expected_seconds(taken(9.0)) == 0
+    assert study.expected_seconds(taken(1.0, 3.0)) == 9
+    assert study.expected_seconds(taken(3.0, 2.0)) == 2
+    assert study.expected_seconds([*taken(1.0, 3.0), {"left_out": "too long"}]) == float("inf")
 
 
 def test_exponents_are_slopes_of_the_last_three_sizes() -> None:
     points = [(1, 50.0, 9.0), (2, 4.0, 2.0), (4, 16.0, 4.0), (8, 64.0, 8.0)]
-    assert speed_report.slopes(points) == pytest.approx({"seconds": 2, "peak_memory_mib": 1})
-    assert speed_report.slopes(points[:2]) == {}
+    assert report.slopes(points) == pytest.approx({"seconds": 2, "peak_memory_mib": 1})
+    assert report.slopes(points[:2]) == {}
 
 
 @pytest.fixture
@@ -189,29 +184,29 @@ def small(monkeypatch):
         fields = {"width": 2, "images": 6, "batch": 6, "resolution": 8, "classes": 3, "time_for": 0.0, "least": 1}
         if case.what == "attacks":
             fields["batch"] = 60
-        return speed_cases.measure(dataclasses.replace(case, **fields))
+        return cases.measure(dataclasses.replace(case, **fields))
 
-    monkeypatch.setattr(speed, "measured", measure)
-    monkeypatch.setattr(speed_cases, "CEILING_SIDE", 64)
+    monkeypatch.setattr(study, "measured", measure)
+    monkeypatch.setattr(cases, "CEILING_SIDE", 64)
 
 
 @pytest.mark.slow
 def test_a_run_writes_tables_and_plots_and_goes_on_where_it_was(tmp_path, small, capsys, monkeypatch) -> None:
     folder = tmp_path / "speed"
-    speed.main(["--output", str(folder)])
+    study.main(["--output", str(folder)])
     printed = capsys.readouterr().out
     cases = json.loads((folder / "results.json").read_text())["cases"]
-    assert len(cases) == sum(map(len, speed.studies("cpu").values()))
+    assert len(cases) == sum(map(len, study.studies("cpu").values()))
     assert {path.name for path in folder.iterdir()} >= {"growth.png", "parts.png", "table.txt", "options.json"}
-    headings = ("By width", "By images", "A FRePo step by part", "The five attacks", *speed_report.HEADINGS.values())
+    headings = ("By width", "By images", "A FRePo step by part", "The five attacks", *report.HEADINGS.values())
     assert all(heading in printed for heading in headings)
-    monkeypatch.setattr(speed, "measured", None)  # nothing is measured again
-    speed.main(["--output", str(folder), "--resume"])
+    monkeypatch.setattr(study, "measured", None)  # nothing is measured again
+    study.main(["--output", str(folder), "--resume"])
     assert capsys.readouterr().out == printed
 
 
 def test_studies_can_be_chosen_and_what_takes_too_long_is_left_out(tmp_path, small, capsys) -> None:
-    speed.main(["--study", "width", "--longest", "1e-9", "--output", str(tmp_path / "speed")])
+    study.main(["--study", "width", "--longest", "1e-9", "--output", str(tmp_path / "speed")])
     cases = json.loads((tmp_path / "speed" / "results.json").read_text())["cases"]
     assert [case["width"] for case in cases if "seconds" in case] == [16, 32] * 4
     assert all("a step would take longer" in case["left_out"] for case in cases if "seconds" not in case)
@@ -227,7 +222,7 @@ def test_studies_can_be_chosen_and_what_takes_too_long_is_left_out(tmp_path, sma
 )
 def test_a_mistake_on_the_command_line_is_one_line(monkeypatch, capsys, arguments, message) -> None:
     monkeypatch.setattr(sys, "argv", ["speed.py", *arguments])
-    assert options.run_command(speed.main) == 2
+    assert options.run_command(study.main) == 2
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1

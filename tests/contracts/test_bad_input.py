@@ -8,7 +8,6 @@ import dataclasses
 import importlib
 import math
 import re
-import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +20,16 @@ import bad_input
 from distill import InputError, SyntheticSet
 from privacy import __main__ as privacy_program
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+MODULES = {
+    "distillation": "benchmarks.studies.distillation.study",
+    "cl_cifar100": "benchmarks.studies.class_incremental.study",
+    "mia": "benchmarks.studies.membership.study",
+    "speed": "benchmarks.studies.speed.study",
+    "cl_stock_gdumb": "benchmarks.studies.class_incremental.stock_gdumb",
+    "options": "benchmarks.harness.options",
+    "methods": "benchmarks.harness.methods",
+    "results": "benchmarks.harness.results",
+}
 DISTILLING = {"distillation": ["--method", "random"], "cl_cifar100": ["--method", "random", "--steps", "1"],
               "cl_stock_gdumb": ["--steps", "1"]}  # fmt: skip
 PROGRAMS = {**DISTILLING, "mia": ["--arms", "real", "--jobs", "1"]}
@@ -40,11 +48,7 @@ def taken(*_: Any, **__: Any) -> None:
 
 @pytest.fixture(scope="module")
 def modules() -> dict[str, ModuleType]:
-    sys.path.append(str(BENCHMARKS))  # behind the package that its distill.py bears the name of
-    try:
-        yield {name: importlib.import_module(name) for name in (*OPENS, "options", "methods", "results")}
-    finally:
-        sys.path.remove(str(BENCHMARKS))
+    return {name: importlib.import_module(path) for name, path in MODULES.items()}
 
 
 @pytest.fixture
@@ -53,7 +57,7 @@ def said(modules, monkeypatch, tmp_path, capsys) -> Callable[..., str]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FREPO_DATA", str(tmp_path))
     monkeypatch.delenv("FREPO_CACHE", raising=False)
-    monkeypatch.setattr("process.keep_freed_memory", lambda: None)
+    monkeypatch.setattr("benchmarks.harness.process.keep_freed_memory", lambda: None)
     for name, function in OPENS.items():
         monkeypatch.setattr(modules[name], function, taken)
 

@@ -315,7 +315,7 @@ def test_folder_with_train_and_test(tmp_path):
     (folder / "train" / ".cache").mkdir()
     (folder / "README.md").write_text("not a class")
 
-    with pytest.warns(InputWarning, match=r"train: 1 files with endings that are no images': dog/labels.txt$"):
+    with pytest.warns(InputWarning, match=r"train: 1 files that are no images: dog/labels.txt$"):
         train, test = load_images(folder), load_images(folder, split="test")
     assert (train.classes, train.name) == (("cat", "dog"), "pets")
     assert train.images.shape == (3, 3, 4, 1)
@@ -378,7 +378,7 @@ def test_bad_folders(tmp_path):
     fails(tmp_path, "too few images to hold out a test split", split="test")
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "notes.txt").write_text("no image")
-    fails(tmp_path, r"folder .*b holds no images that Pillow reads \(1 files with .*: notes.txt\); add some")
+    fails(tmp_path, r"folder .*b holds no images that Pillow reads \(1 files that .*: notes.txt\); add some")
 
 
 def test_folder_of_a_split_without_its_other_part(tmp_path):
@@ -393,7 +393,7 @@ def test_classes_named_like_the_parts_are_told_the_way_out(tmp_path, names):
         for j in range(3):
             picture(tmp_path / name / f"{j}.png", color=i)
     test = next(name for name in names if name in ("test", "val"))
-    message = rf"folders train and {test}, .* no class folders; where train and {test} are classes, rename one of them"
+    message = rf"folders train and {test}, .* no class folders; if train and {test} are classes, rename one of them"
     fails(tmp_path, message)
     (tmp_path / "train").rename(tmp_path / "train-images")
     assert load_images(tmp_path).num_classes == len(names)
@@ -402,7 +402,7 @@ def test_classes_named_like_the_parts_are_told_the_way_out(tmp_path, names):
 def test_parts_with_different_classes(tmp_path):
     for name in ("train/a", "train/b", "test/a", "test/c"):
         picture(tmp_path / name / "0.png")
-    fails(tmp_path, "train and .*test have different class folders; only in one: b, c")
+    fails(tmp_path, "train and .*test have different class folders: only one has b, c")
 
 
 def test_images_of_different_sizes_are_named_also_across_parts(tmp_path):
@@ -416,9 +416,9 @@ def test_unreadable_images_are_named(tmp_path):
     picture(tmp_path / "test" / "a" / "0.png", size=(64, 64))
     picture(file, size=(64, 64), color=3)
     file.write_bytes(file.read_bytes()[:60])  # the header is whole, the pixels are not
-    fails(tmp_path, "cannot read the image .*0.png .*; mend or remove it")
+    fails(tmp_path, "cannot read the image .*0.png .*; repair or remove it")
     file.write_bytes(b"hello")
-    fails(tmp_path, "cannot read the image .*0.png .*; mend or remove it")
+    fails(tmp_path, "cannot read the image .*0.png .*; repair or remove it")
     Image.fromarray(np.zeros((64, 64), np.float32)).save(file.with_suffix(".tif"))
     file.unlink()
     fails(tmp_path, "0.tif .*floats of unknown range; save it with 8 or 16 bits, or the set as an .npz of floats")
@@ -468,13 +468,13 @@ def broken_class(folder):
 
 
 LEFT_OUT = {
-    "other ending": (lambda f: (f / "a" / "0.raw").write_bytes(b"x"), "1 files with endings that .* images': a/0.raw"),
-    "no ending": (lambda f: (f / "b" / "scan").write_bytes(b"x"), "1 files with endings .*: b/scan"),
+    "other ending": (lambda f: (f / "a" / "0.raw").write_bytes(b"x"), "1 files that are no images: a/0.raw"),
+    "no ending": (lambda f: (f / "b" / "scan").write_bytes(b"x"), "1 files that are no images: b/scan"),
     "many": (
         lambda f: [(f / "b" / f"{i}.npy").write_bytes(b"x") for i in range(7)],
         "7 files .*: b/0.npy, b/1.npy, b/2.npy, ...",
     ),
-    "a film": (lambda f: (f / "a" / "0.mpg").write_bytes(b"x"), "1 files with endings .*: a/0.mpg"),
+    "a film": (lambda f: (f / "a" / "0.mpg").write_bytes(b"x"), "1 files that are no images: a/0.mpg"),
     "deeper folder": (deeper, "1 folders within class folders: a/more"),
     "broken link": (broken_link, "1 broken links: a/gone.png"),
     "broken link to a class": (broken_class, "1 broken links: c"),
@@ -514,7 +514,7 @@ def test_links_to_images_and_folders_are_followed(tmp_path):
 def test_a_third_part_is_named(tmp_path):
     for part in ("train", "test", "val", "extra"):
         two_classes(tmp_path / part)
-    with pytest.warns(InputWarning, match="has the folders train and test, which are read, and extra, val, left out"):
+    with pytest.warns(InputWarning, match="has the folders train and test, which are read, and extra, val, which"):
         assert len(load_images(tmp_path)) == 8
 
 
@@ -565,7 +565,7 @@ def test_photographs_that_ask_to_be_turned_are_told(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.new("L", (4, 3), 9).save(tmp_path / "a" / "9.jpg", exif=exif)
-    with pytest.warns(InputWarning, match=r"1 files of .* ask to be turned \(EXIF orientation; 9.jpg\), which"):
+    with pytest.warns(InputWarning, match=r"1 files of .* ask to be rotated \(EXIF orientation; 9.jpg\), which"):
         assert load_images(tmp_path).images.shape[1:] == (3, 4, 1)
 
 
@@ -585,7 +585,7 @@ def test_files_of_every_format_that_ask_to_be_turned_are_told(tmp_path, ending, 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         top = load_images(tmp_path).images[0, :6, :6].mean()
-    done = "Pillow does as it reads" if ending == ".tif" else "is not done; turn"
+    done = "Pillow does as it reads" if ending == ".tif" else "is not done; rotate"
     assert [done in str(warning.message) for warning in caught] == [True] * (way != 1)
     if way == 3:  # upside down
         assert top < 60 if ending == ".tif" else top > 200
@@ -601,7 +601,7 @@ def test_orientation_behind_the_pixels_of_a_png_is_told(tmp_path):
         start = content.index(b"eXIf") - 4
         end = start + 12 + int.from_bytes(content[start : start + 4], "big")
         file.write_bytes(content[:start] + content[end:-12] + content[start:end] + content[-12:])
-    with pytest.warns(InputWarning, match=r"3 files of .* ask to be turned \(EXIF orientation; 0.png\)"):
+    with pytest.warns(InputWarning, match=r"3 files of .* ask to be rotated \(EXIF orientation; 0.png\)"):
         load_images(tmp_path)
 
 
@@ -646,7 +646,7 @@ def test_deep_images_of_which_8_bits_would_leave_little_are_refused(tmp_path, ca
         picture(tmp_path / "set" / "a" / f"{i}.tif")
         pixels = np.resize(values, (40, 40)).astype(np.int32 if values.max() > 65535 else np.uint16)
         Image.fromarray(pixels).save(tmp_path / "set" / "a" / f"{i}.tif")
-    message = f"3 grey images of .* {message}.*; mend single pixels .*, shift .*, or save .* with 8 bits"
+    message = f"3 grey images of .* {message}.*; correct single pixels .*, shift .*, or save .* with 8 bits"
     fails(tmp_path / "set", message, resolution=resolution, cache_dir=tmp_path / "cache")
 
 
@@ -825,7 +825,7 @@ def test_damaged_mnist(tmp_path):
 
 def test_damaged_cifar(tmp_path):
     (tmp_path / "cifar-100-python").mkdir()
-    fails("cifar100", "cifar-100-python is damaged or not complete .*; remove it to have it dow", data_dir=tmp_path)
+    fails("cifar100", "cifar-100-python is damaged or incomplete .*; remove it to download it again", data_dir=tmp_path)
 
 
 # Downloads

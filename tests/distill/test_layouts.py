@@ -214,7 +214,7 @@ def test_a_missing_or_unreadable_image_is_named_and_nothing_is_kept(tmp_path):
     folder = tiny(tmp_path)
     file = folder / "val" / "images" / "val_1.JPEG"
     file.write_bytes(file.read_bytes()[:300])
-    fails("tiny-imagenet", r"cannot read the image .*val_1.JPEG .*; mend or remove it", split="test", data_dir=tmp_path)
+    fails("tiny-imagenet", r"cannot read the image .*val_1.JPEG .*; repair or", split="test", data_dir=tmp_path)
     file.unlink()
     fails("tiny-imagenet", r"cannot read the image .*val_1.JPEG .*No such file", split="test", data_dir=tmp_path)
     assert not list((tmp_path / "cache").iterdir())
@@ -234,7 +234,7 @@ def test_an_empty_class_folder_is_named(tmp_path):
     fails("tiny-imagenet", "the class folder .*n09999999/images holds no images", data_dir=tmp_path)
     fastai(tmp_path)
     shutil.rmtree(tmp_path / "imagenette2-160" / "val" / "n03888257")
-    fails("imagenette", "different class folders; only in one: n03888257", data_dir=tmp_path)
+    fails("imagenette", "different class folders: only one has n03888257", data_dir=tmp_path)
 
 
 # Modes and sizes
@@ -307,7 +307,7 @@ def test_a_folder_of_images_of_different_sizes_is_resized(tmp_path):
     picture(folder / "test" / "a" / "2.png", 11, mode="L", size=(8, 8))
     picture(folder / "test" / "b" / "3.png", 13, mode="L", size=(9, 8))
     fails(folder, r"differ in size: .* 20x30, .* 50x10 .*give the size .*resolution=.*--resolution", data_dir=tmp_path)
-    fails(folder, "kept in .*pets/cache, within the .*pets, .*--cache-dir or FREPO", data_dir=folder, resolution=8)
+    fails(folder, "written to .*pets/cache, inside the .*pets, .*--cache-dir or FREPO", data_dir=folder, resolution=8)
     train = load_images(folder, data_dir=tmp_path, resolution=8)
     assert train.images.shape == (2, 8, 8, 1)
     assert train.images[:, 0, 0, 0].tolist() == [7, 9]

@@ -104,7 +104,7 @@ def test_one_process_has_all_rows_and_is_the_first_rank(monkeypatch) -> None:
 
 # -- the benchmark ----------------------------------------------------------------------------------------------------
 
-BENCHMARK = ROOT / "benchmarks" / "distill.py"
+BENCHMARK = ROOT / "benchmarks" / "distillation.py"
 RUN = (
     "--dataset", "digits", "--images-per-class", 1, "--method", "frepo", "random", "--frepo-steps", 4, "--networks", 3,
     "--train-steps", 3, "--width", 4,

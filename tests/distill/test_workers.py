@@ -15,14 +15,12 @@ from joblib import Parallel, delayed, parallel_config
 from joblib.externals.loky import get_reusable_executor
 from joblib.parallel import get_active_backend
 
+from benchmarks.studies.kills.study import left_of
 from distill.runtime import workers
 from distill.runtime.stops import Terminated, interrupts_held, terminations_interrupt
 from distill.runtime.workers import workers_end_with_program
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-sys.path.append(str(BENCHMARKS))
-
-from kill_harness import left_of  # noqa: E402 (from the folder of programs)
+ROOT = Path(__file__).parents[2]
 
 DEADLINE = 60  # seconds until something counts as stuck
 # One task for two workers, so that one of them never gets any.
@@ -44,8 +42,8 @@ if __name__ == "__main__":
 MEASURING = """
 import sys
 sys.path.append(sys.argv[1])
-from options import run_command
-from speed_cases import Case, measured
+from benchmarks.harness.options import run_command
+from benchmarks.studies.speed.cases import Case, measured
 
 if __name__ == "__main__":
     sys.exit(run_command(lambda: measured(Case(what="plain", width=2, images=6, batch=6, resolution=8, time_for=600))))
@@ -83,7 +81,7 @@ def test_a_case_of_the_speed_benchmark_ends_with_it(tmp_path, number, code):
     program = tmp_path / "program.py"
     program.write_text(MEASURING)
     process = subprocess.Popen(
-        [sys.executable, str(program), str(BENCHMARKS)], start_new_session=True, stderr=subprocess.PIPE, text=True
+        [sys.executable, str(program), str(ROOT)], start_new_session=True, stderr=subprocess.PIPE, text=True
     )
     try:
         wait_until(lambda: len(left_of(process.pid)) >= 3, process)
@@ -194,11 +192,7 @@ def test_in_another_thread_nothing_is_done_about_signals():
 
 @pytest.fixture
 def options() -> ModuleType:
-    sys.path.append(str(BENCHMARKS))  # behind the package that a program there bears the name of
-    try:
-        return importlib.import_module("options")
-    finally:
-        sys.path.remove(str(BENCHMARKS))
+    return importlib.import_module("benchmarks.harness.options")
 
 
 def be_sent(number: int) -> None:

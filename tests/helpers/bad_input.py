@@ -197,7 +197,7 @@ FOLDERS: dict[str, tuple[Make, str]] = {
         r"holds no class folders; .*\(found 4 images outside of class folders: 0.png",
     ),
     "links to nowhere": (links_to_nowhere, "holds no images that Pillow reads .*3 broken links: 0.png, 1.png, 2.png"),
-    "other classes in test": (parts_of_other_classes, "different class folders; only in one: b, c"),
+    "other classes in test": (parts_of_other_classes, "different class folders: only one has b, c"),
     "another size": (another_size, "images differ in size: .*give the size"),
     "no image at all": (with_file("a/x.png", b"hello"), "cannot read the image .*x.png"),
     "empty file": (with_file("a/x.png", b""), "cannot read the image .*x.png"),
@@ -216,7 +216,7 @@ FOLDERS: dict[str, tuple[Make, str]] = {
 
 # Taken, with a warning that names what is not as it was given.
 TOLD: dict[str, tuple[Make, str]] = {
-    "other endings": (with_file("a/notes.txt", b"x"), "left out of .*set: 1 files with endings .*: a/notes.txt"),
+    "other endings": (with_file("a/notes.txt", b"x"), "left out of .*set: 1 files that are no images: a/notes.txt"),
     "a deeper folder": (with_file("a/more/x.png", b"x"), "left out of .*set: 1 folders within class folders: a/more"),
     "an image outside": (with_file("x.png", b"x"), "left out of .*set: 1 images outside of class folders: x.png"),
     "12 bits": (with_file("a/x.png", np.full((8, 8), 4000, np.uint16)), "more than 8 bits .* 4095 to white"),

@@ -4,11 +4,11 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+from benchmarks.harness.results import write_results
 from distill import SyntheticSet
 from distill.files import write_atomically
 from privacy import AuditReport, Interval, Summary, auc_ceiling
 from privacy.tables import text_table
-from results import write_results
 
 __all__ = ["print_report", "write_report"]
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from benchmarks.studies.distillation.run import Column, Row, Run
+from benchmarks.studies.distillation.saved_sets import read_set
 from distill import InputError, SyntheticSet
 from distill.distillers.stepwise import StepwiseDistiller
 from distill.files import read_json, write_json
@@ -17,8 +19,6 @@ from distill.runtime.seeds import generator_for
 from distill.sets.drawing import plot_before_after, plot_evolution, plot_labels, save_gif
 from distill.sets.synthetic import initial_labels
 from distill.training.evaluation import evaluate_network
-from distillation_run import Column, Row, Run
-from saved_sets import read_set
 
 __all__ = ["evaluations", "pictures"]
 

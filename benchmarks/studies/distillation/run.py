@@ -10,15 +10,15 @@ from typing import Any
 
 import torch
 
+from benchmarks.harness.data import check_counts, fingerprints, for_channels, kept_preprocessing, load_parts
+from benchmarks.harness.methods import METHODS, OPTION_CLASSES, chosen_methods
+from benchmarks.harness.options import class_options, option_value
+from benchmarks.studies.distillation.equal_time import with_seconds
+from benchmarks.studies.distillation.saved_sets import check_set_options, files_of, names_of, read_set
 from distill import Distiller, Identity, InputError, PreprocessedImages, Preprocessing, TrainingRecipe
 from distill.files import read_json, write_json
 from distill.networks import NETWORKS, default_norm
 from distill.runtime.checks import check_device
-from equal_time import with_seconds
-from labelled import check_counts, fingerprints, for_channels, kept_preprocessing, load_parts
-from methods import METHODS, OPTION_CLASSES, chosen_methods
-from options import class_options, option_value
-from saved_sets import check_set_options, files_of, names_of, read_set
 
 __all__ = ["OF_THE_RUN", "PRESETS", "Column", "Row", "Run"]
 

@@ -1,6 +1,6 @@
 """Kill runs of the three benchmarks at random moments, resume them, and compare with runs that nobody disturbed.
 
-    python benchmarks/kill_harness.py --kills 100
+    python benchmarks/kills.py --kills 100
 
 Each run works on scikit-learn's digits, with tiny options; its own process saves a checkpoint after every step. It is
 killed once (SIGKILL) or asked to end (SIGTERM), with one process or with two workers; then every process that it has
@@ -24,13 +24,12 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from benchmarks.harness.results import machine
+from benchmarks.studies.kills.compare import differences
 from distill import InputError
 from distill.files import write_json
-from kill_compare import differences
-from options import run_command
-from results import machine
 
-HERE = Path(__file__).resolve().parent
+PROGRAMS_IN = Path(__file__).resolve().parents[2]
 COMMON = [
     "--dataset", "digits", "--width", "4", "--images-per-class", "2", "--frepo-steps", "20", "--frepo-pool-size", "2",
     "--frepo-batch-size", "64", "--train-steps", "6",
@@ -38,13 +37,13 @@ COMMON = [
 PROGRAMS = {
     "cl_cifar100.py": [*COMMON, "--steps", "2", "--networks", "1", "--method", "frepo", "random"],
     "mia.py": [*COMMON, "--members", "100", "--arms", "real", "frepo", "--attacks", "threshold", "knn"],
-    "distill.py": [*COMMON, "--networks", "1", "--method", "frepo", "random"],
+    "distillation.py": [*COMMON, "--networks", "1", "--method", "frepo", "random"],
 }
 SIGNALS = {"SIGKILL": signal.SIGKILL, "SIGTERM": signal.SIGTERM}
 # A checkpoint after every step, so that kills hit the writing of some; in the program, not in its workers.
 WITH_CHECKPOINTS = (
-    "import os, runpy, sys, distill.distillers.checkpoint as c; c.SECONDS_BETWEEN = 0.0; sys.argv = sys.argv[1:]; "
-    "sys.path.insert(0, os.path.dirname(sys.argv[0])); runpy.run_path(sys.argv[0], run_name='__main__')"
+    "import runpy, sys, distill.distillers.checkpoint as c; c.SECONDS_BETWEEN = 0.0; sys.argv = sys.argv[1:]; "
+    "runpy.run_path(sys.argv[0], run_name='__main__')"
 )
 PATIENCE = 10.0  # seconds until a process counts as left
 STUCK = 600.0  # seconds until a program counts as stuck
@@ -82,7 +81,7 @@ class Undisturbed:
 
 def started(case: Case, folder: Path, *, resume: bool = False) -> subprocess.Popen[bytes]:
     """The program, in a group of processes of its own; what it says lies beside its folder."""
-    command = [sys.executable, "-c", WITH_CHECKPOINTS, str(HERE / case.program), *PROGRAMS[case.program]]
+    command = [sys.executable, "-c", WITH_CHECKPOINTS, str(PROGRAMS_IN / case.program), *PROGRAMS[case.program]]
     command += ["--jobs", str(case.jobs), "--output", str(folder), *(["--resume"] if resume else [])]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with said_by(folder).open("wb") as said:
@@ -231,7 +230,3 @@ def main(argv: list[str] | None = None) -> None:
     print(summary(found))
     if bad := sum(bool(outcome.faults) for outcome in found):
         raise InputError(f"{bad} of {len(found)} kills did not end well; see {arguments.output}")
-
-
-if __name__ == "__main__":
-    sys.exit(run_command(main))

@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
+from benchmarks.harness.published import TABLE_1, TABLE_2, TABLE_7
+from benchmarks.harness.results import mean_and_spread, paired_leads, percent, write_results
+from benchmarks.studies.distillation.plots import plot_columns, plot_curves, plot_rows, plot_sweep
+from benchmarks.studies.distillation.run import Run
 from distill import SyntheticSet
 from distill.data.labelled import DATASETS
 from distill.files import write_atomically
-from distillation_plots import plot_columns, plot_curves, plot_rows, plot_sweep
-from distillation_run import Run
-from paper_tables import TABLE_1, TABLE_2, TABLE_7
 from privacy.tables import text_table
-from results import mean_and_spread, paired_leads, percent, write_results
 
 __all__ = ["describe", "print_table", "write_report"]
 

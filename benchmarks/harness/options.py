@@ -13,12 +13,12 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from benchmarks.harness.process import Precision
 from distill import InputError
 from distill.data.labelled import DATASETS
 from distill.runtime.ranks import ranks_started
 from distill.runtime.stops import Terminated, terminations_interrupt
 from privacy import InputError as AuditInputError
-from process import Precision
 
 __all__ = [
     "add_cache_option",

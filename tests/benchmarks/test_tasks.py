@@ -19,17 +19,12 @@ from joblib import cpu_count
 
 from distill import InputError
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 ARGUMENTS = Namespace(jobs=2, backend="loky", scheduler=None, device="cpu", precision="float32")
 
 
 @pytest.fixture(scope="module")
 def pieces() -> ModuleType:
-    sys.path.append(str(BENCHMARKS))  # behind the package that a program there bears the name of
-    try:
-        return importlib.import_module("pieces")
-    finally:
-        sys.path.remove(str(BENCHMARKS))
+    return importlib.import_module("benchmarks.harness.tasks")
 
 
 # -- the program -----------------------------------------------------------------------------------------------------
@@ -65,7 +60,7 @@ def endless_if_0(run: dict[str, Any], number: int, folder: Path) -> int:
 def test_every_task_is_done_in_a_worker_that_builds_the_run_once(pieces, capfd, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     tasks = [(number,) for number in range(6)]
-    with pieces.workers("test_pieces", "build", ARGUMENTS) as started:
+    with pieces.workers("test_tasks", "build", ARGUMENTS) as started:
         done = dict(started.done("surroundings", tasks))
         again = dict(started.done("surroundings", tasks))
     assert sorted(done) == tasks
@@ -87,7 +82,7 @@ def test_clusters_do_pieces_where_they_are_installed(pieces, monkeypatch, backen
     # Ray's workers know nothing of where this process looks for modules, and this file is no program of benchmarks/.
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]))
     arguments = Namespace(**vars(ARGUMENTS) | {"backend": backend})
-    with pieces.workers("test_pieces", "build", arguments) as started:
+    with pieces.workers("test_tasks", "build", arguments) as started:
         done = dict(started.done("surroundings", [(0,), (1,)]))
     assert [done[number,]["number"] for number in (0, 1)] == [0, 1]
 
@@ -98,7 +93,7 @@ def test_clusters_do_pieces_where_they_are_installed(pieces, monkeypatch, backen
 def test_mistake_in_a_piece_is_the_programs(pieces):
     with (
         pytest.raises(InputError, match=r"^7 cannot be used$"),
-        pieces.workers("test_pieces", "build", ARGUMENTS) as started,
+        pieces.workers("test_tasks", "build", ARGUMENTS) as started,
     ):
         list(started.done("refuse", [(7,)]))
 
@@ -107,14 +102,14 @@ def test_mistake_in_a_piece_is_the_programs(pieces):
 def test_worker_that_the_system_ends_is_a_want_of_memory(pieces):
     with (
         pytest.raises(InputError, match=r"ended a process, most likely for want of memory; .*fewer --jobs"),
-        pieces.workers("test_pieces", "build", ARGUMENTS) as started,
+        pieces.workers("test_tasks", "build", ARGUMENTS) as started,
     ):
         list(started.done("be_killed", [()]))
 
 
 def test_interrupt_ends_all_workers(pieces, capfd, tmp_path):
     def stop_at_first_result() -> None:
-        with pieces.workers("test_pieces", "build", ARGUMENTS) as started:
+        with pieces.workers("test_tasks", "build", ARGUMENTS) as started:
             for _ in started.done("endless_if_0", [(number, tmp_path) for number in range(3)]):
                 os.kill(os.getpid(), signal.SIGINT)
 
@@ -155,7 +150,7 @@ def test_what_can_be_had_is_not_refused(pieces, jobs):
 
 
 def test_memory_of_workers_is_added_and_their_time_is_not(pieces, tmp_path):
-    add_process = importlib.import_module("results").add_process
+    add_process = importlib.import_module("benchmarks.harness.results").add_process
     alone = add_process(tmp_path, 0.0)
     workers = [{"id": "a", "peak_memory_mib": 1e6}, {"id": "b", "peak_memory_mib": 2e6}]
     with_workers = add_process(tmp_path, 0.0, workers=workers)

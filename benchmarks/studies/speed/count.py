@@ -77,5 +77,3 @@ def ridge_operations(n: int, dimensions: int, classes: int, real: int) -> int:
     kernel, factor, solves = n * n * dimensions, n**3 // 3, 4 * n * n * classes
     products = 2 * dimensions * classes * (5 * n + 2 * real)  # five with the distilled features, two with the real ones
     return kernel + factor + solves + products
-
-

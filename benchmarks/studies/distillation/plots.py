@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from benchmarks.harness.methods import COLOURS
 from distill.files import write_atomically
-from methods import COLOURS
 
 __all__ = ["plot_columns", "plot_curves", "plot_rows", "plot_sweep"]
 

@@ -6,11 +6,11 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from benchmarks.harness.methods import COLOURS
+from benchmarks.harness.results import mean_and_spread, paired_leads, percent, write_results
 from continual import average_incremental_accuracy, forgetting
 from distill import SyntheticSet
 from distill.files import write_atomically
-from methods import COLOURS
-from results import mean_and_spread, paired_leads, percent, write_results
 
 __all__ = ["print_table", "write_report"]
 

@@ -5,7 +5,7 @@ import re
 import sys
 from pathlib import Path
 
-import results
+from benchmarks.harness import results
 
 __all__ = ["forget_peak_memory", "peak_memory_mib"]
 

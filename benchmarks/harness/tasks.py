@@ -26,11 +26,11 @@ from joblib import Parallel, cpu_count, delayed, parallel_config
 from joblib.parallel import BACKENDS, get_active_backend
 from tqdm import tqdm
 
+from benchmarks.harness.process import set_up_process
+from benchmarks.harness.results import machine, peak_memory_mib
 from distill import InputError
 from distill.runtime.stops import interrupts_held
 from distill.runtime.workers import workers_end_with_program
-from process import set_up_process
-from results import machine, peak_memory_mib
 
 __all__ = ["Pieces", "add_job_options", "check_jobs", "do_piece", "workers"]
 
@@ -192,15 +192,15 @@ def results_of(calls: list[Any], jobs: int) -> Generator[Any, None, None]:
 
 def found_anywhere() -> Callable[..., Any]:
     """`do_piece` as a function that is sent whole, so that a worker need not know where this file lies."""
-    here = str(Path(__file__).resolve().parent)
+    here = str(Path(__file__).resolve().parents[2])
 
     def in_worker(run: tuple[Any, ...], function: str, task: tuple[Any, ...]) -> Any:
         import importlib
         import sys
 
         if here not in sys.path:
-            sys.path.append(here)  # behind the package that a program here bears the name of
-        return importlib.import_module("pieces").do_piece(run, function, task)
+            sys.path.append(here)
+        return importlib.import_module("benchmarks.harness.tasks").do_piece(run, function, task)
 
     return in_worker
 

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.harness.data import check_counts, fingerprints, load_parts
+from benchmarks.harness.methods import METHODS, OPTION_CLASSES
+from benchmarks.harness.options import class_options
+from benchmarks.harness.tasks import check_jobs
 from distill import Distiller, InputError, PreprocessedImages, TrainingRecipe
 from distill.preprocess import default_preprocessing
 from distill.runtime.checks import check_device
-from labelled import check_counts, fingerprints, load_parts
-from methods import METHODS, OPTION_CLASSES
-from options import class_options
-from pieces import check_jobs
 from privacy.attacks import FEWEST
 from privacy.official import check_official
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.studies.membership.run import MemberSet, Run
 from distill import PreprocessedImages, SyntheticSet, TrainingRecipe
 from distill.files import read_json, write_json
 from distill.networks import Network
@@ -15,7 +16,6 @@ from distill.runtime.seeds import generator_for
 from distill.sets.synthetic import initial_labels
 from distill.training.accuracy import accuracy
 from distill.training.evaluation import network_features, train_network
-from mia_run import MemberSet, Run
 from privacy import AttackRecords, AuditReport, audit
 from privacy.attacks import FEWEST
 

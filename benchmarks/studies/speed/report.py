@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.harness.published import TABLE_8, TABLE_9, TABLE_10, TABLE_11
+from benchmarks.harness.results import machine, write_results
+from benchmarks.studies.speed.plots import plot_growth, plot_parts
 from distill.files import write_atomically
-from paper_tables import TABLE_8, TABLE_9, TABLE_10, TABLE_11
 from privacy.tables import text_table
-from results import machine, write_results
-from speed_plots import plot_growth, plot_parts
 
 __all__ = ["describe", "print_report", "write_report"]
 

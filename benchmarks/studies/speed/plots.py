@@ -7,9 +7,9 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from benchmarks.harness.methods import COLOURS
+from benchmarks.harness.published import TABLE_8, TABLE_9, TABLE_10, TABLE_11
 from distill.files import write_atomically
-from methods import COLOURS
-from paper_tables import TABLE_8, TABLE_9, TABLE_10, TABLE_11
 
 __all__ = ["plot_growth", "plot_parts"]
 

@@ -13,6 +13,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.harness.process import set_up_process
+from benchmarks.studies.speed.count import network_cost, step_operations, training_operations
+from benchmarks.studies.speed.memory import forget_peak_memory, peak_memory_mib
+from benchmarks.studies.speed.plain import PlainStep, PlainTraining
 from distill import DM, DSA, FRePo, PreprocessedImages, SyntheticSet, TrainingRecipe
 from distill.distillers.features import features_of
 from distill.distillers.frepo import FRePoState, meta_loss, sample_batch, with_mirror_images
@@ -21,10 +25,6 @@ from distill.networks import build_network
 from distill.preprocess import Identity
 from distill.runtime.stops import interrupts_held
 from distill.runtime.workers import end_with
-from process import set_up_process
-from speed_count import network_cost, step_operations, training_operations
-from speed_memory import forget_peak_memory, peak_memory_mib
-from speed_plain import PlainStep, PlainTraining
 
 __all__ = ["Case", "measured"]
 

@@ -1,0 +1,1 @@
+"""Programs a person runs: they read options, call the packages, and write results."""

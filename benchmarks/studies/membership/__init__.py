@@ -1,0 +1,1 @@
+"""Membership-inference audits of models trained on real and on distilled images."""
