@@ -133,6 +133,10 @@ class SyntheticSet(Dataset):
 
     def save(self, path: str | Path) -> Path:
         """Write everything to one safetensors file, whole or not at all."""
+        return write_tensors(path, *self.content())
+
+    def content(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+        """What `save` writes: tensors, and metadata that is JSON-able."""
         state = {f"preprocessing.{name}": tensor for name, tensor in self.preprocessing.state().items()}
         tensors = {"images": self.images, "labels": self.labels, "class_ids": self.class_ids, **state}
         metadata = {
@@ -141,7 +145,7 @@ class SyntheticSet(Dataset):
             "preprocessing": self.preprocessing.kind,
             "made_by": self.made_by,
         }
-        return write_tensors(path, tensors, metadata)
+        return tensors, metadata
 
     @classmethod
     def load(cls, path: str | Path) -> "SyntheticSet":
