@@ -2,16 +2,18 @@
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import nbformat
 import numpy as np
 import pytest
 import torch
 from avalanche.benchmarks.classic import ccifar100
+from nbclient import NotebookClient
+from nbformat import NotebookNode
 from PIL import Image
 from torch.utils.data import Dataset
 
@@ -23,6 +25,8 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 DATA = Path(os.environ.get("FREPO_DATA", ROOT.parent / "shared" / "data"))
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md"))]
+NOTEBOOKS = sorted(DOCS.glob("notebooks/*.ipynb"))
+every_notebook = pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda notebook: notebook.stem)
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
 
@@ -46,7 +50,7 @@ def names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict]:
 
 
 # Pages with programs too long for here have tests of their own below.
-RUN_WHOLE = [DOCS / "audit.md"]
+RUN_WHOLE = [page for page in PAGES if programs(page) and page.name != "replay.md"]
 
 
 @pytest.mark.filterwarnings("ignore:Call to deprecated function")
@@ -122,7 +126,36 @@ def is_generated(link: str) -> bool:
     return link.startswith("notebooks/") and (DOCS / link).with_suffix(".ipynb").exists()
 
 
-@pytest.mark.skipif(shutil.which("mkdocs", path=Path(sys.executable).parent) is None, reason="needs .[docs]")
+@every_notebook
+def test_notebook_can_be_read_without_running_it(notebook: Path) -> None:
+    cells = [cell for cell in nbformat.read(notebook, as_version=4).cells if cell.cell_type == "code"]
+    outputs = [output for cell in cells for output in cell.outputs]
+    assert notebook.stat().st_size < 300_000
+    assert any("image/png" in output.get("data", {}) for output in outputs)
+    assert any(output.get("name") == "stdout" for output in outputs)
+    assert not [output for output in outputs if output.output_type == "error" or output.get("name") == "stderr"]
+
+
+@pytest.mark.slow
+@every_notebook
+def test_notebook_runs(notebook: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """In a process of its own, to the end; what it prints has the lines that are stored, figures aside."""
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]))
+    stored, run = nbformat.read(notebook, as_version=4), nbformat.read(notebook, as_version=4)
+    NotebookClient(run, timeout=900, kernel_name="python3", resources={"metadata": {"path": tmp_path}}).execute()
+    assert [printed(cell) for cell in run.cells] == [printed(cell) for cell in stored.cells]
+
+
+def printed(cell: NotebookNode) -> str:
+    """What a cell printed, numbers left out and spaces made one."""
+    text = "".join(output.text for output in cell.get("outputs", []) if output.get("name") == "stdout")
+    return re.sub(r"[-\s]+", " ", re.sub(r"[\d.]+", "#", text))
+
+
+def test_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) < 150
+
+
 def test_site_builds_without_a_warning_and_asks_nothing_of_other_servers(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)]
     done = subprocess.run(
