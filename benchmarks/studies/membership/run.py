@@ -17,7 +17,7 @@ from distill import Distiller, InputError, PreprocessedImages, TrainingRecipe
 from distill.preprocess import default_preprocessing
 from privacy import ATTACKS
 from privacy.attacks import FEWEST
-from privacy.official import check_official
+from privacy.tf_privacy import check_official
 
 __all__ = ["MemberSet", "MembershipRun"]
 
