@@ -3,12 +3,12 @@
 
 import numpy as np
 import pytest
-from privacy.official import check_official
 
 from benchmarks.harness.command_line import parse
 from benchmarks.studies.membership.options import MembershipOptions
 from benchmarks.studies.membership.study import Membership
 from membership_runs import SMALL
+from privacy.tf_privacy import check_official
 
 REFUSED = {
     "unknown arm": (["--arms", "frepos"], "unknown arms frepos; wanted some of real, subset, frepo"),
