@@ -1,7 +1,8 @@
-"""Resuming on other data: every program refuses, says what is other, and leaves its folder alone; workers do too."""
+"""Folders of runs, the same for every study: what is refused there and left alone, and resuming on other data."""
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -74,6 +75,48 @@ def done(request, tmp_path_factory) -> tuple[str, Path, Path]:
     write_data(folder / "data.npz")
     assert run(request.param, "--dataset", folder / "data.npz", "--output", folder / "run") == 0
     return request.param, folder / "data.npz", folder / "run"
+
+
+# -- folders that are no place for a run -------------------------------------------------------------------------------
+
+
+def refused(program: str, capsys: Any, *options: object) -> str:
+    """The one line that a program refuses a folder with."""
+    assert run(program, "--dataset", "digits", *options) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    return error
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize("where", ["file", "file/run"])
+def test_output_that_cannot_be_written_is_refused(tmp_path, capsys, program, where):
+    (tmp_path / "file").write_text("precious")  # also root cannot make a folder of a file, or below one
+    error = refused(program, capsys, "--output", tmp_path / where)
+    assert f"cannot write {tmp_path / where / 'options.json'}: " in error
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    assert (tmp_path / "file").read_text() == "precious"
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize("resume", [[], ["--resume"]], ids=["new", "resumed"])
+@pytest.mark.parametrize("name", ["thesis.tex", ".pre-commit-config.yaml"])
+def test_output_full_of_other_files_is_refused_and_left_alone(tmp_path, capsys, program, name, resume):
+    (tmp_path / name).write_text("precious")
+    error = refused(program, capsys, "--output", tmp_path, *resume)
+    assert "is not empty and holds no run of this program" in error
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_a_run_that_is_there_is_not_written_over(done, capsys):
+    program, data, folder = done
+    before = contents(folder)
+    assert "already holds a run; add --resume" in refused(program, capsys, "--dataset", data, "--output", folder)
+    assert contents(folder) == before
+
+
+# -- other data --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("part", PARTS)
