@@ -47,6 +47,7 @@ RIGHT: dict[tuple[str, str], set[str]] = {
     ("FRePo.distill in a store", "seed"): {"0", "3"},
     ("FRePo.distill in a store", "store"): {"None", "text", "bytes", "path", "folder"},
     ("FRePo.distill in a store", "progress"): {"True"},
+    ("Store", "folder"): {"text", "bytes", "path", "folder"},
     ("with_options", "iterations"): {"0", "3"},
     ("with_options", "outer_loop"): {"None", "3"},
     ("evaluate", "recipe"): {"None"},
@@ -83,7 +84,8 @@ RIGHT: dict[tuple[str, str], set[str]] = {
     ("with_soft_labels", "num_classes"): {"3"},
 }  # fmt: skip
 PUBLIC = {
-    distill: {"DM", "DSA", "CheckerboardZCA", "ZCA", "FRePo", "Herding", "Random", "Standardize", "SyntheticSet",
+    distill: {"DM", "DSA", "CheckerboardZCA", "ZCA", "FRePo", "Herding", "Random", "Standardize", "Store",
+              "SyntheticSet",
               "LabelledImages", "PreprocessedImages", "TrainingRecipe", "evaluate", "import_set", "load_images"},
     continual: {"DistilledBuffer", "GDumb", "SoftLabelLoss", "class_incremental", "class_order",
                 "experience_accuracies", "stream_accuracy", "with_soft_labels"},
