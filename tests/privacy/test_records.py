@@ -273,5 +273,5 @@ def test_bfloat16_probabilities_are_taken():
 def test_masked_values_are_refused():
     masked = np.ma.masked_greater(OUTPUTS, 1)
     assert masked.mask.any()
-    with pytest.raises(InputError, match=r"members outputs have \d+ masked values; wanted an array without a mask: leave"):
+    with pytest.raises(InputError, match=r"members outputs have \d+ masked values; wanted an array without a mask"):
         AttackRecords(members=(masked, LABELS), non_members=GOOD)
