@@ -21,7 +21,7 @@ test: $(INSTALLED)
 
 # pytest fails when all of it is skipped, and the line before says what is missing.
 test-tf-privacy: $(INSTALLED_TF)
-	$(VENV_TF)/bin/python -c 'from privacy.official import check_official; check_official()'
+	$(VENV_TF)/bin/python -c 'from privacy.tf_privacy import check_official; check_official()'
 	OMP_NUM_THREADS=1 $(VENV_TF)/bin/python -m pytest -c tests/tf_privacy/pytest.ini -n auto --dist worksteal tests/tf_privacy
 
 lint: $(INSTALLED)

@@ -1,11 +1,25 @@
-"""Continual learning with distilled replay, in Avalanche."""
+"""Continual learning with distilled replay, in Avalanche.
+
+- `buffer`: `DistilledBuffer`, distilled images as a storage policy. `distilling`, `memory`, `quotas`: its parts.
+- `gdumb`: `GDumb`, the strategy that trains on the buffer alone.
+- `loss`, `soft_labels`: soft labels in Avalanche's own strategies.
+- `scenario`, `accuracy`: class-incremental streams, and accuracy over them.
+- `items`, `online`, `transforms`: what streams hold, and how their training transforms are repeated on replayed images.
+"""
 
 import warnings
+from importlib.metadata import PackageNotFoundError, version
 
-with warnings.catch_warnings():
-    # On import Avalanche loads every solver that its GEM strategy could use; those warn of themselves.
-    warnings.simplefilter("ignore")
-    import avalanche.training  # noqa: F401
+try:
+    with warnings.catch_warnings():
+        # On import Avalanche loads every solver that its GEM strategy could use; those warn of themselves.
+        warnings.simplefilter("ignore")
+        import avalanche.training  # noqa: F401
+except ModuleNotFoundError as error:
+    raise ImportError(
+        f"continual needs {str(error.name).partition('.')[0]}, which is not installed: "
+        "pip install '.[continual]'"
+    ) from error
 
 from continual.accuracy import (
     accuracy_evaluator,
@@ -19,6 +33,11 @@ from continual.gdumb import GDumb
 from continual.loss import SoftLabelLoss
 from continual.scenario import class_incremental, class_order
 from continual.soft_labels import with_soft_labels
+
+try:
+    __version__ = version("frepo-toolkit")
+except PackageNotFoundError:  # the folder is on the path, but not installed
+    __version__ = "unknown"
 
 __all__ = [
     "DistilledBuffer",

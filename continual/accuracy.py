@@ -1,4 +1,4 @@
-"""Accuracy over a stream, measured by Avalanche's own metrics, and what continual learning makes of it."""
+"""Accuracy over a stream, measured by Avalanche's own metrics, and what is computed from it."""
 
 import re
 import warnings
@@ -32,17 +32,19 @@ def accuracy_evaluator() -> EvaluationPlugin:
 
 
 def stream_accuracy(strategy: SupervisedTemplate, stream: Any) -> float:
-    """Share of all images of `stream` that the strategy's model gets right, in [0, 1], over all its tasks.
+    """Accuracy of the strategy's model on all images of `stream`, over all its tasks, in [0, 1].
 
-    `strategy` must have been made with `accuracy_evaluator()`, or another that measures accuracy over streams.
+    `strategy` must have `evaluator=accuracy_evaluator()`, or another that measures accuracy over streams. Raises
+    `InputError` otherwise.
     """
     return over_stream(measured(strategy, stream), stream)
 
 
 def experience_accuracies(strategy: SupervisedTemplate, stream: Any) -> tuple[float, list[float]]:
-    """`stream_accuracy`, and the same share for each experience of `stream`, by one evaluation.
+    """`stream_accuracy`, and the accuracy on each experience of `stream`, from one evaluation.
 
-    `strategy` must have been made with `accuracy_evaluator()`, or another that measures both.
+    `strategy` must have `evaluator=accuracy_evaluator()`, or another that measures both. Raises `InputError`
+    otherwise.
     """
     metrics = measured(strategy, stream)
     own = []
@@ -58,14 +60,21 @@ def experience_accuracies(strategy: SupervisedTemplate, stream: Any) -> tuple[fl
 
 
 def average_incremental_accuracy(accuracies: Sequence[float]) -> float:
-    """Mean over all steps of the accuracy over what was seen up to each."""
+    """Mean over all steps of the accuracy on the classes seen so far.
+
+        >>> average_incremental_accuracy([1.0, 0.5])
+        0.75
+    """
     return sum(accuracies) / len(accuracies)
 
 
 def forgetting(matrix: Matrix) -> float | None:
-    """How much accuracy the experiences before the last have lost since their best, on average; `None` for one step.
+    """Mean loss of accuracy on each experience but the last, since its best step; `None` for one step.
 
-    `matrix`: row `k` holds the accuracies on experiences 0 to `k` after step `k` (Chaudhry et al. 2018).
+    - `matrix`: row `k` holds the accuracies on experiences 0 to `k` after step `k` (Chaudhry et al. 2018).
+
+        >>> forgetting([[0.9], [0.6, 0.8]])
+        0.30000000000000004
     """
     last = matrix[-1]
     losses = [max(row[j] for row in matrix[j:-1]) - last[j] for j in range(len(matrix) - 1)]
@@ -73,7 +82,7 @@ def forgetting(matrix: Matrix) -> float | None:
 
 
 def measured(strategy: SupervisedTemplate, stream: Any) -> dict[str, float]:
-    """What an evaluation on `stream` measures, without what earlier ones on other streams have left."""
+    """The metrics of an evaluation on `stream`, without those of earlier evaluations on other streams."""
     check_tested(strategy, stream)
     evaluator = strategy.evaluator
     before = evaluator.last_metric_results

@@ -1,4 +1,4 @@
-"""What is done in training to images that were kept as the eval transform gave them."""
+"""Transforms in training of images that were stored after the eval transform."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from distill import InputError
 __all__ = ["Augmentation", "OnPixels", "Unnormalize", "agree", "check_augmentation", "commute", "sample"]
 
 Step = Callable[[Any], Any]
-DRAWS = 50  # how often a transform is tried: it may work on the tensors at hand only sometimes
+DRAWS = 50  # tries of a transform: a random one may fail on tensors only sometimes
 
 
 class Unnormalize:
@@ -22,7 +22,7 @@ class Unnormalize:
         self.mean, self.std = (torch.as_tensor(value).flatten() for value in (normalize.mean, normalize.std))
 
     def __call__(self, image: Tensor) -> Tensor:
-        """The image as it was before."""
+        """The image before normalisation."""
         mean, std = (value.to(image).view(-1, 1, 1) for value in (self.mean, self.std))
         return image * std + mean
 
@@ -31,7 +31,7 @@ class Unnormalize:
 
 
 class Augmentation:
-    """Transforms of one image tensor, one after the other. `source`: what tells it from others."""
+    """Transforms of one image tensor, one after the other. `source`: identifies the transforms of a stream."""
 
     def __init__(self, steps: Sequence[Step], source: Any = None) -> None:
         self.steps, self.source = list(steps), source
@@ -47,7 +47,7 @@ class Augmentation:
 
 
 class OnPixels(Augmentation):
-    """Transforms that stand before the image is made a float tensor: they see bytes, fill with 0 to 255, and so on."""
+    """Transforms that come before the conversion to a float tensor: they take bytes, fill with 0 to 255, and so on."""
 
     def __call__(self, image: Tensor) -> Tensor:
         """The image, floats in [0, 1], after all steps on its bytes."""
@@ -58,29 +58,30 @@ class OnPixels(Augmentation):
 
 
 def check_augmentation(augmentation: Step, image: Tensor) -> None:
-    """Raise `InputError` unless `augmentation` makes of copies of `image` ones like it, each of `DRAWS` times.
+    """Raise `InputError` unless `augmentation` of `image` has its shape and type, in each of `DRAWS` tries.
 
-    The global generators stay as they are.
+    The global generators keep their state.
     """
     for seed in range(DRAWS):
         with randomness_apart(seed):
             try:
                 made = augmentation(image.clone())
-            except Exception as error:  # what a transform of the user's own may raise is anybody's guess
+            except Exception as error:  # a transform of the user may raise anything
                 reason = (str(error).splitlines() or [""])[0]
                 raise InputError(f"{augmentation!r}: {type(error).__name__}: {reason}") from error
         if not isinstance(made, Tensor) or made.shape != image.shape or not made.is_floating_point():
             given = f"{made.dtype} of shape {tuple(made.shape)}" if isinstance(made, Tensor) else type(made).__name__
-            raise InputError(f"{augmentation!r} makes {given} of {image.dtype} of shape {tuple(image.shape)}")
+            wanted = f"{image.dtype} of shape {tuple(image.shape)}"
+            raise InputError(f"{augmentation!r} returns {given} for {wanted}; wanted the same")
 
 
 def agree(one: Step, other: Step, image: Tensor, *, tolerance: float) -> bool:
-    """Whether two functions make the same of copies of `image`, up to `tolerance`, each of `DRAWS` times."""
+    """Whether two functions give the same for `image`, up to `tolerance`, in each of `DRAWS` tries."""
     return all(abs_difference <= tolerance for abs_difference in differences(one, other, image))
 
 
 def differences(one: Step, other: Step, image: Tensor) -> Iterator[float]:
-    """How far the results of two functions lie apart, draw by draw; infinity where one of them fails."""
+    """The largest difference of the results of two functions, try by try; infinity if one of them fails."""
     for seed in range(DRAWS):
         made = []
         for function in (one, other):
@@ -95,11 +96,11 @@ def differences(one: Step, other: Step, image: Tensor) -> Iterator[float]:
 
 
 def commute(one: Sequence[Step], other: Sequence[Step], image: Tensor) -> bool:
-    """Whether it does not matter which of two groups of steps comes first."""
+    """Whether the order of two groups of steps makes no difference."""
     return agree(Augmentation([*one, *other]), Augmentation([*other, *one]), image, tolerance=1e-4)
 
 
 def sample(image: Tensor) -> Tensor:
-    """Random pixels in [0, 1] in the form of `image`, to try transforms on."""
+    """Random pixels in [0, 1] in the shape and type of `image`, to try transforms on."""
     generator = torch.Generator().manual_seed(0)
     return torch.randint(0, 256, image.shape, generator=generator).to(image.dtype) / 255

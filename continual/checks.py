@@ -1,4 +1,4 @@
-"""Checks of arguments at the doors of this package."""
+"""Checks of the arguments of this package's public functions."""
 
 from collections.abc import Iterable
 from typing import Any

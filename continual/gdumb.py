@@ -32,7 +32,7 @@ from distill.training.recipe import TrainingRecipe
 
 __all__ = ["BufferLoader", "GDumb"]
 
-# Plugins that GDumb leaves nothing to do, and why.
+# Plugins that have no effect in GDumb, and why.
 WITHOUT_EFFECT = {
     LRSchedulerPlugin: "every experience has an optimizer and a schedule of its own; change the recipe",
 }
@@ -47,20 +47,39 @@ class GDumb(SupervisedTemplate):
     `train_steps` iterations. All randomness comes from `seed` and the index of the experience.
 
     - `model`: maps images to `num_classes` logits, or has a head that grows (`IncrementalClassifier`,
-      `MultiHeadClassifier`). Its weights are drawn anew at each experience: a distill `Network` by its own rule, any
-      other module by the `reset_parameters` of its parts.
-    - `reset`: a function that makes a fresh model like `model`, for those with parts that have no `reset_parameters`
-      (weight norm); called at each experience under a seed of its own.
+      `MultiHeadClassifier`). Its weights are drawn anew at each experience: those of a distill `Network` by its own
+      rule, those of any other module by the `reset_parameters` of its submodules.
+    - `reset`: a function that returns a new model like `model`, for models with submodules that have no
+      `reset_parameters` (weight norm); called at each experience with a seed of its own.
     - `storage_policy`: any `ExemplarsBuffer`. Several strategies may share a `DistilledBuffer`, no other policy. Images
       are read once an experience under their eval transforms; hard labels become initial soft labels.
-    - `recipe`: loss, optimizer, schedule, batch size and augmentation; its network fields are not used.
-      `train_steps`: short for a recipe with that many updates.
-    - `num_classes`: of the whole problem; default: as many as the model puts out.
+    - `recipe`: loss, optimizer, schedule, batch size and augmentation; its network fields are not used. Default: see
+      `TrainingRecipe`. `train_steps`: shorthand for that recipe with this many updates.
+    - `num_classes`: of the whole problem; default: the number of outputs of the model.
     - `eval_mb_size`, `device`, `plugins`, `evaluator`, `eval_every`, `peval_mode`: as in every Avalanche strategy.
-    - `progress`: show a bar with the time left.
+    - `progress`: show a bar with the remaining time. Default: off.
 
-    Unlike Avalanche's `GDumbPlugin`, which restores the same initial weights at each experience, makes integers of
-    soft labels and knows no other policy than `ClassBalancedBuffer`.
+    Avalanche's `GDumbPlugin`, in contrast, restores the same initial weights at each experience, turns soft labels
+    into integers and has no other policy than `ClassBalancedBuffer`.
+
+    Raises `InputError` for options of the wrong type or range, plugins that replace the data, and models that cannot
+    be reset.
+
+        >>> from avalanche.training.storage_policy import ClassBalancedBuffer
+        >>> from torch.nn import Flatten, Linear, Sequential
+        >>> from distill import Standardize, load_images
+        >>> from continual import GDumb, class_incremental, stream_accuracy, accuracy_evaluator
+        >>> digits = load_images("digits").subset(range(60))
+        >>> images = Standardize.fit(digits).apply(digits)
+        >>> stream = class_incremental(images, images, steps=2)
+        >>> strategy = GDumb(
+        ...     model=Sequential(Flatten(), Linear(64, 10)), train_steps=5,
+        ...     storage_policy=ClassBalancedBuffer(20), evaluator=accuracy_evaluator(),
+        ... )
+        >>> for experience in stream.train_stream:
+        ...     metrics = strategy.train(experience)
+        >>> 0 <= stream_accuracy(strategy, stream.test_stream) <= 1
+        True
     """
 
     augments_by_itself = True  # images are read under their eval transforms
@@ -97,8 +116,8 @@ class GDumb(SupervisedTemplate):
         self.num_classes = len(known) if num_classes is None and known is not None else num_classes
         if self.num_classes is None and grows(model):
             raise InputError(
-                f"the head of {type(model).__name__} grows with the classes, so that it does not tell how many there "
-                "will be; give num_classes, those of the whole problem"
+                f"the head of {type(model).__name__} grows, so the number of classes is unknown; give num_classes, "
+                "those of the whole problem"
             )
         self.storage_policy = storage_policy
         self.reset = reset
@@ -108,7 +127,7 @@ class GDumb(SupervisedTemplate):
         self._checked = False
         super().__init__(
             model=model,
-            optimizer=self.recipe.optimizer(model),  # the template wants one; every experience makes its own
+            optimizer=self.recipe.optimizer(model),  # the template needs one; every experience creates its own
             criterion=RecipeLoss(self.recipe, self.num_classes, growing=grows(model)),
             train_mb_size=self.recipe.batch_size,
             train_epochs=1,
@@ -144,7 +163,7 @@ class GDumb(SupervisedTemplate):
         self.adapted_dataset = self.storage_policy.buffer
 
     def _check_outputs(self) -> None:
-        """Compare what the model puts out with the number of classes, once, before anything is distilled."""
+        """Compare the outputs of the model with the number of classes, once, before anything is distilled."""
         if self._checked:
             return
         dataset = self.experience.dataset
@@ -185,7 +204,7 @@ class GDumb(SupervisedTemplate):
 
     def _train_cleanup(self) -> None:
         super()._train_cleanup()
-        self.scheduler = None  # it is over, and it cannot be pickled
+        self.scheduler = None  # not needed any more, and not picklable
 
     def _obtain_common_dataloader_parameters(self, **kwargs: Any) -> dict[str, Any]:
         # Even without shuffling, a torch DataLoader draws from the global generator unless it has its own.
@@ -193,7 +212,7 @@ class GDumb(SupervisedTemplate):
 
 
 def check_model(model: Any, reset: Reset | None) -> None:
-    """Raise `InputError` for what cannot be trained from scratch again and again."""
+    """Raise `InputError` for models that cannot be trained from scratch repeatedly."""
     if not isinstance(model, nn.Module):
         raise InputError(f"model is a {type(model).__name__}; wanted a torch module")
     if next(model.parameters(), None) is None:
@@ -202,7 +221,7 @@ def check_model(model: Any, reset: Reset | None) -> None:
 
 
 def check_plugins(plugins: Sequence[Any]) -> None:
-    """Raise `InputError` for plugins that replace what GDumb trains on; warn of those that have no effect in it."""
+    """Raise `InputError` for plugins that replace what GDumb trains on; warn about those without effect."""
     for plugin in plugins:
         name = type(plugin).__name__
         if isinstance(plugin, REFUSED):
@@ -217,7 +236,7 @@ class BufferLoader:
 
     `recipe.steps_for(n)` mini-batches of `recipe.batch_size`, or of all `n` if there are fewer, drawn without
     replacement until too few are left for a full one, and augmented by the recipe. Order and augmentation come from
-    `generator`. `title`: of a progress bar with the time left; `None` shows none.
+    `generator`. `title`: of a progress bar with the remaining time; `None`: no bar.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What the items of a stream hold: images, class ids, task labels, and fields of the user's own."""
+"""The items of a stream: images, class ids, task labels, and further fields."""
 
 import hashlib
 import warnings
@@ -22,12 +22,12 @@ from distill import InputError
 __all__ = ["Items", "Layout", "Rows", "check_form", "check_stream", "dataset_of", "read_items", "warn_of_other_reads"]
 
 TASKS = "targets_task_labels"
-READ_AGAIN = 10  # images that tell whether a data set changes them at random
+READ_AGAIN = 10  # images that are read twice to detect random transforms in the data set
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How an item of a stream is made up, so that what is kept comes back in the same form.
+    """The form of the items of a stream, so that what is stored is replayed in the same form.
 
     - `plain`: number of fields between class id and the attributes. `attributes`: names of those, in order.
     - `has_tasks`: whether task labels are among them. `plain_labels`: class ids are ints instead of tensors.
@@ -70,7 +70,7 @@ class Items:
         return len(self.labels)
 
     def fingerprint(self) -> str:
-        """What tells these items from any others."""
+        """A fingerprint of images, class ids and task labels."""
         digest = hashlib.blake2b(digest_size=16)
         for tensor in (self.images, self.labels, self.tasks):
             digest.update(str(tuple(tensor.shape)).encode())
@@ -94,7 +94,7 @@ class Items:
 
 
 def check_form(items: Items, layout: Layout, shape: tuple[int, ...]) -> None:
-    """Raise `InputError` unless `items` are made up like those before them, of `layout` and image shape `shape`."""
+    """Raise `InputError` unless `items` have the form of those before them, `layout` and image shape `shape`."""
     given, before = form(items.layout, tuple(items.images.shape[1:])), form(layout, shape)
     for one, other in zip(given, before, strict=True):
         if one != other:
@@ -102,7 +102,7 @@ def check_form(items: Items, layout: Layout, shape: tuple[int, ...]) -> None:
 
 
 def form(layout: Layout, shape: tuple[int, ...]) -> list[str]:
-    """Phrases on what the items of a stream must have in common."""
+    """What the items of a stream must have in common, in words."""
     names = ", ".join(name for name in layout.attributes if name != TASKS) or "no names"
     kind = f"vectors of {shape[-1]} numbers" if layout.vectors else f"images of shape {shape}"
     return [
@@ -117,11 +117,11 @@ def form(layout: Layout, shape: tuple[int, ...]) -> list[str]:
 
 
 def check_stream(dataset: Any) -> None:
-    """Raise `InputError` when the items of an experience are of no kind that can be replayed."""
+    """Raise `InputError` when the items of an experience cannot be replayed."""
     if not isinstance(dataset, AvalancheDataset):
         raise InputError(
-            f"the data are a {type(dataset).__name__}; wanted an Avalanche dataset, such as as_classification_dataset "
-            "makes"
+            f"the data are a {type(dataset).__name__}; wanted an Avalanche dataset, such as that of "
+            "as_classification_dataset"
         )
     if not hasattr(dataset, "targets"):
         raise InputError("the dataset has no targets; make it with Avalanche's generators or as_classification_dataset")
@@ -131,7 +131,7 @@ def check_stream(dataset: Any) -> None:
     if isinstance(item, Mapping) or not isinstance(item, Sequence) or len(item) < 2:
         raise InputError(
             f"the items of the stream are of type {type(item).__name__}; wanted (image, class id, ...): give the "
-            "benchmark a data set that returns those"
+            "benchmark a data set that returns such items"
         )
 
 
@@ -163,14 +163,14 @@ def read_items(dataset: AvalancheDataset) -> Items:
 
 
 def warn_of_other_reads(dataset: AvalancheDataset, items: Items) -> None:
-    """Warn where items of `dataset`, read as `items`, are others when they are read again; draws no random number."""
+    """Warn if items of `dataset`, read as `items`, differ when they are read again; global generators are unchanged."""
     dataset = dataset.eval()
     with randomness_apart():
         again = [dataset[i][0] for i in range(min(len(items), READ_AGAIN))]
     pairs = zip(again, items.images, strict=False)
     if not all(torch.equal(one.flatten().nan_to_num(), other.flatten().nan_to_num()) for one, other in pairs):
         warnings.warn(
-            "images of the stream differ from one read to the next, so that what is kept was changed at random: give "
+            "images of the stream differ from one read to the next, so the stored images were changed at random: give "
             "the training transform to the benchmark (transform_groups, or train_transform and eval_transform) instead "
             "of the torch data set",
             stacklevel=3,

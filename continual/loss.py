@@ -18,13 +18,13 @@ from distill.training.recipe import Loss, TrainingRecipe
 __all__ = ["RecipeLoss", "SoftLabelLoss"]
 
 Reduction = Literal["mean", "sum", "none"]
-MASKED = -999  # Avalanche's heads give the units of classes that they have not seen, or of other tasks, -1000
+MASKED = -999  # Avalanche's heads set the logits of unseen classes, or of other tasks, to -1000
 
 
 def fitted_labels(logits: Tensor, labels: Tensor, *, growing: bool) -> Tensor:
-    """`labels` `(n, C)` for `logits` `(n, k)`: of the first `k` classes, where a `growing` head has no more yet.
+    """`labels` `(n, C)` for `logits` `(n, k)`: of the first `k` classes if a `growing` head has no more yet.
 
-    Raises `InputError` rather than broadcast other shapes.
+    Raises `InputError` for other shapes, which would be broadcast.
     """
     if growing and logits.ndim == 2 and len(logits) == len(labels) and logits.shape[1] < labels.shape[1]:
         labels = labels[:, : logits.shape[1]]
@@ -37,9 +37,9 @@ def fitted_labels(logits: Tensor, labels: Tensor, *, growing: bool) -> Tensor:
 
 
 def without_masked(logits: Tensor, labels: Tensor, loss: str) -> Tensor:
-    """`labels` `(n, C)` of which `loss` asks nothing of the units that a head masks: their logits are no outputs.
+    """`labels` `(n, C)` changed so that `loss` ignores the logits that a head masks.
 
-    The class that a label stands for stays: where it is masked, the loss is as large as that of `CrossEntropyLoss`.
+    Except that of the label's own class: if it is masked, the loss is as large as that of `CrossEntropyLoss`.
     """
     masked = (logits.detach() <= MASKED) & (labels < labels.amax(1, keepdim=True))
     if not masked.any():
@@ -52,19 +52,27 @@ class SoftLabelLoss(SupervisedPlugin):
 
         Naive(model=model, optimizer=optimizer, criterion=SoftLabelLoss(100), plugins=[ReplayPlugin(...)])
 
-    Give it as `criterion`: Avalanche also registers it as a plugin. It adds the soft labels to what the strategy
-    trains on, whatever the loader made of it: the current images get the initial label of their class, replayed ones
-    keep the soft labels of the buffer, if it has any. Soft labels belong to the mini-batch they came in: a plugin that
-    calls the criterion with targets of its own (EWC, GEM, MIR, ...) gets their initial labels, and so does evaluation.
+    Give it as `criterion`: Avalanche also registers it as a plugin. It adds soft labels to the data that the strategy
+    trains on, with any loader: current images get the initial label of their class, replayed ones keep the soft labels
+    of the buffer, if it has any. Soft labels belong to their mini-batch: a plugin that calls the criterion with other
+    targets (EWC, GEM, MIR, ...) gets the initial labels of these, and so does evaluation.
 
-    - `num_classes`: of the whole problem; the model must have that many outputs throughout, or a head that grows.
-    - `loss`: "soft-cross-entropy" (default) against `softmax(labels / temperature)`, which learns in short trainings;
-      "mse", the paper's, which needs long ones; or a function of logits and soft labels, both `(n, C)`, that gives the
-      mean, or a loss for each image. Units that a head masks (`IncrementalClassifier`, `MultiHeadClassifier`) count in
-      a function only.
-    - `temperature`: of "soft-cross-entropy"; default: `1 / sqrt(num_classes)`, with which an initial label prefers its
-      class alike whatever their number (0.1, that of the class-incremental benchmark, for 100 classes).
+    - `num_classes`: of the whole problem; the model must always have that many outputs, or a head that grows.
+    - `loss`: "soft-cross-entropy" (default) against `softmax(labels / temperature)`, for short trainings; "mse", the
+      paper's, for long ones; or a function of logits and soft labels, both `(n, C)`, that returns the mean, or a loss
+      for each image. Logits that a head masks (`IncrementalClassifier`, `MultiHeadClassifier`) count only in such a
+      function.
+    - `temperature`: of "soft-cross-entropy"; default: `1 / sqrt(num_classes)`, with which initial labels are equally
+      sharp for any number of classes (0.1, that of the class-incremental benchmark, for 100 classes).
     - `reduction`: "mean" (default), "sum" or "none", as in PyTorch's losses.
+
+    Raises `InputError` for other options, and in training if the mini-batches have no soft labels or the model another
+    number of outputs.
+
+        >>> import torch
+        >>> loss = SoftLabelLoss(3)
+        >>> float(loss(torch.zeros(2, 3), torch.tensor([0, 2])))
+        1.0986...
     """
 
     def __init__(
@@ -94,7 +102,7 @@ class SoftLabelLoss(SupervisedPlugin):
         strategy.adapted_dataset = with_soft_labels(strategy.adapted_dataset, self.num_classes)
 
     def before_training_epoch(self, strategy: Any, **kwargs: Any) -> None:
-        """Add soft labels to the memory: by now every plugin has had its chance to replace the loader."""
+        """Add soft labels to the memory: at this point plugins have replaced the loader, if they do."""
         self._strategy, self._growing = strategy, grows(strategy.model)
         loader = strategy.dataloader
         if isinstance(loader, MultiDatasetDataLoader):
@@ -107,7 +115,7 @@ class SoftLabelLoss(SupervisedPlugin):
         if labels is None or labels.shape != (len(batch[0]), self.num_classes):
             raise InputError(
                 f"the mini-batch has {len(batch)} tensors and no soft labels; wanted [images, class ids, "
-                "soft labels, task labels]: apply continual.with_soft_labels to the datasets of a loader of your own"
+                "soft labels, task labels]: apply continual.with_soft_labels to the datasets of your own loader"
             )
 
     def after_training_exp(self, strategy: Any, **kwargs: Any) -> None:
@@ -119,7 +127,7 @@ class SoftLabelLoss(SupervisedPlugin):
         self._growing = grows(strategy.model)
 
     def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Loss of logits `(n, C)`: on the soft labels that came with `targets` `(n,)`, else on their initial labels."""
+        """Loss of logits `(n, C)` on the soft labels of `targets` `(n,)` in the mini-batch, else on initial ones."""
         labels = self._soft_labels_of(targets)
         if labels is None:
             labels = initial_labels(targets.long(), self.num_classes)
@@ -129,7 +137,7 @@ class SoftLabelLoss(SupervisedPlugin):
         return reduced(self.loss(logits, labels), self.reduction, len(logits))
 
     def _soft_labels_of(self, targets: Tensor) -> Tensor | None:
-        """The soft labels that came in the mini-batch whose targets these are; `None` for any other targets."""
+        """The soft labels of the mini-batch that these targets belong to; `None` for any other targets."""
         batch = self._strategy.mbatch if self._strategy is not None and self._strategy.is_training else None
         return batch[-2] if batch is not None and len(batch) >= 4 and targets is batch[1] else None
 
@@ -161,16 +169,16 @@ class RecipeLoss:
 
 
 def reduced(losses: Tensor, reduction: str, count: int) -> Tensor:
-    """Losses `(n,)`, or their mean, of `count` images, as `reduction` wants them."""
+    """Losses `(n,)` of `count` images, or their mean, reduced as `reduction` says."""
     check_reduction(reduction)  # plugins set it, as they do with PyTorch's losses
     if losses.ndim == 0:
         if reduction == "none":
-            raise InputError("loss gives one number for all images; wanted one for each where reduction is 'none'")
+            raise InputError("loss returns one number for all images; wanted one for each, since reduction is 'none'")
         return losses if reduction == "mean" else losses * count
     return losses if reduction == "none" else getattr(losses, reduction)()
 
 
 def check_reduction(reduction: str) -> None:
-    """Raise `InputError` for what PyTorch's losses do not know."""
+    """Raise `InputError` for a reduction that PyTorch's losses do not have."""
     if reduction not in get_args(Reduction):
         raise InputError(f"reduction is {reduction!r}; wanted one of {', '.join(get_args(Reduction))}")

@@ -1,4 +1,4 @@
-"""How many classes a model tells apart: what it really puts out, not what its layers look like."""
+"""The number of outputs of a model, found by running it."""
 
 from typing import Any
 
@@ -19,17 +19,16 @@ def grows(model: Any) -> bool:
 
 @torch.no_grad()
 def model_outputs(model: Any, images: Tensor, tasks: Tensor) -> int:
-    """The number of outputs that `model` has for `images` `(n, ...)` of `tasks` `(n,)`; changes nothing in it.
+    """The number of outputs of `model` for `images` `(n, ...)` of `tasks` `(n,)`; the model is not changed.
 
-    Raises `InputError` when the model has a growing head, cannot take the images, or gives no `(n, classes)`.
+    Raises `InputError` when the model has a growing head, fails on the images, or returns no `(n, classes)`.
     """
     if not isinstance(model, nn.Module):
-        raise InputError(f"how many classes has the whole problem? A {type(model).__name__} does not tell: give "
-                         "num_classes")  # fmt: skip
+        raise InputError(f"the number of classes is unknown: the model is a {type(model).__name__}; give num_classes")
     if grows(model):
         raise InputError(
-            f"the head of {type(model).__name__} grows with the classes, so that it does not tell how many there will "
-            "be; give num_classes, those of the whole problem"
+            f"the head of {type(model).__name__} grows, so the number of classes is unknown; give num_classes, those "
+            "of the whole problem"
         )
     modes = {part: part.training for part in model.modules()}
     parameter = next(model.parameters(), torch.empty(0))
@@ -39,8 +38,8 @@ def model_outputs(model: Any, images: Tensor, tasks: Tensor) -> int:
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
         reason = (str(error).splitlines() or [""])[0]
         raise InputError(
-            f"{type(model).__name__} cannot take images of shape {tuple(images.shape[1:])} as the stream has them "
-            f"({reason}); wanted a model for those"
+            f"{type(model).__name__} fails on images of shape {tuple(images.shape[1:])}, those of the stream "
+            f"({reason}); wanted a model for these"
         ) from error
     finally:
         for part, mode in modes.items():
@@ -48,17 +47,17 @@ def model_outputs(model: Any, images: Tensor, tasks: Tensor) -> int:
     if not isinstance(outputs, Tensor) or outputs.ndim != 2:
         given = f"shape {tuple(outputs.shape)}" if isinstance(outputs, Tensor) else type(outputs).__name__
         raise InputError(
-            f"{type(model).__name__} puts out {given} for {len(images)} images; wanted (n, classes): give a model of "
-            "which the logits alone come back"
+            f"{type(model).__name__} returns {given} for {len(images)} images; wanted (n, classes): give a model that "
+            "returns only the logits"
         )
     return outputs.shape[1]
 
 
 def check_outputs(model: Any, images: Tensor, tasks: Tensor, num_classes: int) -> None:
-    """Raise `InputError` when `model` has another number of outputs than there are classes; growing heads may."""
+    """Raise `InputError` when the number of outputs of `model` is not `num_classes`, unless its head grows."""
     if not grows(model) and (found := model_outputs(model, images, tasks)) != num_classes:
         raise InputError(
-            f"{type(model).__name__} puts out {found} numbers for an image, but there are {num_classes} classes; "
+            f"{type(model).__name__} returns {found} numbers for an image, but there are {num_classes} classes; "
             "wanted one for each class of the whole problem from the first experience on: give num_classes, or a model "
             "with that many outputs"
         )

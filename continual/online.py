@@ -13,7 +13,7 @@ __all__ = ["Collected", "has_boundaries", "is_last"]
 
 @dataclass
 class Collected:
-    """The sub-experiences of an online experience so far, and the memory as it was before them."""
+    """The sub-experiences of an online experience so far, and the memory before them."""
 
     origin: int  # index of the experience
     items: Items
@@ -23,7 +23,7 @@ class Collected:
 
 
 def has_boundaries(experience: Any) -> bool:
-    """Whether this is a sub-experience that tells which experience it is a part of."""
+    """Whether this is a sub-experience with access to the experience that it belongs to."""
     return (
         isinstance(experience, OnlineCLExperience)
         and experience.access_task_boundaries

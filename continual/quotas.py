@@ -1,4 +1,4 @@
-"""How a memory is divided: over groups of images, and within a group over what came at different times."""
+"""Division of a memory: among groups of images, and within a group among the deliveries."""
 
 import math
 from collections.abc import Sequence
@@ -11,31 +11,34 @@ __all__ = ["evicted", "fill", "newcomers"]
 def fill(total: int | None, capacities: Sequence[int]) -> tuple[list[int], int]:
     """Places for each group, as equal as their `capacities` allow, `total` in all; and the most that any may have.
 
-    What a small group leaves over goes to the others; places that cannot be divided go to the first groups. `None`:
-    no limit, so that every group gets what it can hold.
+    What a small group leaves goes to the others; a remainder goes to the first groups. `None`: no limit, so that every
+    group gets its capacity.
+
+        >>> fill(10, [2, 8, 8])
+        ([2, 4, 4], 4)
     """
     if total is None or sum(capacities) <= total:
         return list(capacities), max(capacities, default=0)
     left, level = total, 0
     places = [0] * len(capacities)
-    hungry = [i for i, capacity in enumerate(capacities) if capacity > 0]
-    while hungry and left >= len(hungry):
-        step = min(left // len(hungry), min(capacities[i] - level for i in hungry))
-        level, left = level + step, left - step * len(hungry)
-        for i in hungry:
+    open_groups = [i for i, capacity in enumerate(capacities) if capacity > 0]
+    while open_groups and left >= len(open_groups):
+        step = min(left // len(open_groups), min(capacities[i] - level for i in open_groups))
+        level, left = level + step, left - step * len(open_groups)
+        for i in open_groups:
             places[i] = level
-        hungry = [i for i in hungry if capacities[i] > level]
-    for i in hungry[:left]:
+        open_groups = [i for i in open_groups if capacities[i] > level]
+    for i in open_groups[:left]:
         places[i] += 1
-    return places, level + (1 if left and hungry else 0)
+    return places, level + (1 if left and open_groups else 0)
 
 
 def newcomers(quota: int, *, new: int, kept: int, seen: int, carry: float) -> tuple[int, float]:
     """How many of `quota` places go to `new` images of a group that has seen `seen` and keeps `kept`; and the carry.
 
-    In proportion to the images that old and new stand for. What rounding leaves over is carried to the next time, so
-    that many small deliveries get their share in the long run and none gets a whole place more than it. Places that
-    the old images cannot fill are free.
+    In proportion to the real images that old and new stand for. The rounding error is carried to the next delivery, so
+    that many small deliveries get their share in the long run and none gets a whole place more. Places that the old
+    images cannot fill are free.
     """
     exact = quota * new / (seen + new)
     taken = math.floor(exact + carry)
@@ -44,10 +47,11 @@ def newcomers(quota: int, *, new: int, kept: int, seen: int, carry: float) -> tu
 
 
 def evicted(kept: Sequence[int], stands_for: Sequence[int], quota: int, generator: torch.Generator) -> list[int]:
-    """How many images each part of a group may keep so that they are `quota` in all.
+    """How many images of a group each delivery may keep, `quota` in all.
 
-    - `kept`: images of each part. `stands_for`: the real images that each part was made from.
-    - One image after another goes, from a part drawn with a chance in proportion to what it has beyond its share.
+    - `kept`: images of each delivery. `stands_for`: the real images that each was made from.
+
+    Images are dropped one by one, from a delivery drawn with a probability in proportion to its excess over its share.
     """
     kept, total = list(kept), sum(stands_for)
     shares = [quota * weight / total for weight in stands_for]

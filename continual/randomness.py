@@ -1,4 +1,4 @@
-"""Global random numbers, as they were."""
+"""The global random generators, left unchanged."""
 
 import random
 from collections.abc import Iterator
@@ -12,9 +12,9 @@ __all__ = ["randomness_apart"]
 
 @contextmanager
 def randomness_apart(seed: int | None = None) -> Iterator[None]:
-    """Whatever is drawn inside leaves the global generators of Python, NumPy and PyTorch (CPU) as they were.
+    """Within this, random draws do not change the global generators of Python, NumPy and PyTorch (CPU).
 
-    `seed`: of all three inside; default: as they are.
+    - `seed`: of all three within; default: they keep their state.
     """
     states = random.getstate(), np.random.get_state()  # noqa: NPY002 (what users' transforms draw from)
     with torch.random.fork_rng(devices=[]):

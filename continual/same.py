@@ -1,4 +1,4 @@
-"""Whether two transforms do the same."""
+"""Whether two transforms are the same."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -14,7 +14,7 @@ FUNCTIONS = (FunctionType, BuiltinFunctionType, MethodType)
 
 
 def same_step(one: Any, other: Any) -> bool:
-    """Whether two steps do the same: one object, or two of a type with the same content; functions are compared by
+    """Whether two steps are the same object, or of the same type with equal content; functions are compared by
     identity, as their code may depend on anything."""
     if one is other:
         return True

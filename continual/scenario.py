@@ -22,16 +22,20 @@ __all__ = ["class_incremental", "class_order", "labelled_dataset", "step_sizes"]
 def class_order(num_classes: int, seed: int = 0) -> list[int]:
     """The published class order of that `seed`: `numpy.random.seed(seed); numpy.random.permutation(num_classes)`.
 
-    NumPy's legacy generator, as in the paper's protocol (orders 0 to 4), without touching NumPy's global state.
+    NumPy's legacy generator, as in the paper's protocol (orders 0 to 4); NumPy's global state is not changed. Raises
+    `InputError` for a seed of 2**32 or more.
+
+        >>> class_order(5, seed=0)
+        [2, 0, 1, 3, 4]
     """
     check_order(num_classes, seed)
     return np.random.RandomState(seed).permutation(num_classes).tolist()
 
 
 def step_sizes(num_classes: int, steps: int, first: int | None = None) -> list[int]:
-    """How many classes come in each of `steps`: equally many, or `first` in the first and equally many in the others.
+    """The number of classes of each of `steps`: equally many, or `first` in the first and equally many in the others.
 
-    Raises `InputError` when that cannot be.
+    Raises `InputError` when the classes cannot be divided so.
     """
     if first is None:
         if steps < 1 or num_classes % steps:
@@ -56,15 +60,22 @@ def class_incremental(
 ) -> CLScenario:
     """An Avalanche benchmark of `steps` experiences with equally many classes each, in `class_order(C, seed)`.
 
-    Streams `train_stream` and `test_stream`; labels stay 0 to C - 1 (no remapping, so heads keep all C outputs); the
-    task label is 0; no transforms. The images are not copied. As Avalanche's own benchmarks it has `n_classes`,
-    `n_experiences`, `classes_order`, `n_classes_per_exp` and `original_classes_in_exp`, and its experiences have
-    `benchmark`.
+    It has the streams `train_stream` and `test_stream`; labels stay 0 to C - 1 (no remapping, so heads keep all C
+    outputs); the task label is 0; there are no transforms. The images are not copied. Like Avalanche's own benchmarks
+    it has `n_classes`, `n_experiences`, `classes_order`, `n_classes_per_exp` and `original_classes_in_exp`, and its
+    experiences have `benchmark`.
 
-    - `first`: classes of the first step, the others being shared by the other steps; default: as many as in those.
+    - `first`: number of classes of the first step, the other steps sharing the rest; default: as many as in those.
 
-    Raises `InputError` when the classes cannot be split so, a class has no image in `train` or `test`, or the two
+    Raises `InputError` when the classes cannot be divided so, a class has no image in `train` or `test`, or the two
     differ in classes or image shape.
+
+        >>> from distill import Standardize, load_images
+        >>> digits = load_images("digits").subset(range(100))
+        >>> images = Standardize.fit(digits).apply(digits)
+        >>> benchmark = class_incremental(images, images, steps=5)
+        >>> benchmark.n_classes_per_exp, len(benchmark.train_stream)
+        ([2, 2, 2, 2, 2], 5)
     """
     check_scenario(train, test, steps, seed)
     num_classes = train.num_classes
@@ -88,7 +99,7 @@ def class_incremental(
 
 
 def described(benchmark: CLScenario, order: list[int], sizes: list[int]) -> CLScenario:
-    """The same benchmark with the attributes of Avalanche's own, which iCaRL and others look for."""
+    """The same benchmark with the attributes of Avalanche's own, which iCaRL and others need."""
     benchmark.n_classes, benchmark.n_experiences = len(order), len(sizes)
     benchmark.classes_order, benchmark.n_classes_per_exp = list(order), list(sizes)
     starts = [sum(sizes[:k]) for k in range(len(sizes))]

@@ -1,8 +1,8 @@
-"""How soft labels travel through Avalanche: as a data attribute.
+"""Soft labels in Avalanche: a data attribute.
 
-Targets stay integer class ids, so that metrics, class-balanced policies and `mb_y` work. The soft labels ride beside
-them as the data attribute `soft_labels`. A dataset that has it works everywhere a dataset without it does;
-`with_soft_labels` brings it into the mini-batch.
+Targets stay integer class ids, so that metrics, class-balanced policies and `mb_y` work. The soft labels are the data
+attribute `soft_labels` beside them. A dataset that has it works everywhere a dataset without it does;
+`with_soft_labels` adds it to the mini-batch.
 """
 
 from collections.abc import Collection, Sequence
@@ -33,7 +33,7 @@ LAST = (NAME, "targets_task_labels")
 class LabelRows(Sequence[Tensor]):
     """Item `i` is row `positions[i]` of a table of soft labels `(m, C)`.
 
-    Given the table itself, Avalanche would make lists of floats of it, which torch collates column by column.
+    Avalanche would turn the table itself into lists of floats, which torch collates column by column.
     """
 
     def __init__(self, table: Tensor, positions: Sequence[int]) -> None:
@@ -47,7 +47,7 @@ class LabelRows(Sequence[Tensor]):
 
 
 def soft_label_attribute(labels: Tensor) -> DataAttribute:
-    """Soft labels `(n, C)` as the data attribute of a dataset of `n` images; not in its mini-batches yet."""
+    """Soft labels `(n, C)` as the data attribute of a dataset of `n` images; not yet in its mini-batches."""
     return DataAttribute(LabelRows(labels, range(len(labels))), NAME)
 
 
@@ -68,14 +68,22 @@ class SoftLabelDataset(TaskAwareSupervisedClassificationDataset):
 
 
 def with_soft_labels(dataset: AvalancheDataset, num_classes: int) -> SoftLabelDataset:
-    """The same dataset with a soft label in every item: its own if it has any, else the initial one of its class.
+    """The same dataset with a soft label in every item: its own if it has one, else the initial one of its class.
 
     Items become `[image, class id, soft label (C,), task label]`; initial labels are those of
-    `distill.sets.synthetic.initial_labels`, of the class ids that the items have after target transforms. Nothing is
-    copied; transforms stay.
+    `distill.sets.synthetic.initial_labels`, for the class ids that the items have after target transforms. Nothing is
+    copied; transforms are kept.
 
-    Raises `InputError` when the dataset has no targets, they and the class ids of items do not go together, or there
-    are other than `num_classes` classes.
+    Raises `InputError` when the dataset has no targets, these do not determine the class ids of the items, or class
+    ids are outside of `num_classes`.
+
+        >>> from distill import Standardize, load_images
+        >>> from continual import class_incremental
+        >>> digits = load_images("digits").subset(range(100))
+        >>> images = Standardize.fit(digits).apply(digits)
+        >>> experience = class_incremental(images, images, steps=5).train_stream[0]
+        >>> [type(field).__name__ for field in with_soft_labels(experience.dataset, 10)[0]]
+        ['Tensor', 'int', 'Tensor', 'int']
     """
     require_whole("num_classes", num_classes, least=1)
     if hasattr(dataset, NAME):
@@ -83,7 +91,7 @@ def with_soft_labels(dataset: AvalancheDataset, num_classes: int) -> SoftLabelDa
         if isinstance(dataset, SoftLabelDataset):
             return dataset
     if not hasattr(dataset, "targets"):
-        raise InputError("the dataset has no targets to give it soft labels by; make it with Avalanche's generators")
+        raise InputError("the dataset has no targets to make soft labels from; make it with Avalanche's generators")
     if hasattr(dataset, NAME):
         rows = getattr(dataset, NAME).data
     else:

@@ -1,4 +1,4 @@
-"""The training transform of a stream, for images that were kept as its eval transform gave them."""
+"""The training transform of a stream, for images that were stored after its eval transform."""
 
 import contextlib
 from collections.abc import Iterator
@@ -13,17 +13,17 @@ from distill import InputError
 
 __all__ = ["stream_augmentation"]
 
-# Steps that make a tensor of an image, or another type of it: what is kept is a float tensor already.
+# Steps that turn an image into a tensor, or change its type: stored images are float tensors already.
 CONVERSIONS = {"ToTensor", "PILToTensor", "ToImage", "ToDtype", "ConvertImageDtype", "ToPILImage", "ToPureTensor"}
-ROUNDING = 1.5 / 255  # what a step on bytes may differ by from the same on floats
+ROUNDING = 1.5 / 255  # by how much a step on bytes may differ from the same on floats
 
 
 @dataclass(frozen=True, eq=False)
 class Repeated:
-    """The steps of a training transform that are to be repeated on what the eval transform gave.
+    """The steps of a training transform that are repeated on the result of the eval transform.
 
-    `undo`: first, to take back a normalisation; `early`: those that stood before the image was made a float tensor;
-    `late`: those after; `crossed`: steps of both transforms that came after some of these, and are done already.
+    - `undo`: first, to undo a normalisation. `early`: those before the conversion to a float tensor; `late`: those
+      after it. `crossed`: steps of both transforms that came after some of these, and are done already.
     """
 
     undo: list[Step]
@@ -41,9 +41,9 @@ def stream_augmentation(
 ) -> tuple[Augmentation | None, str]:
     """What the training transform of an Avalanche `dataset` does beyond its eval transform, on tensors; or `None`.
 
-    Normalisation is undone before and done again after, so that padding is the colour that it is in training. Steps
-    that both transforms share are done already. Tried on `image`, one as the eval transform gives it; `previous` is
-    given back where nothing has changed. Where it cannot be repeated comes the reason, else an empty text.
+    Normalisation is undone before and repeated after, so that padding has the same colour as in training. Steps that
+    both transforms share are done already. It is tried on `image`, a result of the eval transform; `previous` is
+    returned if nothing has changed. The second value is why the transform cannot be repeated, or an empty text.
     """
     found = list(augmentations_of(dataset))
     if not any(each.early or each.late for each in found):
@@ -57,12 +57,12 @@ def stream_augmentation(
         augmentation = Augmentation(steps_on_tensors(found[0], image), source)
         check_augmentation(augmentation, image)
     except InputError as error:
-        return None, f"does not work on the tensors that are kept ({error})"
+        return None, f"does not work on the stored tensors ({error})"
     return augmentation, ""
 
 
 def steps_on_tensors(repeated: Repeated, image: Tensor) -> list[Step]:
-    """All steps in order; those on bytes that need them on bytes. Raises `InputError` where order forbids it."""
+    """All steps in order, on bytes if they need that. Raises `InputError` if their order does not allow it."""
     undo, early, late = repeated.undo, repeated.early, repeated.late
     tried = sample(image)
     on_bytes = bool(early) and not agree(Augmentation(early), OnPixels(early), tried, tolerance=ROUNDING)
@@ -70,16 +70,16 @@ def steps_on_tensors(repeated: Repeated, image: Tensor) -> list[Step]:
         raise InputError(
             f"{Augmentation(repeated.new())!r} must come before {Augmentation(repeated.crossed)!r}, which is done"
         )
-    # Distilled images may leave [0, 1], which bytes cannot: only where it is needed.
+    # Only where it is needed: distilled images may be outside [0, 1], bytes cannot.
     return [*undo, OnPixels(early), *late] if on_bytes else [*undo, *early, *late]
 
 
 def augmentations_of(dataset: Any) -> Iterator[Repeated]:
-    """For each part of the data that has transforms of its own, the steps to repeat on what is kept of it."""
+    """For each subset of the data with its own transforms, the steps to repeat on its stored images."""
     for train, evaluate in chains(dataset._flat_data):
         undo = [Unnormalize(step) for step in reversed(evaluate) if is_normalize(step)]
         if not all(is_normalize(step) for step in evaluate[len(evaluate) - len(undo) :]):
-            undo = []  # something else follows the normalisation, which cannot be undone
+            undo = []  # another step follows the normalisation, which cannot be undone
         done = [step for step in evaluate if not (undo and is_normalize(step))]
         floats = max((i for i, step in enumerate(train) if makes_floats(step)), default=-1)
         repeated = Repeated(list(undo), [], [], [])
@@ -97,7 +97,7 @@ def augmentations_of(dataset: Any) -> Iterator[Repeated]:
 
 
 def makes_floats(step: Any) -> bool:
-    """Whether a step makes a float tensor of an image of bytes."""
+    """Whether a step converts an image of bytes to a float tensor."""
     name, dtype = type(step).__name__, getattr(step, "dtype", None)
     if name in ("ToDtype", "ConvertImageDtype"):
         return bool(getattr(dtype, "is_floating_point", True))  # a dict of them is for images and more
@@ -105,7 +105,7 @@ def makes_floats(step: Any) -> bool:
 
 
 def chains(data: Any) -> Iterator[tuple[list[Any], list[Any]]]:
-    """The steps of the training and the eval transform, once for each way through a tree of Avalanche datasets."""
+    """The steps of the training and the eval transform, once for each path through a tree of Avalanche datasets."""
     own = [steps_of(data, name) for name in ("train", "eval")]
     seen: list[tuple[list[Any], list[Any]]] = []
     for inner in getattr(data, "_datasets", None) or [None]:
@@ -122,7 +122,7 @@ def steps_of(data: Any, name: str) -> list[Any]:
     for kind in ("_frozen_transform_groups", "_transform_groups"):
         groups = getattr(data, kind).transform_groups
         with contextlib.suppress(KeyError):
-            steps += flat(groups[name])  # some groups make up what is missing
+            steps += flat(groups[name])  # some groups create missing entries
     return steps
 
 

@@ -1,4 +1,9 @@
-"""Networks that give features and logits, drawn from an explicit generator; `registry` knows them by name."""
+"""Networks that give features and logits, drawn from an explicit generator.
+
+- `registry`: the networks by name; `build_network`.
+- `base`: what every network is; `stack`: what AlexNet and VGG share.
+- `conv`, `alexnet`, `vgg`, `resnet`: the networks. `norms`, `instance_norm`, `conv_relu_pool`: their layers.
+"""
 
 from distill.networks.alexnet import AlexNet
 from distill.networks.base import Network, UniformNetwork, lecun_normal_

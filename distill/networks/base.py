@@ -1,4 +1,4 @@
-"""What every network is: features, a linear head, and weights drawn from an explicit generator."""
+"""The base of every network: features, a linear head, and weights drawn from an explicit generator."""
 
 import math
 from abc import ABC, abstractmethod
@@ -42,7 +42,7 @@ class Network(nn.Module, ABC):
 
 
 class UniformNetwork(Network):
-    """A network that starts as PyTorch's layers do by themselves: so do those of dataset condensation."""
+    """A network with PyTorch's default initialisation, as in dataset condensation."""
 
     def draw_layer(self, layer: nn.Conv2d | nn.Linear, generator: torch.Generator) -> None:
         """Draw one layer anew: uniform in `+-1 / sqrt(fan_in)`, weight and bias."""
@@ -69,5 +69,5 @@ def fan_in_uniform_(tensor: Tensor, fan_in: int, generator: torch.Generator) -> 
 
 
 def scaled(channels: int, width: int) -> int:
-    """How many of `channels`, published at width 128, a network of that width has: in proportion, at least 1."""
+    """The channels of a network of `width` that has `channels` at width 128: in proportion, at least 1."""
     return max(1, round(channels * width / 128))

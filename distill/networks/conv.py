@@ -15,7 +15,7 @@ __all__ = ["Conv", "DCConv", "default_depth"]
 
 
 def default_depth(side: int) -> int:
-    """Blocks for images of that side: 3 for 28 and 32, 4 for 64, 5 for 128, fewer for smaller ones."""
+    """Blocks for images of side `side`: 3 for 28 and 32, 4 for 64, 5 for 128, fewer for smaller images."""
     return max(1, min(5, round(math.log2(max(side, 2))) - 2))
 
 

@@ -1,4 +1,4 @@
-"""Convolution, ReLU and average pooling at once: what most of FRePo's time on a CPU goes into."""
+"""Convolution, ReLU and average pooling in one operation, which takes most of FRePo's time on a CPU."""
 
 from typing import Any
 
@@ -8,22 +8,22 @@ from torch.nn import functional as F
 
 __all__ = ["ConvReLUAvgPool2d", "ReLUAvgPool2d"]
 
-CACHE = 2 << 20  # bytes a core that the output of a convolution may fill before it is pooled: it stays in the cache
-FEW_CHANNELS = 4  # up to so many, the gradient of a convolution's input is faster as a matrix product
+CACHE = 2 << 20  # bytes per core that the output of a convolution may fill before it is pooled, to stay in the cache
+FEW_CHANNELS = 4  # up to this many, the gradient of a convolution's input is faster as a matrix product
 
 
 class ReLUAvgPool2d(nn.Module):
     """ReLU, then average pooling 2x2: `(n, c, h, w)` to `(n, c, h // 2, w // 2)`."""
 
     def forward(self, images: Tensor) -> Tensor:
-        """Both at once where gradients are needed and sides are even."""
+        """Both in one operation if gradients are needed and sides are even."""
         if images.requires_grad and torch.is_grad_enabled() and images.shape[2] % 2 == images.shape[3] % 2 == 0:
             return _ReLUAvgPool2d.apply(images)
         return F.avg_pool2d(F.relu(images), 2)
 
 
 class _ReLUAvgPool2d(torch.autograd.Function):
-    # Keeps a byte a pixel instead of four, and goes back in one pass.
+    # Saves one byte per pixel instead of four, and needs one pass backward.
 
     @staticmethod
     def forward(ctx: Any, images: Tensor) -> Tensor:
@@ -40,13 +40,13 @@ class _ReLUAvgPool2d(torch.autograd.Function):
 class ConvReLUAvgPool2d(nn.Conv2d):
     """Convolution 3x3 of stride 1, ReLU, average pooling 2x2: `(n, c, h, w)` to `(n, out, h' // 2, w' // 2)`.
 
-    On a CPU a few images go through all three at a time, so that what is largest, the output of the convolution, is
-    never written to memory; for the way back a byte a pixel is kept of it, and of the input nothing unless the
-    weights need a gradient. The results are those of the three modules one after the other, up to rounding.
+    On a CPU a few images go through all three at a time, so that the output of the convolution, the largest tensor, is
+    never written to memory. For the backward pass one byte per pixel of it is saved, and the input only if the weights
+    need a gradient. The results are those of the three modules one after the other, up to rounding.
     """
 
     def forward(self, images: Tensor) -> Tensor:
-        """All at once on a CPU where sides are even."""
+        """All three in one operation on a CPU if sides are even."""
         padding = int(self.padding[0])
         even = images.shape[2] % 2 == images.shape[3] % 2 == 0  # and so are the maps' sides
         if images.device.type == "cpu" and even and len(images):
@@ -60,14 +60,14 @@ class _ConvReLUAvgPool2d(torch.autograd.Function):
         n, _, *sides = images.shape
         shape = (n, len(weight), *(side + 2 * padding - 2 for side in sides))
         pooled = empty(images, (n, len(weight), shape[2] // 2, shape[3] // 2))
-        goes_back = any(ctx.needs_input_grad)
-        positive = empty(images, shape if goes_back else (0, *shape[1:]), torch.bool)
-        for part in parts(shape, images.element_size()):
-            maps = F.conv2d(images[part], weight, bias, padding=padding).relu_()
-            if goes_back:
-                positive[part].copy_(maps)  # several times as fast as `maps > 0`
-            torch.ops.aten.avg_pool2d.out(maps, [2, 2], out=pooled[part])
-        if goes_back:
+        needs_backward = any(ctx.needs_input_grad)
+        positive = empty(images, shape if needs_backward else (0, *shape[1:]), torch.bool)
+        for rows in chunks(shape, images.element_size()):
+            maps = F.conv2d(images[rows], weight, bias, padding=padding).relu_()
+            if needs_backward:
+                positive[rows].copy_(maps)  # several times as fast as `maps > 0`
+            torch.ops.aten.avg_pool2d.out(maps, [2, 2], out=pooled[rows])
+        if needs_backward:
             ctx.save_for_backward(images if ctx.needs_input_grad[1] else None, weight, positive)
             ctx.shape, ctx.padding = images.shape, padding
         return pooled
@@ -79,33 +79,33 @@ class _ConvReLUAvgPool2d(torch.autograd.Function):
         gradient = (gradients[0] * 0.25).contiguous(memory_format=torch.channels_last)
         if images is None:  # only its shape matters
             images = gradient.new_empty(1).expand(ctx.shape)
-        if torch.is_grad_enabled():  # somebody goes back through this way back
+        if torch.is_grad_enabled():  # for a second derivative
             return *convolution_gradients(before_pool(gradient, positive), images, weight, padding, needs), None
         totals = [
             empty(gradient, ctx.shape) if needs[0] else None,
             torch.zeros_like(weight) if needs[1] else None,
             weight.new_zeros(len(weight)) if needs[2] else None,
         ]
-        for part in parts(positive.shape, gradient.element_size()):
-            maps = before_pool(gradient[part], positive[part])
-            found = faster_gradients(maps, images[part], weight, padding, needs)
+        for rows in chunks(positive.shape, gradient.element_size()):
+            maps = before_pool(gradient[rows], positive[rows])
+            found = faster_gradients(maps, images[rows], weight, padding, needs)
             if totals[0] is not None:
-                totals[0][part] = found[0]
+                totals[0][rows] = found[0]
             for total, result in zip(totals[1:], found[1:], strict=True):
                 if total is not None:
                     total.add_(result)
         return *totals, None
 
 
-def parts(shape: tuple[int, ...], size: int) -> list[slice]:
-    """Images of `(n, c, h, w)` maps, of `size` bytes a number, that fit in the cache, as slices; all of them."""
+def chunks(shape: tuple[int, ...], size: int) -> list[slice]:
+    """All images of `(n, c, h, w)` maps, `size` bytes a number, in slices that fit in the cache."""
     n, c, h, w = shape
     count = max(1, CACHE * torch.get_num_threads() // (c * h * w * size))
     return [slice(start, min(start + count, n)) for start in range(0, n, count)]
 
 
 def empty(like: Tensor, shape: tuple[int, ...], dtype: torch.dtype | None = None) -> Tensor:
-    """Room for maps `(n, c, h, w)`, channels last."""
+    """An uninitialised tensor for maps `(n, c, h, w)`, channels last."""
     return torch.empty(shape, dtype=dtype or like.dtype, device=like.device, memory_format=torch.channels_last)
 
 

@@ -41,7 +41,7 @@ class _InstanceNorm(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         images, weight, bias, mean, scale = ctx.saved_tensors
-        if torch.is_grad_enabled():  # somebody goes back through this way back
+        if torch.is_grad_enabled():  # for a second derivative
             needed = [tensor for tensor in (images, weight, bias) if tensor.requires_grad]
             again = F.group_norm(images, len(weight), weight, bias, ctx.eps)
             found = iter(torch.autograd.grad(again, needed, gradients[0], create_graph=True))

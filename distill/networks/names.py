@@ -1,4 +1,4 @@
-"""What is said of a name that is not known."""
+"""The error for unknown names."""
 
 import difflib
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ __all__ = ["unknown"]
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> InputError:
-    """The error for a `name` that is none of the `known`, with the nearest of them if one is near."""
+    """The error for a `name` that is not among the `known`, with a suggestion if one is similar."""
     known = list(known)
     close = difflib.get_close_matches(str(name).lower(), known, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else ""

@@ -20,7 +20,7 @@ __all__ = ["NETWORKS", "Entry", "build_network", "check_network", "default_norm"
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """What builds a network, its published normalisation, and whether it comes in several depths."""
+    """The builder of a network, its published normalisation, and whether it takes a depth."""
 
     build: Callable[..., Network]
     norm: Norm
@@ -38,7 +38,7 @@ NETWORKS = {
 
 
 def check_network(name: str = "conv", *, norm: str = "none", width: int = 1, depth: int | None = None) -> None:
-    """Raise `InputError` for a network, norm, width or depth that cannot be had with any images."""
+    """Raise `InputError` for a network, norm, width or depth that is unknown or invalid for images of any size."""
     if name not in NETWORKS:
         raise unknown("network", name, NETWORKS)
     check_norm(norm)
@@ -68,15 +68,25 @@ def build_network(
     norm: Norm = "batch",
     generator: torch.Generator,
 ) -> Network:
-    """A network by name, freshly drawn.
+    """A network by name, with freshly drawn weights.
 
     "conv": norm before the convolution; "conv-after": norm after it; "dcconv": that of dataset condensation, norm
     after the convolution and constant width; "alexnet", "vgg11", "resnet18": those of cross-architecture tables.
-    `image_shape` is `(channels, height, width)`. `width` 128 is the published size of each (channels of the first
-    convolution: 64 in "vgg11" and "resnet18", 128 in the others), other widths are in proportion. `depth` is for the
-    first three (`None`: by resolution).
+
+    - `image_shape`: `(channels, height, width)`.
+    - `width`: 128 is the published size of each network (channels of the first convolution: 64 in "vgg11" and
+      "resnet18", 128 in the others); other widths are in proportion.
+    - `depth`: number of blocks of the first three; `None`: by resolution.
+    - `norm`: "none", "batch", "instance", "layer" or "group".
+    - `generator`: what the weights are drawn from, on the CPU.
 
     Raises `InputError` for an unknown name or norm, and for images too small for the network.
+
+        >>> network = build_network(
+        ...     "conv", image_shape=(1, 8, 8), num_classes=10, width=4, generator=torch.Generator().manual_seed(0)
+        ... )
+        >>> network(torch.zeros(2, 1, 8, 8)).shape, network.features(torch.zeros(2, 1, 8, 8)).shape
+        (torch.Size([2, 10]), torch.Size([2, 64]))
     """
     check_network(name, norm=norm, width=width, depth=depth)
     entry = NETWORKS[name]

@@ -93,6 +93,6 @@ def check_maps(image_shape: tuple[int, int, int], channels: int, norm: Norm) -> 
     if norm in ("none", "batch") or max(height, side) > 8 or norm_groups(norm, channels) < channels:
         return
     raise InputError(
-        f"images of {height}x{side} are 1x1 in the end in ResNet18, and norm {norm!r} makes each of these maps zero; "
-        "wanted norm none, batch or layer, or larger images"
+        f"images of {height}x{side} are 1x1 at the end of ResNet18, and norm {norm!r} makes each of these maps "
+        "zero; wanted norm none, batch or layer, or larger images"
     )

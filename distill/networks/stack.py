@@ -1,4 +1,4 @@
-"""What AlexNet and VGG have in common: a stack of convolutions, some of them with max pooling."""
+"""The base of AlexNet and VGG: a stack of convolutions, some of them with max pooling."""
 
 from typing import ClassVar, NamedTuple
 
@@ -22,7 +22,7 @@ class Layer(NamedTuple):
 
 
 class Stack(UniformNetwork):
-    """The `layers` one after the other: `conv -> norm -> ReLU [-> max pool 2x2]`, as many maps as `width` says.
+    """The `layers` one after the other: `conv -> norm -> ReLU [-> max pool 2x2]`, channels in proportion to `width`.
 
     Features are the flattened output of the last pooling. Images with sides of 28 to 31 are padded by 2 more in the
     first convolution, so that 28 becomes 32. (Published: grey images of any size, of which 28x28 is the only one.)

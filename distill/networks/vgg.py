@@ -15,7 +15,7 @@ class VGG11(Stack):
 
     Eight 3x3 convolutions of 64, 128, 256, 256 and four times 512 channels at `width` 128, in proportion at others;
     pooled five times, so that 32x32 becomes 1x1; one linear layer instead of three. Published with BatchNorm
-    ("VGG11BN") and with InstanceNorm; larger images are flattened, where the published network knows 32x32 alone.
+    ("VGG11BN") and with InstanceNorm; larger images are flattened, where the published network takes only 32x32.
 
     FRePo's released JAX code has 128 channels in all eight.
     """

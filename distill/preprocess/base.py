@@ -1,4 +1,4 @@
-"""What every preprocessing is, and the labelled images that went through one: each names the other."""
+"""The base of every preprocessing, and labelled images that a preprocessing was applied to."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -16,9 +16,20 @@ __all__ = ["PreprocessedImages", "Preprocessing"]
 
 
 class Preprocessing(ABC):
-    """An invertible map from pixels in [0, 1] to what a network sees.
+    """An invertible map from pixels in [0, 1] to the input of a network.
 
-    Subclasses register under `kind`, which is how a saved set finds its way back.
+    A subclass has a `kind`, under which it is registered when it is defined: a saved set names the kind, and is loaded
+    with that class and its `state`.
+
+        >>> from distill import ZCA, load_images
+        >>> digits = load_images("digits")
+        >>> whiten = ZCA.fit(digits)
+        >>> images = whiten.apply(digits)
+        >>> images.images.shape
+        torch.Size([1347, 1, 8, 8])
+        >>> pixels = whiten.inverse(images.images[:1])
+        >>> bool((pixels[0, 0] * 255 - torch.from_numpy(digits.images[0, ..., 0])).abs().max() < 0.1)
+        True
     """
 
     kind: ClassVar[str]
@@ -33,14 +44,14 @@ class Preprocessing(ABC):
 
     @abstractmethod
     def inverse(self, images: torch.Tensor) -> torch.Tensor:
-        """Network input back to pixels (of real images in [0, 1]; of distilled ones possibly beyond)."""
+        """Network input back to pixels: in [0, 1] for real images, possibly outside for distilled ones."""
 
     @abstractmethod
     def state(self) -> dict[str, torch.Tensor]:
-        """All that `from_state` needs to build this preprocessing again."""
+        """The tensors that `from_state` builds this preprocessing from."""
 
     def misfit(self, image_shape: Sequence[int]) -> str | None:
-        """Why it is not for images of `(channels, height, width)`; `None` where it is."""
+        """Why this preprocessing does not fit images of shape `(channels, height, width)`; `None` if it does."""
         return None
 
     @classmethod
@@ -53,10 +64,10 @@ class Preprocessing(ABC):
             return cls.kinds[kind](**state)
         except TypeError as error:  # a tensor too few or too many
             given = ", ".join(map(str, state))
-            raise InputError(f"{given or 'nothing'} is no state of the preprocessing {kind!r}") from error
+            raise InputError(f"{given or 'nothing'} is not the state of a preprocessing {kind!r}") from error
 
     def same_as(self, other: "Preprocessing") -> bool:
-        """Whether images preprocessed by both mean the same."""
+        """Whether `other` is of the same kind and state, so that both map pixels alike."""
         if self is other:
             return True
         require_a("the other preprocessing", other, Preprocessing)
@@ -64,14 +75,16 @@ class Preprocessing(ABC):
         return self.kind == other.kind and all(torch.equal(mine[name].cpu(), theirs[name].cpu()) for name in mine)
 
     def apply(self, data: LabelledImages, *, stream: bool | None = None) -> "PreprocessedImages":
-        """Preprocess a whole set, or have it preprocessed image by image when one is asked for.
+        """Preprocess a set, as a whole or (streamed) image by image when they are indexed.
 
-        - `stream`: which of both; `None`: streamed when the float32 tensor of all images would take more than
+        - `stream`: whether to stream; `None`: if the float32 tensor of all images would take more than
           `distill.preprocess.streamed.STREAM_ABOVE` bytes (4 GiB).
+
+        Raises `InputError` when this preprocessing does not fit the shape of the images.
         """
         require_a("data", data, LabelledImages, hint="uint8 images with labels and classes")
         if reason := self.misfit((data.images.shape[3], *data.images.shape[1:3])):
-            raise InputError(f"the preprocessing does not go with the images: {reason}")
+            raise InputError(f"the preprocessing does not fit the images: {reason}")
         streamed = StreamedImages(data.images, self)
         streams = is_large(data.images.shape) if stream is None else stream
         images = streamed if streams else streamed[:]
@@ -80,13 +93,13 @@ class Preprocessing(ABC):
 
 @dataclass(frozen=True, eq=False)
 class PreprocessedImages:
-    """Labelled images as a network sees them, with the preprocessing that made them.
+    """Labelled images as the input of a network, with the preprocessing that was applied to them.
 
-    - `images`: float tensor of shape `(n, channels, height, width)`, or `StreamedImages` of a large set: index or
-      split them, and `images[:]` is a tensor in any case.
-    - `labels`: int64 tensor of shape `(n,)`, in `0 .. len(classes) - 1`.
+    - `images`: float tensor of shape `(n, channels, height, width)`, or `StreamedImages` of a large set; indexing and
+      `split` give tensors for both.
+    - `labels`: int64 tensor of shape `(n,)`, class ids in `0 .. len(classes) - 1`.
     - `classes`: names of all classes of the problem.
-    - `preprocessing`: what was applied to pixels in [0, 1].
+    - `preprocessing`: the map from pixels in [0, 1] to `images`.
 
     Raises `InputError` when shapes do not match, labels are out of range or a pixel is NaN or infinite.
     """
@@ -135,7 +148,7 @@ class PreprocessedImages:
         return channels, height, width
 
     def subset(self, indices: torch.Tensor) -> "PreprocessedImages":
-        """The images at `indices` (positions or a boolean mask); of streamed ones a tensor where they are few."""
+        """The images at `indices` (positions or a boolean mask); a few images of a streamed set become a tensor."""
         indices = torch.from_numpy(positions(indices, len(self)))
         if isinstance(self.images, StreamedImages):
             chosen: torch.Tensor | StreamedImages = self.images.select(indices)
@@ -164,10 +177,10 @@ def _labels(given: Any) -> torch.Tensor:
 
 
 def _check_finite(images: torch.Tensor | StreamedImages) -> None:
-    if isinstance(images, StreamedImages):  # of bytes, so that all rests with the preprocessing
+    if isinstance(images, StreamedImages):  # pixels are bytes, so only the preprocessing can be broken
         broken = [name for name, tensor in images.preprocessing.state().items() if not bool(tensor.isfinite().all())]
         if broken:
             raise InputError(f"the preprocessing holds NaN or infinite values ({', '.join(broken)}); fit it again")
     elif not bool(torch.isfinite(images).all()):
         bad = int((~torch.isfinite(images.flatten(1)).all(1)).sum())
-        raise InputError(f"{bad} of {len(images)} images hold NaN or infinite pixels; remove or mend them")
+        raise InputError(f"{bad} of {len(images)} images hold NaN or infinite pixels; remove or correct them")

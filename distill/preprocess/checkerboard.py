@@ -19,7 +19,9 @@ class CheckerboardZCA(ZCA):
     Differs from the released code as `ZCA` does, and in leaving no direction unwhitened where there are fewer images
     than values of a sub-grid.
 
-    As `ZCA`, with `d` the values of a sub-grid in `triangle`, those of an image in `centre`; `stride`: int64 `()`.
+    - `mean`, `std`, `centre`, `triangle`: as in `ZCA`; `d` is the values of an image in `centre`, and those of a
+      sub-grid in `triangle`.
+    - `stride`: integer tensor `()`, every how many pixels one belongs to the same sub-grid.
     """
 
     kind = "checkerboard-zca"
@@ -40,9 +42,9 @@ class CheckerboardZCA(ZCA):
 
     @classmethod
     def fit(cls, data: LabelledImages) -> "CheckerboardZCA":
-        """Fit on `data`, on so many of it as `ZCA.fit` takes.
+        """Fit on `data`, on as many images as `ZCA.fit` uses.
 
-        Raises `InputError` when a side of the images is no multiple of the stride.
+        Raises `InputError` when a side of the images is not a multiple of the stride.
         """
         require_a("data", data, LabelledImages, hint="uint8 images with labels and classes")
         height, width = data.images.shape[1:3]
@@ -57,5 +59,5 @@ class CheckerboardZCA(ZCA):
         return cls(*fit_whitening(data, stride=stride), stride=torch.tensor(stride))
 
     def state(self) -> dict[str, torch.Tensor]:
-        """That of `ZCA`, and the stride."""
+        """The state of `ZCA`, and the stride."""
         return {**super().state(), "stride": torch.tensor(self.stride)}

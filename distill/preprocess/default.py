@@ -1,4 +1,4 @@
-"""Which preprocessing goes with which images, as in the paper."""
+"""The preprocessing that the paper uses for each kind of images."""
 
 import numpy as np
 
@@ -16,7 +16,12 @@ def default_preprocessing(data: LabelledImages) -> Preprocessing:
     """The paper's choice, fitted on `data`: standardisation for one channel, ZCA for RGB, checkerboard ZCA for RGB
     above 64x64.
 
-    Raises `InputError` when there are no images, or a side of large ones cannot be divided as `CheckerboardZCA` wants.
+    Raises `InputError` when there are no images, or the sides of large images are not a multiple of the stride of
+    `CheckerboardZCA`.
+
+        >>> from distill import load_images
+        >>> default_preprocessing(load_images("digits")).kind
+        'standardize'
     """
     require_a("data", data, LabelledImages, hint="uint8 images with labels and classes")
     if data.images.shape[-1] == 1:

@@ -1,4 +1,4 @@
-"""Preprocessings that change nothing: none at all, and one whose values are in another file."""
+"""No preprocessing, and a placeholder for one that is in another file."""
 
 from typing import ClassVar
 
@@ -11,7 +11,7 @@ __all__ = ["Identity", "KeptElsewhere"]
 
 
 class Identity(Preprocessing):
-    """Images stay as they are: pixels in [0, 1], or inputs whose preprocessing is not known here."""
+    """Leaves images as they are: pixels in [0, 1], or inputs whose preprocessing is unknown."""
 
     kind = "identity"
 
@@ -24,16 +24,16 @@ class Identity(Preprocessing):
         return images
 
     def state(self) -> dict[str, torch.Tensor]:
-        """Nothing to remember."""
+        """No tensors."""
         return {}
 
 
 class KeptElsewhere(Preprocessing):
-    """Stands for a preprocessing that was left out of a file because it is kept in another one."""
+    """A placeholder for a preprocessing that was left out of a file because it is in another file."""
 
     kind = "kept-elsewhere"
 
-    missing: ClassVar[str] = "the preprocessing of this set is not in its file; load it from where it was kept"
+    missing: ClassVar[str] = "the preprocessing of this set is not in its file; load it from the file that has it"
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         """Raises `InputError`."""
@@ -44,5 +44,5 @@ class KeptElsewhere(Preprocessing):
         raise InputError(self.missing)
 
     def state(self) -> dict[str, torch.Tensor]:
-        """Nothing is here."""
+        """No tensors."""
         return {}

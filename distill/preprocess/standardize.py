@@ -16,7 +16,16 @@ __all__ = ["Standardize"]
 
 
 class Standardize(Preprocessing):
-    """Per-channel standardisation: `(pixels - mean) / std`, `mean` and `std` of shape `(channels,)`."""
+    """Per-channel standardisation: `(pixels - mean) / std`.
+
+    - `mean`, `std`: float tensors of shape `(channels,)`, `std` above 0.
+
+    Raises `InputError` for other tensors.
+
+        >>> half = Standardize(torch.tensor([0.5]), torch.tensor([0.25]))
+        >>> half.forward(torch.ones(1, 1, 1, 2)).tolist()
+        [[[[2.0, 2.0]]]]
+    """
 
     kind = "standardize"
 
@@ -25,12 +34,15 @@ class Standardize(Preprocessing):
         if self.mean.shape != self.std.shape or not bool((self.std > 0).all()):
             raise InputError(
                 f"mean and std of the preprocessing {self.kind!r} are {self.mean.tolist()!s:.60} and "
-                f"{self.std.tolist()!s:.60}; wanted one of each for each channel, std above 0"
+                f"{self.std.tolist()!s:.60}; wanted one mean and one std for each channel, std above 0"
             )
 
     @classmethod
     def fit(cls, data: LabelledImages) -> "Standardize":
-        """Channel means and standard deviations of all pixels of `data`; a constant channel is only centred."""
+        """Fit channel means and standard deviations on all pixels of `data`; a constant channel is only centred.
+
+        Raises `InputError` when there are no images.
+        """
         require_a("data", data, LabelledImages, hint="uint8 images with labels and classes")
         if not len(data):
             raise InputError("cannot fit a preprocessing on 0 images")
@@ -52,7 +64,7 @@ class Standardize(Preprocessing):
         return images * std[:, None, None] + mean[:, None, None]
 
     def misfit(self, image_shape: Sequence[int]) -> str | None:
-        """Why it is not for images of `(channels, height, width)`; `None` where it is."""
+        """Why this preprocessing does not fit images of shape `(channels, height, width)`; `None` if it does."""
         if image_shape[0] != len(self.mean):
             return f"{self.kind} is for {len(self.mean)} channels, images have {image_shape[0]}"
         return None
@@ -63,7 +75,7 @@ class Standardize(Preprocessing):
 
 
 def _value_counts(images: np.ndarray) -> np.ndarray:
-    """How often each of the 256 values occurs in each channel: int64 `(channels, 256)`, all that a mean needs."""
+    """How often each of the 256 values occurs in each channel: int64 `(channels, 256)`."""
     counts = np.zeros((images.shape[-1], 256), np.int64)
     length = chunk_length(images.shape[1:])
     for start in range(0, len(images), length):

@@ -1,4 +1,4 @@
-"""Checks of the tensors that a preprocessing is made of."""
+"""Checks of the tensors in the state of a preprocessing."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""Images that are preprocessed when they are asked for, of sets too large to hold as floats."""
+"""Images that are preprocessed when they are indexed, for sets too large to hold as floats."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar, Protocol
@@ -19,7 +19,7 @@ def is_large(shape: Sequence[int]) -> bool:
 
 
 class PixelMap(Protocol):
-    """What streamed images ask of a `Preprocessing`, which makes them and so stands above them."""
+    """The part of a `Preprocessing` that streamed images use."""
 
     kind: ClassVar[str]
 
@@ -27,21 +27,21 @@ class PixelMap(Protocol):
         """Pixels in [0, 1] of shape `(n, channels, height, width)` to network input of the same shape."""
 
     def state(self) -> Mapping[str, torch.Tensor]:
-        """All values that decide what `forward` gives."""
+        """The tensors that determine `forward`."""
 
 
 class StreamedImages:
-    """Stands for a float tensor `(n, channels, height, width)`: what is indexed is preprocessed at that moment.
+    """In place of a float tensor `(n, channels, height, width)`: images are preprocessed when they are indexed.
 
     Offers what distillers use of a tensor: shape, type and device, `len`, indexing, `split` and `to`. `images[:]` is
-    all of it, for a tensor too. Preprocessed as float32 and then converted, so a batch has the bits that it has in the
-    tensor that `Preprocessing.apply` makes of the same set, where the preprocessing works pixel by pixel, and differs
-    by rounding where it multiplies matrices.
+    the whole tensor. Images are preprocessed as float32 and then converted: a batch equals that of the tensor that
+    `Preprocessing.apply` makes of the same set if the preprocessing works pixel by pixel, and differs from it by
+    rounding if it multiplies matrices.
 
     - `pixels`: uint8 `(m, height, width, channels)`, an array or a memory map.
-    - `preprocessing`: what turns pixels in [0, 1] to what is stood for.
-    - `positions`: which of `pixels` are meant, int64 `(n,)`; `None`: all.
-    - `device`, `dtype`: of the tensors that come out; the preprocessing is done on that device.
+    - `preprocessing`: the map from pixels in [0, 1] to the images.
+    - `positions`: which of `pixels` the images are, int64 `(n,)`; `None`: all.
+    - `device`, `dtype`: those of the resulting tensors; the preprocessing runs on that device.
     """
 
     def __init__(
@@ -71,11 +71,11 @@ class StreamedImages:
         return 4
 
     def is_floating_point(self) -> bool:
-        """Whether the tensors that come out are of floats."""
+        """Whether the resulting tensors are floats."""
         return self.dtype.is_floating_point
 
     def __getitem__(self, index: torch.Tensor | slice) -> torch.Tensor:
-        """The preprocessed images at positions (int64 `(k,)`), where a mask (bool `(n,)`) is true, or of a slice."""
+        """The preprocessed images at positions (int64 `(k,)`), where a mask (bool `(n,)`) is true, or in a slice."""
         wanted = self._positions(index)
         images = torch.empty((len(wanted), *self.shape[1:]), dtype=self.dtype, device=self.device)
         start = 0
@@ -86,17 +86,17 @@ class StreamedImages:
         return images
 
     def split(self, size: int) -> Iterator[torch.Tensor]:
-        """All images in order, preprocessed, `size` at a time; of none, none once, like `Tensor.split`."""
+        """All images in order, preprocessed, `size` at a time; one empty batch if there are none, as `Tensor.split`."""
         return (self[start : start + size] for start in range(0, max(len(self), 1), size))
 
     def to(self, device: str | torch.device, dtype: torch.dtype) -> "StreamedImages":
-        """The same images for another device or in another float type; itself where nothing changes."""
+        """The same images for another device or float type; `self` if nothing changes."""
         if torch.device(device) == self.device and dtype == self.dtype:
             return self
         return StreamedImages(self.pixels, self.preprocessing, positions=self.positions, device=device, dtype=dtype)
 
     def select(self, index: torch.Tensor | slice) -> "StreamedImages":
-        """The images that `images[index]` would preprocess, still streamed; no pixel is copied."""
+        """The images of `images[index]`, still streamed; no pixel is copied."""
         chosen = self._positions(index)
         return StreamedImages(
             self.pixels, self.preprocessing, positions=chosen, device=self.device, dtype=self.dtype

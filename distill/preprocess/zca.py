@@ -19,18 +19,22 @@ from distill.runtime.checks import require_a
 __all__ = ["ZCA", "Fitted", "fit_whitening"]
 
 REGULARIZATION = 0.1
-FITTED_ON = 100_000  # at most so many images
+FITTED_ON = 100_000  # images at most
 
 
 class ZCA(Preprocessing):
     """Standardisation, then ZCA whitening with a regularised covariance.
 
     `x -> W (x - centre)` on flattened standardised images, `W = (cov + 0.1 trace(cov) / d I)^(-1/2)`
-    (Nguyen et al. 2021, and FRePo's appendix A.1). `W` is symmetric, so only its upper triangle is kept.
-    Differs from the released FRePo code in subtracting the mean image before whitening, so that the covariance
-    is one; per-channel standardisation has already removed nearly all of it.
+    (Nguyen et al. 2021, and FRePo's appendix A.1), with `d` the values of an image, at most 64 x 64 x 3. `W` is
+    symmetric, so only its upper triangle is kept. Differs from the released FRePo code in subtracting the mean image
+    before whitening, so that the matrix is a covariance; standardisation has already removed nearly all of it.
 
-    `mean`, `std`: `(channels,)`; `centre`: `(d,)`; `triangle`: `(d (d + 1) / 2,)`.
+    - `mean`, `std`: channel statistics `(channels,)`.
+    - `centre`: the mean standardised image `(d,)`.
+    - `triangle`: the upper triangle of `W`, row by row, `(d (d + 1) / 2,)`.
+
+    Made by `fit`. Raises `InputError` for tensors of other shapes, or NaN or infinite values.
     """
 
     kind = "zca"
@@ -50,10 +54,11 @@ class ZCA(Preprocessing):
 
     @classmethod
     def fit(cls, data: LabelledImages) -> "ZCA":
-        """Fit on `data`: channel statistics on all of it, mean image and covariance on 100 000 images at most, of more
-        on an even random sample that is always the same.
+        """Fit on `data`: channel statistics on all images, mean image and covariance on at most 100 000, drawn at
+        random, but always the same, where there are more.
 
-        Costs an eigendecomposition of `d x d`, `d` = pixels of an image x channels.
+        Takes an eigendecomposition of a `d x d` matrix. Raises `InputError` when images are larger than 64x64 RGB, or
+        all the same.
         """
         require_a("data", data, LabelledImages, hint="uint8 images with labels and classes")
         size = int(np.prod(data.images.shape[1:]))
@@ -79,13 +84,13 @@ class ZCA(Preprocessing):
         inverse, info = torch.linalg.inv_ex(self._whiten.double())
         if int(info) or not bool(torch.isfinite(inverse).all()):
             raise InputError(
-                f"the matrix of the preprocessing {self.kind!r} is singular, so that no image can be had back from it; "
-                "fit it again, or copy its file again"
+                f"the matrix of the preprocessing {self.kind!r} is singular and has no inverse; fit it again, or copy "
+                "its file again"
             )
         return inverse.float()
 
     def misfit(self, image_shape: Sequence[int]) -> str | None:
-        """Why it is not for images of `(channels, height, width)`; `None` where it is."""
+        """Why this preprocessing does not fit images of shape `(channels, height, width)`; `None` if it does."""
         _, height, width = image_shape
         values, stride = math.prod(image_shape), self.stride
         if height % stride or width % stride or values != len(self.centre) or values != self._size * stride**2:
@@ -94,7 +99,7 @@ class ZCA(Preprocessing):
         return self.standardize.misfit(image_shape)
 
     def _matrix(self, name: str, like: torch.Tensor) -> torch.Tensor:
-        """The matrix on the device and in the type of `like`, moved there once: hundreds of MB for 64x64 images."""
+        """The matrix on the device and in the type of `like`, copied there once: hundreds of MB for 64x64 images."""
         key = (name, like.device, like.dtype)
         if key not in self._elsewhere:
             self._elsewhere[key] = getattr(self, name).to(like)
@@ -118,7 +123,7 @@ class ZCA(Preprocessing):
 
 
 class Fitted(NamedTuple):
-    """What `ZCA` is made of."""
+    """The tensors that `ZCA` consists of."""
 
     mean: torch.Tensor
     std: torch.Tensor
@@ -163,7 +168,7 @@ def _inverse_root(covariance: torch.Tensor) -> torch.Tensor:
 
 
 def _sample(count: int) -> np.ndarray:
-    """Positions in order: of all, or of a random part of more than `FITTED_ON`."""
+    """Positions in order: all, or a random `FITTED_ON` of more."""
     if count <= FITTED_ON:
         return np.arange(count)
     chosen = torch.randperm(count, generator=torch.Generator().manual_seed(0))[:FITTED_ON]

@@ -1,4 +1,4 @@
-"""Checks of options and arguments at the door, in one wording."""
+"""Checks of options and arguments, with error messages in one wording."""
 
 import dataclasses
 import math
@@ -25,7 +25,7 @@ DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
 def require_a(name: str, value: Any, *kinds: type, hint: str = "") -> None:
-    """Raise `InputError` unless the argument `name` is of one of these `kinds`; `hint`: how to come by one."""
+    """Raise `InputError` unless the argument `name` is of one of these `kinds`; `hint`: how to get one."""
     if not isinstance(value, kinds):
         wanted = " or ".join(kind.__name__ for kind in kinds)
         raise InputError(f"{name} is a {type(value).__name__}; wanted {wanted}" + (f": {hint}" if hint else ""))
@@ -68,15 +68,16 @@ def require_not_negative(options: Any, *names: str) -> None:
 
 
 def check_option_types(options: "DataclassInstance") -> None:
-    """Raise `InputError` for an option of a dataclass that is of another type than its annotation says.
+    """Raise `InputError` for an option of a dataclass whose type differs from its annotation.
 
-    Numbers of NumPy become Python's, whole ones where the annotation says so; `True` and `False` are no numbers.
+    NumPy numbers are converted to Python numbers, to `int` where the annotation says so; `True` and `False` are no
+    numbers.
     """
     for name, annotation in _annotations(type(options)).items():
         kinds = typing.get_args(annotation) if _is_union(annotation) else (annotation,)
         value = getattr(options, name)
         if typing.get_origin(kinds[0]) is typing.Literal:
-            continue  # `require_choice` lists what there is
+            continue  # `require_choice` lists the choices
         if value is None and type(None) in kinds:
             continue
         plain = _as_kind(value, kinds[0])
@@ -115,7 +116,7 @@ def _as_kind(value: Any, kind: type) -> Any:
 
 
 def class_names(given: Any) -> tuple[str, ...]:
-    """Class names as a tuple; raises `InputError` for one text, and for names that are no text."""
+    """Class names as a tuple; raises `InputError` for a single text, and for names that are no text."""
     if isinstance(given, str):
         raise InputError(f"classes are the one text {shown(given)}; wanted a list of names, one for each class")
     if not isinstance(given, Iterable):
@@ -137,7 +138,7 @@ def _is_utf8(text: str) -> bool:
 
 
 def positions(given: Any, count: int) -> np.ndarray:
-    """Positions in `count` things as int64 `(k,)`, given as such, as a list, a slice or a boolean mask.
+    """Positions among `count` items as int64 `(k,)`, given as such, as a list, a slice or a boolean mask.
 
     Raises `InputError` for anything else, for a mask of another length, and for positions out of range.
     """
@@ -164,7 +165,7 @@ def positions(given: Any, count: int) -> np.ndarray:
 
 
 def tensor_of(given: Any, name: str) -> torch.Tensor:
-    """A tensor as it is, or what an array or a list of numbers or tensors holds; `InputError` for anything else."""
+    """The tensor itself, or one of an array or a list of numbers or tensors; `InputError` for anything else."""
     if isinstance(given, torch.Tensor):
         return given
     try:

@@ -1,7 +1,4 @@
-"""Locks of the operating system: they end with the process that holds them, however it ends.
-
-Needs the standard library alone.
-"""
+"""File locks of the operating system, which end with the process that holds them, however it ends."""
 
 import os
 import sys
@@ -17,14 +14,14 @@ __all__ = ["Held", "lock", "lock_file"]
 
 
 class Held(Exception):
-    """Another holds the lock; the text says who."""
+    """Another process holds the lock; the text says which."""
 
 
 def lock(handle: int) -> bool:
-    """Take the lock of an open file; `False` where another has it.
+    """Take the lock of an open file; `False` if another process has it.
 
-    It is kept until the last copy of `handle` is closed. Raises `OSError` where the system or the file system has no
-    locks.
+    It is kept until the last copy of `handle` is closed. Raises `OSError` where the system or the file system does not
+    support locks.
     """
     if sys.platform == "win32":
         raise OSError("no locks of this kind on Windows")
@@ -37,10 +34,10 @@ def lock(handle: int) -> bool:
 
 @contextmanager
 def lock_file(path: Path, *, owner: str) -> Iterator[None]:
-    """Hold the file `path` locked, with `owner` written in it; it is removed at the end.
+    """Hold the file `path` locked within the `with` block, with `owner` written in it; it is removed at the end.
 
-    One that a killed process has left is taken over. Raises `Held` where another holds it, and `OSError` where it
-    cannot be made. Where there are no locks it warns, and holds nothing.
+    A file that a killed process has left is taken over. Raises `Held` if another process holds it, and `OSError` if it
+    cannot be created. Where locks are unsupported, warns and holds nothing.
     """
     handle = taken(path)
     try:
@@ -70,13 +67,13 @@ def taken(path: Path) -> int:
 
 
 def lock_or_warn(handle: int, path: Path) -> bool:
-    """`lock`, or a warning and `True` where there are no locks."""
+    """`lock`, or a warning and `True` where locks are unsupported."""
     try:
         return lock(handle)
     except OSError as error:
         warnings.warn(
-            f"{path.parent} is where files cannot be locked ({error.strerror or error}); see to it that no two "
-            "processes use it at once",
+            f"files in {path.parent} cannot be locked ({error.strerror or error}); make sure that no two processes use "
+            "it at once",
             stacklevel=2,
         )
         return True

@@ -1,4 +1,4 @@
-"""Keeps freed memory in the process, so that big tensors do not fault their pages in anew at every step."""
+"""Keeping freed memory in the process, so that large tensors do not cause page faults at every step."""
 
 import ctypes
 import os
@@ -11,11 +11,11 @@ M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 
 
 def keep_freed_memory() -> bool:
-    """Ask the C library to reuse freed memory instead of giving it back, and torch for huge pages; True if it will.
+    """Make the C library reuse freed memory instead of returning it, and torch use huge pages; `True` if it does.
 
-    A FRePo step on a CPU spends a good part of its time on such page faults; on Linux with glibc this ends them,
-    elsewhere nothing happens. It changes the whole process, so it is for programs to call once, before tensors are
-    made, and never done on import.
+    A FRePo step on a CPU spends a good part of its time on page faults; on Linux with glibc this avoids them,
+    elsewhere nothing happens. It affects the whole process, so programs call it once, before any tensor is created;
+    importing this package does not.
     """
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # read at torch's first allocation
     if not sys.platform.startswith("linux"):

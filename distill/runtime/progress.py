@@ -1,4 +1,4 @@
-"""Progress bars with the time left, in one style."""
+"""Progress bars with the remaining time, in one style."""
 
 import sys
 from collections.abc import Iterable
@@ -10,6 +10,6 @@ __all__ = ["progress_bar"]
 
 
 def progress_bar(iterable: Iterable[Any] | None = None, *, shown: bool, **options: Any) -> Any:
-    """A tqdm bar that vanishes when it ends below another one, and writes to log files only now and then."""
+    """A tqdm bar that vanishes at its end if it is below another bar, and writes to log files every 30 seconds."""
     pace = 0.2 if sys.stderr.isatty() else 30.0
     return tqdm(iterable, disable=not shown, leave=None, dynamic_ncols=True, mininterval=pace, **options)

@@ -1,4 +1,4 @@
-"""The ranks of a distillation that runs in several processes under `torchrun`: rows shared out, results gathered."""
+"""The ranks of a distillation in several processes under `torchrun`: rows distributed, results gathered."""
 
 import os
 from datetime import timedelta
@@ -20,7 +20,7 @@ __all__ = [
     "world_size",
 ]
 
-PATIENCE = timedelta(days=7)  # others wait while the first one evaluates what was distilled
+PATIENCE = timedelta(days=7)  # the other ranks wait while the first evaluates the distilled set
 
 
 def world_size() -> int:
@@ -33,9 +33,9 @@ def is_first_rank() -> bool:
     return world_size() == 1 or dist.get_rank() == 0
 
 
-def is_own(piece: int) -> bool:
-    """Whether this process does piece number `piece` of those that need no other."""
-    return world_size() == 1 or piece % dist.get_world_size() == dist.get_rank()
+def is_own(task: int) -> bool:
+    """Whether this process does task number `task` of those that are independent of each other."""
+    return world_size() == 1 or task % dist.get_world_size() == dist.get_rank()
 
 
 def ranks_started() -> int:
@@ -45,7 +45,7 @@ def ranks_started() -> int:
 
 
 def start_ranks(device: str) -> None:
-    """Join the processes that `torchrun` started, if it did: by NCCL on device "cuda", by Gloo elsewhere.
+    """Join the processes that `torchrun` started, if any: by NCCL on device "cuda", by Gloo elsewhere.
 
     "cuda" is then the GPU of the process's local rank.
     """
@@ -57,7 +57,7 @@ def start_ranks(device: str) -> None:
 
 
 def leave_ranks() -> None:
-    """Take leave of the other processes."""
+    """Leave the group of processes."""
     if world_size() > 1:
         dist.destroy_process_group()
 
@@ -69,9 +69,9 @@ def wait_for_ranks() -> None:
 
 
 def own_rows(tensor: Tensor) -> Tensor:
-    """This rank's part of the rows of a `tensor` that all ranks have; equally many for each, the last row repeated.
+    """This rank's share of the rows of a `tensor` that all ranks have; equally many for each, the last row repeated.
 
-    Its gradient is the sum over ranks, so that each of them has that of all rows.
+    Its gradient is summed over ranks, so that each of them has that of all rows.
     """
     if world_size() == 1:
         return tensor
@@ -81,7 +81,7 @@ def own_rows(tensor: Tensor) -> Tensor:
 
 
 def gathered_rows(rows: Tensor, n: int) -> Tensor:
-    """The `n` rows of which every rank has its `own_rows`; every rank has to know the gradient of all of them."""
+    """All `n` rows, of which every rank has its `own_rows`; every rank must compute the gradient of all of them."""
     return rows if world_size() == 1 else _Gathered.apply(rows, n)
 
 
@@ -114,6 +114,6 @@ class _Gathered(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         gradient, first = gradients[0], dist.get_rank() * ctx.share
         own = gradient.new_zeros(ctx.share, *gradient.shape[1:])
-        part = gradient[first : first + ctx.share]
-        own[: len(part)] = part
+        share = gradient[first : first + ctx.share]
+        own[: len(share)] = share
         return own, None

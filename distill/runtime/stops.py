@@ -1,7 +1,4 @@
-"""How programs are stopped: SIGTERM as tidily as Ctrl-C, and neither while processes are being started.
-
-Needs the standard library alone.
-"""
+"""Stopping programs: SIGTERM as cleanly as Ctrl-C, and neither while processes are being started."""
 
 import os
 import signal
@@ -14,12 +11,12 @@ __all__ = ["Terminated", "interrupts_held", "terminations_interrupt"]
 
 
 class Terminated(KeyboardInterrupt):
-    """The program was asked to end by SIGTERM, as `kill`, `timeout` and batch systems do."""
+    """The program received SIGTERM, which `kill`, `timeout` and batch systems send."""
 
 
 @contextmanager
 def terminations_interrupt() -> Iterator[None]:
-    """Within this, SIGTERM raises `Terminated` where it would have killed the process on the spot."""
+    """Within this, SIGTERM raises `Terminated` instead of killing the process at once."""
     if not is_main_thread() or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
         yield
         return
@@ -36,9 +33,9 @@ def terminations_interrupt() -> Iterator[None]:
 
 @contextmanager
 def interrupts_held() -> Iterator[None]:
-    """Within this, where processes are started, Ctrl-C and SIGTERM wait; they take effect afterwards.
+    """Within this, where processes are started, Ctrl-C and SIGTERM are delayed; they take effect afterwards.
 
-    The processes never see Ctrl-C, for the program ends them.
+    The processes never receive Ctrl-C, since the program ends them.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
@@ -50,7 +47,7 @@ def interrupts_held() -> Iterator[None]:
 
 @contextmanager
 def terminations_held() -> Iterator[None]:
-    """Within this SIGTERM waits; unlike a blocked signal, this is nothing that a process started here inherits."""
+    """Within this, SIGTERM is delayed; unlike a blocked signal, processes started here do not inherit that."""
     if not is_main_thread():
         yield
         return
@@ -65,5 +62,5 @@ def terminations_held() -> Iterator[None]:
 
 
 def is_main_thread() -> bool:
-    """Only there signals can be handled."""
+    """Whether this is the main thread, where alone signals can be handled."""
     return threading.current_thread() is threading.main_thread()

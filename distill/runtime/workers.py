@@ -1,7 +1,4 @@
-"""Worker processes that end with the process they work for, however it ends.
-
-Needs the standard library, and joblib for `workers_end_with_program`.
-"""
+"""Worker processes that end with the process they work for, however it ends."""
 
 import os
 import select
@@ -13,11 +10,11 @@ from functools import partial
 
 __all__ = ["end_with", "workers_end_with_program"]
 
-SECONDS_BETWEEN = 0.5  # looks at the other process, where the system cannot tell when it ends
+SECONDS_BETWEEN = 0.5  # checks of the other process, where the system does not report its end
 
 
 def end_with(process: int) -> None:
-    """End this process when the one of id `process` ends, or is gone already; to be called once, in a worker.
+    """End this process when the process with id `process` ends, or if it has ended; to be called once, in a worker.
 
     The death signal of Linux would not do: it comes when the thread that started the worker ends.
     """
@@ -26,16 +23,16 @@ def end_with(process: int) -> None:
 
 
 def end_after(wait: Callable[[], object]) -> None:
-    """End this process at once when `wait` is over."""
+    """End this process at once when `wait` returns."""
     wait()
     os._exit(1)
 
 
 def waiting_for(process: int) -> Callable[[], object]:
-    """A function that returns when the process of that id is gone."""
+    """A function that returns when the process with that id has ended."""
     is_parent = os.getppid() == process
     try:
-        handle = os.pidfd_open(process)  # Linux tells
+        handle = os.pidfd_open(process)  # on Linux
     except ProcessLookupError:
         os._exit(1)
     except (AttributeError, OSError):
@@ -46,13 +43,13 @@ def waiting_for(process: int) -> Callable[[], object]:
 
 
 def look_until_gone(process: int, is_parent: bool) -> None:
-    """Return when the process of that id is gone, at most half a second later."""
+    """Return when the process with that id has ended, at most half a second later."""
     while os.getppid() == process if is_parent else exists(process):
         time.sleep(SECONDS_BETWEEN)
 
 
 def exists(process: int) -> bool:
-    """Whether there is a process of that id."""
+    """Whether there is a process with that id."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:
@@ -64,7 +61,7 @@ def exists(process: int) -> bool:
 
 @contextmanager
 def workers_end_with_program() -> Iterator[None]:
-    """Within this, the workers that joblib starts on this machine end with this process.
+    """Within this, workers that joblib starts on this machine end with this process.
 
     That is so where its default backend is active; threads end anyway, and the workers of a cluster are its own to end.
     """

@@ -1,1 +1,6 @@
-"""The noun of the package: the SyntheticSet, sets that others saved, and pictures of sets."""
+"""Distilled sets.
+
+- `synthetic`: `SyntheticSet`, what every distiller makes.
+- `importing`: sets that other programs saved.
+- `class_grids`, `drawing`: pictures of sets.
+"""

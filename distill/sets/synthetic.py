@@ -1,4 +1,4 @@
-"""A small set of images with soft labels that stands for a large one."""
+"""A small set of images with soft labels that stands for a large set."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -20,26 +20,37 @@ __all__ = ["SyntheticSet", "describe", "initial_labels"]
 
 FORMAT = 1
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-GALLERY = 100  # images drawn of a set of one image a class
-PICTURES = (".png", ".pdf", ".svg", ".jpg")
+GALLERY = 100  # images drawn of a set of one image per class
+PICTURES = (".png", ".pdf", ".svg", ".jpg")  # the formats of pictures
 
 
 @dataclass(frozen=True, eq=False)
 class SyntheticSet(Dataset):
-    """Images with soft labels, the classes they stand for, and the preprocessing that makes them readable.
+    """Images with soft labels, the class of each image, and the preprocessing that turns them back into pixels.
 
     As a torch Dataset, item `i` is `(image, soft label)`.
 
-    - `images`: float tensor of shape `(n, channels, height, width)`, preprocessed: what a network is trained on. Of 16,
-      32 or 64 bits, kept as they are given; whatever computes with them does so in float32.
-    - `labels`: float tensor of shape `(n, num_classes)`, soft labels (not probabilities: `one-hot - 1 / num_classes`,
-      scaled, is where they start).
-    - `class_ids`: int64 tensor of shape `(n,)`: the class each image was made for.
+    - `images`: float tensor of shape `(n, channels, height, width)`, preprocessed: the input of a network. Of 16, 32 or
+      64 bits, stored as given; computations with them use float32.
+    - `labels`: float tensor of shape `(n, num_classes)`: the soft labels, which are no probabilities (they start at
+      `one-hot - 1 / num_classes`, scaled).
+    - `class_ids`: int64 tensor of shape `(n,)`: the class that each image was made for.
     - `classes`: names of all classes of the problem.
     - `preprocessing`: the map from pixels in [0, 1] to `images`, and back.
-    - `made_by`: how the set was made: method, options, seed, history. JSON-able.
+    - `made_by`: how the set was made (method, options, seed, history), as values that can be written as JSON.
 
     Raises `InputError` when shapes do not match or values are NaN or infinite.
+
+        >>> from distill import Identity
+        >>> class_ids = torch.tensor([0, 0, 1])
+        >>> labels = initial_labels(class_ids, 2)
+        >>> tiny = SyntheticSet(torch.rand(3, 1, 8, 8), labels, class_ids, ("cat", "dog"), Identity())
+        >>> tiny
+        SyntheticSet(3 images of 1x8x8, 2 classes, by ?)
+        >>> tiny.save("tiny.safetensors").name
+        'tiny.safetensors'
+        >>> torch.equal(SyntheticSet.load("tiny.safetensors").images, tiny.images)
+        True
     """
 
     images: torch.Tensor
@@ -50,7 +61,7 @@ class SyntheticSet(Dataset):
     made_by: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._take_what_is_meant()
+        self._convert_fields()
         n, num_classes = len(self.images), len(self.classes)
         for name, shape in {"labels": (n, num_classes), "class_ids": (n,)}.items():
             given = tuple(getattr(self, name).shape)
@@ -68,12 +79,13 @@ class SyntheticSet(Dataset):
         if not (bool(torch.isfinite(self.images.float()).all()) and bool(torch.isfinite(self.labels.float()).all())):
             raise InputError("images or labels hold NaN or infinite values: the distillation that made them diverged")
         if n and (int(self.class_ids.min()) < 0 or int(self.class_ids.max()) >= len(self.classes)):
-            raise InputError(f"class ids must lie in 0 to {len(self.classes) - 1}")
+            low, high = int(self.class_ids.min()), int(self.class_ids.max())
+            raise InputError(f"class ids run from {low} to {high}; wanted 0 to {len(self.classes) - 1}")
         if reason := self.preprocessing.misfit(self.images.shape[1:]):
-            raise InputError(f"the preprocessing does not go with the images: {reason}")
+            raise InputError(f"the preprocessing does not fit the images: {reason}")
 
-    def _take_what_is_meant(self) -> None:
-        """Arrays and lists as tensors, names as a tuple; raises `InputError` for what is of another kind."""
+    def _convert_fields(self) -> None:
+        """Convert arrays and lists to tensors, names to a tuple; raises `InputError` for anything else."""
         for name in ("images", "labels", "class_ids"):
             object.__setattr__(self, name, tensor_of(getattr(self, name), name))
         if not self.class_ids.numel() or self.class_ids.dtype in (torch.int8, torch.uint8, torch.int16, torch.int32):
@@ -98,41 +110,50 @@ class SyntheticSet(Dataset):
         return len(self.classes)
 
     def subset(self, indices: torch.Tensor) -> "SyntheticSet":
-        """The part at `indices` (positions or a boolean mask)."""
+        """The images at `indices` (positions or a boolean mask), with everything that belongs to them.
+
+        Raises `InputError` when indices are out of range or a mask has another length.
+        """
         chosen = torch.from_numpy(positions(indices, len(self)))
-        parts = {name: getattr(self, name) for name in ("images", "labels", "class_ids")}
-        return replace(self, **{name: part[chosen.to(part.device)] for name, part in parts.items()})
+        tensors = {name: getattr(self, name) for name in ("images", "labels", "class_ids")}
+        return replace(self, **{name: tensor[chosen.to(tensor.device)] for name, tensor in tensors.items()})
 
     @staticmethod
-    def concatenate(parts: Sequence["SyntheticSet"]) -> "SyntheticSet":
-        """One set of all `parts`, which must share classes, image shape and preprocessing; `made_by` lists theirs."""
-        require_a("parts", parts, list, tuple)
-        if not parts:
+    def concatenate(sets: Sequence["SyntheticSet"]) -> "SyntheticSet":
+        """One set of all `sets`, in order; `made_by` lists theirs as "parts".
+
+        Raises `InputError` when there are none, or they differ in classes, image shape or preprocessing.
+        """
+        require_a("sets", sets, list, tuple)
+        if not sets:
             raise InputError("nothing to concatenate: 0 synthetic sets were given")
-        for part in parts:
-            require_a("a part", part, SyntheticSet)
-        first = parts[0]
-        for part in parts:
-            if part.classes != first.classes or part.images.shape[1:] != first.images.shape[1:]:
+        for one in sets:
+            require_a("a set", one, SyntheticSet)
+        first = sets[0]
+        for one in sets:
+            if one.classes != first.classes or one.images.shape[1:] != first.images.shape[1:]:
                 raise InputError("synthetic sets of other classes or image shapes cannot be concatenated")
-            if not part.preprocessing.same_as(first.preprocessing):
+            if not one.preprocessing.same_as(first.preprocessing):
                 raise InputError(
                     f"synthetic sets with different preprocessing ({first.preprocessing.kind}, "
-                    f"{part.preprocessing.kind}) cannot be concatenated: their images mean different things"
+                    f"{one.preprocessing.kind}) cannot be concatenated: their images mean different things"
                 )
         return SyntheticSet(
-            torch.cat([part.images for part in parts]),
-            torch.cat([part.labels for part in parts]),
-            torch.cat([part.class_ids for part in parts]),
+            torch.cat([one.images for one in sets]),
+            torch.cat([one.labels for one in sets]),
+            torch.cat([one.class_ids for one in sets]),
             first.classes,
             first.preprocessing,
-            {"parts": [part.made_by for part in parts]} if len(parts) > 1 else first.made_by,
+            {"parts": [one.made_by for one in sets]} if len(sets) > 1 else first.made_by,
         )
 
     # -- files ---------------------------------------------------------------------------------------------------
 
     def save(self, path: str | Path) -> Path:
-        """Write everything to one safetensors file, whole or not at all."""
+        """Write everything to one safetensors file, completely or not at all.
+
+        Raises `InputError` when the file cannot be written.
+        """
         return write_tensors(path, *self.content())
 
     def content(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
@@ -170,16 +191,23 @@ class SyntheticSet(Dataset):
     # -- pictures ------------------------------------------------------------------------------------------------
 
     def pixels(self) -> torch.Tensor:
-        """Displayable images: uint8 of shape `(n, height, width, channels)`, preprocessing inverted, clipped."""
+        """Displayable images: uint8 of shape `(n, height, width, channels)`, preprocessing inverted, clipped.
+
+        Raises `InputError` for images of other than 1 or 3 channels.
+        """
         if self.images.shape[1] not in (1, 3):
-            raise InputError(f"images have {self.images.shape[1]} channels; wanted 1 or 3 to be looked at")
+            raise InputError(f"images have {self.images.shape[1]} channels; wanted 1 or 3 to display them")
         unit = self.preprocessing.inverse(self.images.detach().float().cpu())
         return unit.clamp(0, 1).mul(255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
 
     def plot(self, path: str | Path, *, images_per_class: int = 10, max_classes: int = 20) -> Path:
-        """Draw a grid, one row a class with its name, at most `max_classes` rows, `images_per_class` columns.
+        """Draw a grid with a row for each class, beside its name, to a .png, .pdf, .svg or .jpg file.
 
-        A set of one image a class is drawn as a gallery instead, the names above the images, `GALLERY` at most.
+        - `images_per_class`: columns at most. `max_classes`: rows at most, evenly spread over the classes.
+
+        A set of one image per class is drawn as a gallery of at most 100 images, each below the name of its class.
+
+        Raises `InputError` for other file names, and when the file cannot be written.
         """
         if as_path(path).suffix.lower() not in PICTURES:
             raise InputError(f"cannot draw {path}; wanted a name that ends in {', '.join(PICTURES)}")
@@ -201,7 +229,11 @@ class SyntheticSet(Dataset):
 def initial_labels(class_ids: torch.Tensor, num_classes: int, *, scale: float | None = None) -> torch.Tensor:
     """Where soft labels start: `scale * (one-hot - 1/C)`, float32 of shape `(n, C)`.
 
-    `scale=None` takes `1 / sqrt(C / 10)` (FRePo, A.1).
+    - `class_ids`: int64 `(n,)`. `num_classes`: C.
+    - `scale`: `None`: `1 / sqrt(C / 10)` (FRePo, A.1).
+
+        >>> initial_labels(torch.tensor([1]), 10).tolist()
+        [[-0.1..., 0.8999..., -0.1..., -0.1..., -0.1..., -0.1..., -0.1..., -0.1..., -0.1..., -0.1...]]
     """
     one_hot = torch.nn.functional.one_hot(class_ids, num_classes).float()
     divisor = math.sqrt(num_classes / 10) if scale is None else 1 / scale

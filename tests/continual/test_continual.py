@@ -239,7 +239,7 @@ def test_soft_labels_refuse_a_model_of_other_size() -> None:
         train_steps=1,
         evaluator=silent(),
     )
-    with pytest.raises(InputError, match=r"Sequential puts out 4 numbers for an image, but there are 6 classes"):
+    with pytest.raises(InputError, match=r"Sequential returns 4 numbers for an image, but there are 6 classes"):
         strategy.train(stream(images()))
     assert not distiller.shown
 
@@ -629,7 +629,7 @@ def test_parameters_that_cannot_be_drawn_are_refused() -> None:
             super().__init__()
             self.scale = nn.Parameter(torch.ones(1))
 
-    with pytest.raises(InputError, match=r"Scale holds parameters but has no reset_parameters\(\)"):
+    with pytest.raises(InputError, match=r"Scale has parameters but no reset_parameters\(\)"):
         draw_weights(nn.Sequential(nn.Linear(2, 2), Scale()), generator_for(0))
 
 

@@ -98,9 +98,9 @@ def test_measuring_changes_nothing() -> None:
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (Both, r"Both puts out tuple for 1 images; wanted \(n, classes\)"),
-        (lambda: nn.Conv2d(1, 3, 1), r"Conv2d puts out shape \(1, 3, 4, 4\) for 1 images"),
-        (lambda: nn.Linear(7, C), r"Linear cannot take images of shape \(1, 4, 4\) as the stream has them"),
+        (Both, r"Both returns tuple for 1 images; wanted \(n, classes\)"),
+        (lambda: nn.Conv2d(1, 3, 1), r"Conv2d returns shape \(1, 3, 4, 4\) for 1 images"),
+        (lambda: nn.Linear(7, C), r"Linear fails on images of shape \(1, 4, 4\), those of the stream"),
     ],
 )
 def test_models_that_do_not_tell_are_refused_before_distilling(model, message: str, monkeypatch) -> None:
@@ -113,7 +113,7 @@ def test_a_strategy_without_a_model_has_to_be_told() -> None:
     class Strategy:
         model = "resnet"
 
-    with pytest.raises(InputError, match="how many classes has the whole problem"):
+    with pytest.raises(InputError, match="the number of classes is unknown"):
         buffer(None).post_adapt(Strategy(), benchmark().train_stream[0])
 
 
@@ -137,14 +137,14 @@ def test_growing_head_in_gdumb(loss: str) -> None:
 
 def test_growing_head_needs_the_number_of_classes_before_anything_else(monkeypatch) -> None:
     monkeypatch.setattr(Random, "distill", lambda *_, **__: pytest.fail("distilled first"))
-    with pytest.raises(InputError, match=r"the head of SimpleMLP grows with the classes.*give num_classes"):
+    with pytest.raises(InputError, match=r"the head of SimpleMLP grows, so the number of classes is unknown.*give num"):
         gdumb(incremental(), buffer(None))
     strategy = Naive(
         model=incremental(), optimizer=torch.optim.SGD(linear().parameters(), lr=0.01), train_mb_size=10,
         plugins=[ReplayPlugin(mem_size=buffer(None).max_size, storage_policy=buffer(None))],
         evaluator=EvaluationPlugin(),
     )  # fmt: skip
-    with pytest.raises(InputError, match="the head of SimpleMLP grows with the classes"):
+    with pytest.raises(InputError, match="the head of SimpleMLP grows, so the number"):
         strategy.train(benchmark().train_stream[0])
     assert gdumb(incremental(), ClassBalancedBuffer(12), num_classes=C).num_classes == C
 
@@ -182,7 +182,7 @@ def test_parts_without_reset_are_refused_at_the_start_and_name_the_way_out(norm)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PyTorch calls its older weight norm deprecated
         model = nn.Sequential(nn.Flatten(), norm(nn.Linear(16, C)))
-    with pytest.raises(InputError, match=r"holds parameters but has no reset_parameters.*give GDumb reset="):
+    with pytest.raises(InputError, match=r"has parameters but no reset_parameters.*give GDumb reset="):
         gdumb(model)
 
 
@@ -211,8 +211,8 @@ def test_attention_is_reset_by_its_own_rule() -> None:
 @pytest.mark.parametrize(
     ("reset", "message"),
     [
-        (lambda: linear(3), r"reset\(\) makes a model of other parts"),
-        (lambda: "resnet", r"reset\(\) gives a str; wanted a freshly made model"),
+        (lambda: linear(3), r"reset\(\) returns a model of other parts"),
+        (lambda: "resnet", r"reset\(\) returns a str; wanted a new model"),
     ],
 )
 def test_a_factory_of_something_else_is_refused(reset, message: str) -> None:
@@ -221,15 +221,15 @@ def test_a_factory_of_something_else_is_refused(reset, message: str) -> None:
 
 
 def test_a_model_for_a_factory_is_refused() -> None:
-    with pytest.raises(InputError, match="reset is a dict; wanted a function that makes a fresh model"):
+    with pytest.raises(InputError, match="reset is a dict; wanted a function that returns a new model"):
         gdumb(linear(), reset={})
 
 
 def test_a_factory_does_not_go_with_growing_heads() -> None:
-    with pytest.raises(InputError, match="reset does not go with a head that grows"):
+    with pytest.raises(InputError, match="reset does not work with a head that grows"):
         gdumb(incremental(), buffer(), reset=incremental)
     model = linear()
-    with pytest.raises(InputError, match=r"reset\(\) gives the model itself"):
+    with pytest.raises(InputError, match=r"reset\(\) returns the model itself"):
         draw_weights(model, generator_for(0), reset=lambda: model)
 
 

@@ -157,7 +157,7 @@ def test_transform_by_option() -> None:
     assert "in training no transform" in repr(policy)
     with pytest.raises(InputError, match="transform is 'flip'; wanted 'stream', None or a function"):
         DistilledBuffer(Random(), transform="flip")
-    with pytest.raises(InputError, match=r"makes torch.float32 of shape \(3, 4, 4\) of torch.float32 of shape"):
+    with pytest.raises(InputError, match=r"returns torch.float32 of shape \(3, 4, 4\) for torch.float32 of shape"):
         buffer_of(train, transforms.Compose(TO_TENSOR), transform=transforms.CenterCrop(4))
 
 
@@ -173,7 +173,7 @@ def test_a_transform_that_takes_no_tensors_is_named_before_anything_is_distilled
         return distil(*given, **options)
 
     monkeypatch.setattr(Random, "distill", distil_after_warning)
-    with pytest.warns(UserWarning, match=r"does not work on the tensors that are kept \(.*tint") as caught:
+    with pytest.warns(UserWarning, match=r"does not work on the stored tensors \(.*tint") as caught:
         policy = buffer_of(transforms.Compose([tint, *TO_TENSOR]), transforms.Compose(TO_TENSOR))
     assert len(caught) == 1
     assert order == [1]
@@ -342,7 +342,7 @@ def test_a_buffer_that_gdumb_asks_first_keeps_the_training_transform(works: bool
     if works:
         assert torch.allclose(kept(policy, training=True), kept(policy, training=False).flip(-2), atol=1e-5)
         return
-    with pytest.warns(UserWarning, match="does not work on the tensors that are kept"):
+    with pytest.warns(UserWarning, match="does not work on the stored tensors"):
         policy.post_adapt(None, stream[0])  # a strategy that replays
 
 

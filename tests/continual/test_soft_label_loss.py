@@ -117,7 +117,7 @@ def test_reduction_is_that_of_pytorchs_losses() -> None:
     criterion.reduction = "none"  # as MIR does
     assert torch.equal(criterion(logits, targets), each)
     assert float(SoftLabelLoss(C, loss=F.mse_loss, reduction="sum")(logits, targets)) > 0
-    with pytest.raises(InputError, match="loss gives one number for all images"):
+    with pytest.raises(InputError, match="loss returns one number for all images"):
         SoftLabelLoss(C, loss=F.mse_loss, reduction="none")(logits, targets)
     with pytest.raises(InputError, match="reduction is 'median'; wanted one of mean, sum, none"):
         SoftLabelLoss(C, reduction="median")

@@ -249,7 +249,7 @@ def test_test_images_of_another_kind_are_refused(change):
         "channels": LabelledImages(np.repeat(images, 3, axis=3), raw().labels, raw().classes),
         "size": LabelledImages(images[:, :4], raw().labels, raw().classes),
     }[change]
-    with pytest.raises(InputError, match=r"wanted the same in both|does not go with the images"):
+    with pytest.raises(InputError, match=r"wanted the same in both|does not fit the images"):
         evaluate(synthetic(), test)
 
 

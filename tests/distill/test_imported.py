@@ -146,7 +146,7 @@ def test_three_dimensions_are_one_channel(tmp_path):
 
 def test_layout_that_reads_both_ways_must_be_said(tmp_path):
     path = npz(tmp_path, images=images(4, 3, 5, 3), labels=IDS)
-    refused(r"shape \(4, 3, 5, 3\), which reads both ways; say layout: nchw or nhwc", path)
+    refused(r"shape \(4, 3, 5, 3\), which fits both layouts; give layout: nchw or nhwc", path)
     assert import_set(path, preprocessing="identity", layout="nchw").images.shape == (4, 3, 5, 3)
     assert import_set(path, preprocessing="identity", layout="nhwc").images.shape == (4, 3, 3, 5)
 
@@ -419,8 +419,8 @@ def test_grey_folders_become_rgb_and_colourless_ones_grey_where_that_is_wanted(t
 BAD_FOLDERS = {
     "a name that is none": (["a", "x"], {"classes": ["a", "b"]}, "class folder 'x', which is none of the 2 classes"),
     "a number too large": (["0", "2"], {"classes": ["a", "b"]}, "class folder '2', which is none of the 2 classes"),
-    "a class twice": (["a", "0"], {"classes": ["a", "b"]}, "two class folders of .*set are of one class"),
-    "labels": (["a", "b"], {"labels": "labels.pt"}, "is a folder, whose class folders say the labels; leave"),
+    "a class twice": (["a", "0"], {"classes": ["a", "b"]}, "two class folders of .*set are of the same class"),
+    "labels": (["a", "b"], {"labels": "labels.pt"}, "is a folder, whose class folders are the labels; leave"),
     "colours": (["a", "b"], {"channels": 1}, "images of .*set have colours; wanted grey ones"),
 }
 
@@ -457,5 +457,5 @@ def test_class_ids_that_start_at_1_or_have_gaps_are_told(tmp_path):
         import_set(tmp_path / "late.pt", preprocessing="identity")
     with pytest.raises(InputError, match=r"hold the class id 3, .* they start at 1: subtract 1"):
         import_set(tmp_path / "late.pt", preprocessing="identity", classes=["a", "b", "c"])
-    with pytest.warns(InputWarning, match="labels of .* have gaps: no image has the class id 1, 2; taken for"):
+    with pytest.warns(InputWarning, match="labels of .* have gaps: no image has the class id 1, 2; assumed"):
         assert import_set(tmp_path / "gaps.pt", preprocessing="identity").num_classes == 4

@@ -409,7 +409,7 @@ def test_images_too_small_to_be_pooled_are_refused() -> None:
 
 @pytest.mark.parametrize("norm", ["instance", "group"])
 def test_resnet_refuses_norms_that_would_leave_nothing_of_the_digits(norm: Norm) -> None:
-    message = rf"^images of 8x8 are 1x1 in the end in ResNet18, and norm '{norm}' makes each of these maps zero; wanted"
+    message = rf"^images of 8x8 are 1x1 at the end of ResNet18, and norm '{norm}' makes each of these maps zero; wanted"
     with pytest.raises(InputError, match=message):
         build("resnet18", norm, image_shape=(1, 8, 8))  # 32 channels in the end: as many groups
     assert build("resnet18", norm, image_shape=(1, 9, 9)).head.in_features == 32

@@ -42,8 +42,8 @@ def fields(**changes):
         ({"images": torch.zeros(4, 16)}, r"images have shape \(4, 16\); wanted \(n, channels, height, width\)"),
         ({"images": torch.full((4, 1, 4, 4), torch.nan)}, "NaN or infinite"),
         ({"labels": torch.full((4, 3), torch.inf)}, "NaN or infinite"),
-        ({"class_ids": torch.tensor([0, 1, 2, 3])}, "class ids must lie in 0 to 2"),
-        ({"class_ids": torch.tensor([0, 1, 2, -1])}, "class ids must lie in 0 to 2"),
+        ({"class_ids": torch.tensor([0, 1, 2, 3])}, "class ids run from 0 to 3; wanted 0 to 2"),
+        ({"class_ids": torch.tensor([0, 1, 2, -1])}, "class ids run from -1 to 2; wanted 0 to 2"),
     ],
 )
 def test_what_does_not_fit_is_refused_with_what_was_given_and_wanted(changes, message):

@@ -276,7 +276,7 @@ OURS: dict[str, tuple[Make, str]] = {
     "other count": (ours(images=torch.zeros(9, 1, 8, 8)), r"labels have shape \(10, 10\); wanted \(9, 10\)"),
     "labels of fewer classes": (ours(labels=torch.zeros(10, 9)), r"labels have shape \(10, 9\); wanted \(10, 10\)"),
     "infinite labels": (ours(labels=torch.full((10, 10), torch.inf)), "hold NaN or infinite"),
-    "class ids out of range": (ours(class_ids=torch.arange(10) + 1), "class ids must lie in 0 to 9"),
+    "class ids out of range": (ours(class_ids=torch.arange(10) + 1), "class ids run from 1 to 10; wanted 0 to 9"),
     "class ids of floats": (ours(class_ids=torch.zeros(10)), "class_ids are torch.float32; wanted torch.int64"),
     "class ids in a table": (ours(class_ids=torch.zeros(10, 2, dtype=torch.int64)), r"class_ids have shape \(10, 2\)"),
     "one text of classes": (ours(meta={"classes": "0123456789"}), "classes are the one text"),
@@ -286,7 +286,7 @@ OURS: dict[str, tuple[Make, str]] = {
     "made by a list": (ours(meta={"made_by": [1]}), "made_by is a list; wanted Mapping"),
     "unknown preprocessing": (ours(meta={"preprocessing": "magic"}), "unknown preprocessing 'magic'; known"),
     "preprocessing a number": (ours(meta={"preprocessing": 3}), "unknown preprocessing 3; known"),
-    "preprocessing without state": (ours(meta=STANDARD), "nothing is no state of the preprocessing 'standardize'"),
+    "preprocessing without state": (ours(meta=STANDARD), "nothing is not the state of a preprocessing 'standardize'"),
     "kept elsewhere": (
         ours(meta={"preprocessing": "kept-elsewhere"}),
         "the preprocessing of this set is not in its file",
@@ -297,7 +297,7 @@ OURS: dict[str, tuple[Make, str]] = {
         ours(meta=STANDARD, **state(SCALE, mean=torch.zeros(1).int())),
         "mean .* wanted floats of 1",
     ),
-    "std of 3 channels": (ours(meta=STANDARD, **state(SCALE, std=torch.ones(3))), "one of each for each channel"),
+    "std of 3 channels": (ours(meta=STANDARD, **state(SCALE, std=torch.ones(3))), "one mean and one std for each"),
     "all of 3 channels": (
         ours(meta=STANDARD, **state(SCALE, mean=torch.zeros(3), std=torch.ones(3))), "for 3 channels, images have 1"),
     "cut-off whitening": (

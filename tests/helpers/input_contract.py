@@ -181,7 +181,7 @@ ENTRIES: dict[str, Entry] = {
     "PreprocessedImages.subset": Entry(lambda indices: preprocessed().subset(indices), {"indices": same([0, 2])}),
     "SyntheticSet": Entry(SyntheticSet, SET),
     "SyntheticSet.subset": Entry(lambda indices: synthetic().subset(indices), {"indices": same([0, 2])}),
-    "SyntheticSet.concatenate": Entry(SyntheticSet.concatenate, {"parts": lambda folder: [synthetic(), synthetic()]}),
+    "SyntheticSet.concatenate": Entry(SyntheticSet.concatenate, {"sets": lambda folder: [synthetic(), synthetic()]}),
     "SyntheticSet.save": Entry(lambda path: synthetic().save(path), {"path": lambda f: f / "one.safetensors"}),
     "SyntheticSet.load": Entry(SyntheticSet.load, {"path": saved}),
     "SyntheticSet.plot": Entry(

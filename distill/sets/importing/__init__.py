@@ -1,8 +1,8 @@
-"""Distilled sets that other programs saved, as sets of ours.
+"""Distilled sets that other programs saved, as a `SyntheticSet`.
 
-- `reader`: `import_set`, which puts all together.
-- `files`, `class_folders`: images and labels out of array files, and out of folders of image files.
-- `labels`, `preprocessing`: what the labels mean, and what the images have been through.
+- `reader`: `import_set`.
+- `files`, `class_folders`: images and labels from array files, and from folders of image files.
+- `labels`, `preprocessing`: soft labels from either kind of labels; the preprocessing that the caller states.
 """
 
 from distill.sets.importing.preprocessing import parse_preprocessing

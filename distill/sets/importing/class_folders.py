@@ -1,4 +1,4 @@
-"""Images and class ids out of a folder of class folders, as somebody keeps a small set that is to be looked at."""
+"""Images and class ids from a folder of class folders of image files."""
 
 import hashlib
 from collections.abc import Sequence
@@ -20,8 +20,8 @@ def read_class_folders(
 ) -> ImagesAndLabels:
     """The images of `folder/<class>/*`: uint8 `(n, channels, height, width)`, class after class, with class ids.
 
-    - `classes`: names of all classes of the problem. Class folders bear these names, or their numbers from 0, with
-      leading zeros or without; `None`: the folders' names in sorted order.
+    - `classes`: names of all classes of the problem. Class folders have these names, or their numbers from 0, with or
+      without leading zeros; `None`: the names of the folders in sorted order.
     - `channels`: 1 or 3; `None`: 1 where all files are grey.
 
     Raises `InputError` when there is no class folder, one has another name or no image, an image cannot be read, sizes
@@ -41,7 +41,7 @@ def read_class_folders(
     wanted = names if classes is None else tuple(classes)
     ids = np.array([_class_id(name, wanted, folder) for name in names], np.int64)
     if len(set(ids.tolist())) < len(ids):
-        raise InputError(f"two class folders of {folder} are of one class; wanted one folder for each")
+        raise InputError(f"two class folders of {folder} are of the same class; wanted one folder for each")
     pixels = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
     return ImagesAndLabels(pixels, torch.from_numpy(ids[positions]), wanted)
 

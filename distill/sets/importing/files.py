@@ -1,4 +1,4 @@
-"""Images and labels out of files that other programs wrote, read without running anybody's code."""
+"""Images and labels from array files that other programs wrote, read without executing code from them."""
 
 import io
 import warnings
@@ -20,13 +20,13 @@ __all__ = ["ImagesAndLabels", "read_images_and_labels"]
 IMAGES = ("images", "image", "x", "x_distilled", "x_proto", "x_syn", "image_syn", "images_syn", "syn_images", "data")
 LABELS = ("labels", "label", "y", "y_distilled", "y_proto", "y_syn", "label_syn", "labels_syn", "syn_labels",
           "targets", "target")
-CONVERT = "write it again where you trust it: numpy.savez(file, images=images, labels=labels)"
+CONVERT = "if you trust it, load it yourself and save it with numpy.savez(file, images=images, labels=labels)"
 Content = torch.Tensor | np.ndarray | Mapping[str, Any] | Sequence[Any]
 
 
 @dataclass(frozen=True)
 class ImagesAndLabels:
-    """What a file holds, as it holds it: tensors of any type and shape; class names where it has an array of them."""
+    """The content of a file, unchanged: tensors of any type and shape; class names if it has an array of them."""
 
     images: torch.Tensor
     labels: torch.Tensor
@@ -37,7 +37,7 @@ def read_images_and_labels(path: Path, labels: Path | None = None) -> ImagesAndL
     """Read images and labels from `path`, or images from `path` and labels from the file `labels`.
 
     Reads .npz, .npy, .pt and .pth: arrays under their usual names, a pair (images, labels), a single array, or the
-    dict of DC, DSA and DM, `{"data": [[images, labels], ...]}`, of which the last pair counts.
+    dict of DC, DSA and DM, `{"data": [[images, labels], ...]}`, of which the last pair is taken.
 
     Raises `InputError` when a file is missing, damaged, holds pickled objects or lacks images or labels.
     """
@@ -49,14 +49,14 @@ def read_images_and_labels(path: Path, labels: Path | None = None) -> ImagesAndL
         return ImagesAndLabels(_tensor(pair[0], f"images of {path}"), _tensor(pair[1], f"labels of {path}"), None)
     if not isinstance(content, Mapping):
         raise InputError(
-            f"{path} holds {_found(content)}; wanted images and labels: where they lie in two files "
+            f"{path} holds {_found(content)}; wanted images and labels: if they are in two files "
             "(MTT: images_best.pt and labels_best.pt), give the second as `labels`"
         )
     return ImagesAndLabels(_one(content, IMAGES, path), _one(content, LABELS, path), _names(content, path))
 
 
 def _pair(content: Content) -> tuple[Any, Any] | None:
-    """`(images, labels)` where the content is such a pair, or DC's list of pairs, one for each experiment."""
+    """`(images, labels)` if the content is such a pair, or DC's list of pairs, one for each experiment."""
     if isinstance(content, Mapping):
         pairs = content.get("data")
         content = pairs[-1] if isinstance(pairs, (list, tuple)) and pairs else ()
@@ -66,7 +66,7 @@ def _pair(content: Content) -> tuple[Any, Any] | None:
 
 
 def _one(content: Content, names: Sequence[str], path: Path) -> torch.Tensor:
-    """The array of that name, or the only one there is."""
+    """The array under one of `names`, or the only one there is."""
     kind = names[0]
     if not isinstance(content, Mapping):
         if not isinstance(content, (torch.Tensor, np.ndarray)):
@@ -130,7 +130,7 @@ def _read(path: Path) -> Content:
 
 
 def _read_npz(path: Path) -> Content:
-    """The arrays that may be images, labels or class names; the others by name alone."""
+    """The arrays that may be images, labels or class names; of the others only the names."""
     with open_npz(path) as archive:
         wanted = (*IMAGES, *LABELS, "classes")
         return {name: archive.read(name) if name.lower() in wanted else None for name in archive.names}
@@ -142,7 +142,7 @@ def _read_torch(path: Path) -> Content:
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
     try:
-        with _numbers_passed_over():
+        with _numpy_numbers_dropped():
             return torch.load(content, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged bytes raise whatever they lead to
         reason = str(error)
@@ -156,8 +156,8 @@ def _refused(path: Path, what: str) -> InputError:
     return InputError(f"{path} holds {what}, which are not read because they can run code; {CONVERT}")
 
 
-class _PassedOver:
-    """Takes the place of a number that nobody asks for."""
+class _Dropped:
+    """Stands in for a number that is not needed."""
 
     def __init__(self, *args: object) -> None: ...
 
@@ -166,11 +166,11 @@ class _PassedOver:
 
 def _stand_ins() -> Iterable[type]:
     for module, name in (("numpy", "dtype"), ("numpy.core.multiarray", "scalar"), ("numpy._core.multiarray", "scalar")):
-        yield type(name, (_PassedOver,), {"__module__": module})
+        yield type(name, (_Dropped,), {"__module__": module})
 
 
-def _numbers_passed_over() -> AbstractContextManager[Any]:
-    """Let torch read files with NumPy numbers in them, which are dropped; nothing of NumPy is called.
+def _numpy_numbers_dropped() -> AbstractContextManager[Any]:
+    """Let torch read files that contain NumPy numbers, which are dropped; nothing of NumPy is called.
 
     DC, DSA and DM save their accuracies, NumPy numbers, beside the images; `weights_only` refuses the whole file.
     """

@@ -1,4 +1,4 @@
-"""Labels as other programs save them: class ids or soft labels."""
+"""Soft labels from labels as other programs save them, class ids or soft labels."""
 
 import warnings
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ def soft_labels_of(
         )
     labels = labels.float()
     if not bool(torch.isfinite(labels).all()):
-        raise InputError(f"labels of {path} hold NaN or infinite values; remove or mend them")
+        raise InputError(f"labels of {path} hold NaN or infinite values; remove or correct them")
     names = _checked_names(classes) or tuple(str(i) for i in range(labels.shape[1]))
     if len(names) != labels.shape[1]:
         raise InputError(f"{len(names)} class names were given, but labels of {path} have {labels.shape[1]} columns")
@@ -38,7 +38,7 @@ def soft_labels_of(
 
 
 def _class_names(classes: Sequence[str] | None, class_ids: torch.Tensor, path: Path) -> tuple[str, ...]:
-    """Names that fit class ids."""
+    """Class names that fit the class ids."""
     low, high = int(class_ids.min()), int(class_ids.max())
     used = torch.unique(class_ids)
     names = _checked_names(classes)
@@ -60,7 +60,7 @@ def _class_names(classes: Sequence[str] | None, class_ids: torch.Tensor, path: P
         gaps = sorted(set(range(high)) - set(used.tolist()))
         warnings.warn(
             f"labels of {path} have gaps: no image has the class id {', '.join(map(str, gaps[:5]))}"
-            f"{', ...' if len(gaps) > 5 else ''}; taken for classes of which the set has no image",
+            f"{', ...' if len(gaps) > 5 else ''}; assumed to be classes of which the set has no image",
             InputWarning,
             stacklevel=4,
         )

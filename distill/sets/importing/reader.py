@@ -1,4 +1,4 @@
-"""Distilled sets that others saved, as sets of ours: images, labels, class names and a stated preprocessing."""
+"""Distilled sets of other programs as a `SyntheticSet`: images, labels, class names and a stated preprocessing."""
 
 import hashlib
 from collections.abc import Sequence
@@ -34,26 +34,31 @@ def import_set(
     channels: int | None = None,
     name: str | None = None,
 ) -> SyntheticSet:
-    """Read a distilled set from an .npz, .npy, .pt or .pth file of another program; no pickled code is run.
+    """Read a distilled set from an .npz, .npy, .pt or .pth file of another program, without running pickled code.
 
-    Or from a folder of class folders of image files, which are pixels.
+    Or from a folder of class folders of image files, which are raw pixels.
 
-    - `preprocessing`: what the images have been through, which no such file says: a `Preprocessing`, such as
-      `SyntheticSet.load(file).preprocessing`, or text for `parse_preprocessing`. It stays with the set, and
-      evaluation applies it to the real test images. Guessed wrongly, accuracies are low, not errors.
-    - `pixels`: the images are raw pixels, uint8 or floats in [0, 1], and `preprocessing` is still to be applied.
-    - `labels`: a second file for the labels (MTT: images_best.pt and labels_best.pt).
+    - `preprocessing`: the preprocessing of the images, which no such file states: a `Preprocessing`, such as
+      `SyntheticSet.load(file).preprocessing`, or text for `parse_preprocessing`. It becomes that of the set, and
+      evaluation applies it to the real test images. A wrong one causes low accuracies, not an error.
+    - `pixels`: whether the images are raw pixels, uint8 or floats in [0, 1], to which `preprocessing` is applied.
+    - `labels`: a second file with the labels (MTT: images_best.pt and labels_best.pt).
     - `classes`: names of all classes of the problem; default: the file's, or "0" to the number of classes - 1.
-    - `layout`: of images of four dimensions; "auto" looks for 1 or 3 channels.
-    - `channels`: how many are wanted, 1 or 3. Grey images of a folder become RGB, and RGB ones without colours grey; a
-      file whose images have another number is refused. Default: as they are.
-    - `name`: what to call the set in `made_by`; default: the file's name without its ending.
+    - `layout`: of images of four dimensions, "nchw" or "nhwc"; "auto": by which axis has 1 or 3 channels.
+    - `channels`: the number of channels, 1 or 3. Grey images of a folder become RGB, and RGB ones without colours grey;
+      a file whose images have another number is refused. Default: as they are.
+    - `name`: the name of the set in `made_by`; default: that of the file, without its extension.
 
-    Labels are class ids `(n,)`, which become initial soft labels, or soft labels `(n, C)`, taken as they are, the
-    largest of a row being its class. Files of FRePo (`image`, `label`), KIP (`images`, `labels`), DC, DSA and DM
-    (`{"data": [[images, labels], ...]}`, the last pair) and MTT are understood.
+    Labels are class ids `(n,)`, which become initial soft labels, or soft labels `(n, C)`, which are kept; the class of
+    an image is then its largest. Reads the files of FRePo (`image`, `label`), KIP (`images`, `labels`), DC, DSA and DM
+    (`{"data": [[images, labels], ...]}`, of which the last pair is taken) and MTT.
 
     Raises `InputError` when a file cannot be read, lacks images or labels, or does not fit what is stated.
+
+        >>> import numpy as np
+        >>> np.savez("published.npz", images=np.zeros((2, 8, 8, 1), np.float32), labels=np.array([0, 1]))
+        >>> import_set("published.npz", preprocessing="identity", pixels=True)
+        SyntheticSet(2 images of 1x8x8, 2 classes, by imported)
     """
     path, labels = as_path(path), None if labels is None else as_path(labels, "labels")
     classes = _checked_options(path, preprocessing, labels, classes, layout, channels, name)
@@ -89,7 +94,7 @@ def _checked_options(
         require_whole("channels", channels, least=1)
     require_a("name", name, str, type(None))
     if path.is_dir() and (labels is not None or layout == "nchw"):
-        raise InputError(f"{path} is a folder, whose class folders say the labels; leave out labels and layout")
+        raise InputError(f"{path} is a folder, whose class folders are the labels; leave out labels and layout")
     names = None if classes is None else class_names(classes)
     if names == ():
         raise InputError("classes are empty; wanted the names of all classes, or None to number them")
@@ -104,7 +109,7 @@ def _read(
     channels: int | None,
     pixels: bool,
 ) -> tuple[ImagesAndLabels, Layout, bool]:
-    """What a file or folder holds, how its images lie, and whether they are pixels."""
+    """What a file or folder holds, the layout of its images, and whether they are pixels."""
     if path.is_dir():
         return read_class_folders(path, classes=classes, channels=channels), "nchw", True
     return read_images_and_labels(path, labels), layout, pixels
@@ -123,7 +128,7 @@ def _channels_first(images: torch.Tensor, layout: Layout, path: Path) -> torch.T
     if layout == "auto":
         first, last = images.shape[1] in CHANNELS, images.shape[3] in CHANNELS
         if first and last:
-            raise InputError(f"images of {path} have shape {shape}, which reads both ways; say layout: nchw or nhwc")
+            raise InputError(f"images of {path} have shape {shape}, which fits both layouts; give layout: nchw or nhwc")
         layout = "nhwc" if last else "nchw"
     if layout == "nhwc":
         images = images.permute(0, 3, 1, 2)

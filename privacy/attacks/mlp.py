@@ -1,4 +1,4 @@
-"""The multilayer-perceptron attack: a grid of six searched by halving."""
+"""The multilayer-perceptron attack: the best of a grid of six, found by halving."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,8 +7,8 @@ from itertools import product
 import numpy as np
 from sklearn.model_selection import StratifiedKFold
 
-from privacy.attacks import INNER_FOLDS, Predict, TrainedAttack
-from privacy.networks import Perceptrons
+from privacy.attacks.base import INNER_FOLDS, Predict, TrainedAttack
+from privacy.attacks.networks import Perceptrons
 
 __all__ = ["MultilayerPerceptron"]
 
@@ -33,7 +33,7 @@ class MultilayerPerceptron(TrainedAttack):
     cost = 9.0
 
     def fit(self, features: np.ndarray, is_member: np.ndarray, *, seed: int) -> Predict:
-        """Halve, then train the best."""
+        """Search by halving, then train the best setting on all records."""
         search = Search(features, is_member, seed=seed)
         first = [search.train(layers, DECAYS, RUNGS[0]) for layers in LAYERS]
         kept = [max(accuracies, key=accuracies.__getitem__) for accuracies in first]
@@ -45,14 +45,14 @@ class MultilayerPerceptron(TrainedAttack):
 
 
 class Search:
-    """Networks of some settings, one for each inner fold, trained for so long and judged by the records left out."""
+    """Trains networks on each inner fold, and judges their settings by the records left out."""
 
     def __init__(self, features: np.ndarray, is_member: np.ndarray, *, seed: int) -> None:
         self.features, self.is_member, self.seed = features, is_member, seed
         self.folds = list(StratifiedKFold(INNER_FOLDS).split(features, is_member))
 
     def train(self, layers: tuple[int, ...], decays: Sequence[float], epochs: int) -> dict[Setting, float]:
-        """Mean accuracy over inner folds of each setting after so many epochs."""
+        """Mean accuracy over the inner folds of each setting after `epochs` epochs."""
         pairs = list(product(decays, range(INNER_FOLDS)))
         networks = Perceptrons(
             layers, self.features, self.is_member, [self.folds[fold][0] for _, fold in pairs],

@@ -8,11 +8,12 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.harness import options
+from benchmarks.harness.program import run_program
 from benchmarks.studies.speed import cases, report, study
 from benchmarks.studies.speed.cases import Case, frepo_of, gradient_difference, run_of, started
 from benchmarks.studies.speed.count import network_cost, ridge_operations, step_operations, training_operations
 from benchmarks.studies.speed.memory import forget_peak_memory, peak_memory_mib
+from benchmarks.studies.speed.options import SpeedOptions
 from benchmarks.studies.speed.plain import PlainConv, PlainStep, PlainTraining
 from distill import TrainingRecipe
 from distill.distillers.frepo import sample_batch
@@ -193,7 +194,7 @@ def small(monkeypatch):
 @pytest.mark.slow
 def test_a_run_writes_tables_and_plots_and_goes_on_where_it_was(tmp_path, small, capsys, monkeypatch) -> None:
     folder = tmp_path / "speed"
-    study.main(["--output", str(folder)])
+    assert run_program(SpeedOptions, ["--output", str(folder)]) == 0
     printed = capsys.readouterr().out
     cases = json.loads((folder / "results.json").read_text())["cases"]
     assert len(cases) == sum(map(len, study.studies("cpu").values()))
@@ -201,12 +202,13 @@ def test_a_run_writes_tables_and_plots_and_goes_on_where_it_was(tmp_path, small,
     headings = ("By width", "By images", "A FRePo step by part", "The five attacks", *report.HEADINGS.values())
     assert all(heading in printed for heading in headings)
     monkeypatch.setattr(study, "measured", None)  # nothing is measured again
-    study.main(["--output", str(folder), "--resume"])
+    assert run_program(SpeedOptions, ["--output", str(folder), "--resume"]) == 0
     assert capsys.readouterr().out == printed
 
 
 def test_studies_can_be_chosen_and_what_takes_too_long_is_left_out(tmp_path, small, capsys) -> None:
-    study.main(["--study", "width", "--longest", "1e-9", "--output", str(tmp_path / "speed")])
+    options = ["--study", "width", "--longest", "1e-9", "--output", str(tmp_path / "speed")]
+    assert run_program(SpeedOptions, options) == 0
     cases = json.loads((tmp_path / "speed" / "results.json").read_text())["cases"]
     assert [case["width"] for case in cases if "seconds" in case] == [16, 32] * 4
     assert all("a step would take longer" in case["left_out"] for case in cases if "seconds" not in case)
@@ -221,8 +223,7 @@ def test_studies_can_be_chosen_and_what_takes_too_long_is_left_out(tmp_path, sma
     ],
 )
 def test_a_mistake_on_the_command_line_is_one_line(monkeypatch, capsys, arguments, message) -> None:
-    monkeypatch.setattr(sys, "argv", ["speed.py", *arguments])
-    assert options.run_command(study.main) == 2
+    assert run_program(SpeedOptions, arguments) == 2
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1

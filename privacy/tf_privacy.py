@@ -19,10 +19,10 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning, FitFailedWarning
 from threadpoolctl import threadpool_limits
 
-from privacy.attacks import Scores
+from privacy.attacks import ATTACKS
 from privacy.errors import InputError
 from privacy.records import AttackRecords
-from privacy.registry import ATTACKS
+from privacy.scores import Scores
 
 __all__ = ["check_official", "official_scores", "official_versions"]
 
@@ -44,7 +44,7 @@ PACKAGES = ("tensorflow-empirical-privacy", "tensorflow-privacy", "tensorflow", 
 
 
 def check_official() -> None:
-    """Raise `InputError` that says what TensorFlow Privacy's attacks lack here, and how to install it."""
+    """Raise `InputError` that says what TensorFlow Privacy's attacks need here, and how to install it."""
     problems = [
         f"{package} is {version(package)}, wanted below {'.'.join(map(str, limit))}"
         for package, limit in TOO_NEW.items()
@@ -58,14 +58,14 @@ def check_official() -> None:
             problems.append(f"Python is {sys.version.split()[0]}, wanted below {python}")
         problems.append(f"the module {error.name} is missing")
     except Exception as error:  # TensorFlow, where it is installed as well, fails in many ways
-        if not problems:  # otherwise this is but what follows from them
+        if not problems:  # otherwise this only follows from them
             problems.append(f"importing it fails: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}")
     if problems:
         raise InputError(f"the engine tf-privacy cannot run here: {'; '.join(problems)}; {INSTALL}")
 
 
 def official_versions() -> dict[str, str]:
-    """Versions of the installed packages that its figures depend on, beside those that ours depend on as well."""
+    """Versions of the installed packages that its figures depend on, beyond those that ours depend on as well."""
     found = {}
     for package in PACKAGES:
         try:
@@ -81,7 +81,7 @@ def official_scores(records: AttackRecords, name: str, *, seed: int = 0) -> Scor
     It is given our losses beside the outputs, so that both engines see the same features. It draws from NumPy's global
     random state, which is seeded from `seed` and the attack, and is afterwards as it was before.
 
-    Raises `InputError` for other names, where it is not installed, and where it finds the records too few.
+    Raises `InputError` for other names, where it is not installed, and where it needs more records.
     """
     if name not in ATTACK_TYPES:
         raise InputError(f"TensorFlow Privacy has no attack {name!r}; wanted one of {', '.join(ATTACK_TYPES)}")
@@ -89,25 +89,22 @@ def official_scores(records: AttackRecords, name: str, *, seed: int = 0) -> Scor
     check_official()
     module = attack_module()
     given = attack_input(records)
-    # On more threads the last digits would be others.
+    # On more threads the last digits would differ.
     with global_seed(seed_words(name, seed)), quiet(), threadpool_limits(1):
         attack_type = getattr(module.AttackType, ATTACK_TYPES[name])
         results = module.run_attacks(given, attack_types=[attack_type]).single_attack_results
     if not results:
         raise InputError(
-            f"TensorFlow Privacy's {name} attack finds the records too few: {len(records.members)} members, "
-            f"{len(records.non_members)} non-members; give more, or only the threshold attack"
+            f"TensorFlow Privacy's {name} attack needs more records than {len(records.members)} members and "
+            f"{len(records.non_members)} non-members; give more, or use only the threshold attack"
         )
-    return Scores(
-        np.asarray(results[0].membership_scores_train, np.float64),
-        np.asarray(results[0].membership_scores_test, np.float64),
-    )
+    return Scores.of(results[0].membership_scores_train, results[0].membership_scores_test)
 
 
 def attack_module() -> ModuleType:
     """TensorFlow Privacy's attack code; raises whatever its import raises."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow, where it is there, tells of the GPUs it lacks
-    with warnings.catch_warnings():  # and what it brings along, of the versions of Python it will support
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow, where it is installed, warns of the GPUs it lacks
+    with warnings.catch_warnings():  # its dependencies warn of the versions of Python they will support
         warnings.filterwarnings("ignore", "You are using a Python version", FutureWarning)
         from tensorflow_privacy.privacy.privacy_tests.membership_inference_attack import membership_inference_attack
 
@@ -117,7 +114,7 @@ def attack_module() -> ModuleType:
 def attack_input(records: AttackRecords) -> Any:
     """The records as TensorFlow Privacy's `AttackInputData`."""
     members, others = records.members, records.non_members
-    outputs = "logits" if records.outputs == "logits" else "probs"
+    outputs = "logits" if records.kind == "logits" else "probs"
     return attack_module().AttackInputData(
         **{f"{outputs}_train": members.outputs, f"{outputs}_test": others.outputs},
         labels_train=members.labels,
@@ -139,7 +136,7 @@ def release(text: str) -> tuple[int, ...]:
 
 @contextmanager
 def global_seed(words: np.ndarray) -> Iterator[None]:
-    """NumPy's global random state seeded within, and as before after it."""
+    """NumPy's global random state seeded within the context, and restored after it."""
     before = np.random.get_state()  # noqa: NPY002 (what TensorFlow Privacy draws from)
     np.random.seed(words)  # noqa: NPY002
     try:
@@ -150,7 +147,7 @@ def global_seed(words: np.ndarray) -> Iterator[None]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without what TensorFlow Privacy says of every run; whatever else goes wrong is still heard of."""
+    """Without what TensorFlow Privacy logs on every run; all other messages still appear."""
     root = logging.getLogger()
     handlers = list(root.handlers)
 

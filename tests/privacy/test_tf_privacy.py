@@ -5,9 +5,9 @@ import sys
 import numpy as np
 import pytest
 
-from privacy import AttackRecords, audit, official
+from privacy import AttackRecords, audit, tf_privacy
 from privacy.errors import InputError
-from privacy.official import check_official, official_scores
+from privacy.tf_privacy import check_official, official_scores
 
 
 @pytest.fixture
@@ -22,9 +22,9 @@ def installed(monkeypatch: pytest.MonkeyPatch):
 
     def pretend(numpy: str, scikit_learn: str, *, module: bool) -> None:
         versions = {"numpy": numpy, "scikit-learn": scikit_learn}
-        monkeypatch.setattr(official, "version", versions.__getitem__)
+        monkeypatch.setattr(tf_privacy, "version", versions.__getitem__)
         if module:
-            monkeypatch.setattr(official, "attack_module", lambda: None)
+            monkeypatch.setattr(tf_privacy, "attack_module", lambda: None)
         else:
             monkeypatch.setitem(sys.modules, "tensorflow_privacy", None)  # importing it fails
 
@@ -61,7 +61,7 @@ def test_only_what_is_wrong_is_named(installed, numpy: str, scikit_learn: str, w
 
 def test_a_python_that_is_too_new_is_named_where_it_is_not_installed(installed, monkeypatch) -> None:
     installed("1.26.4", "1.4.2", module=False)
-    monkeypatch.setattr(official, "TOO_NEW_PYTHON", (3, 9))
+    monkeypatch.setattr(tf_privacy, "TOO_NEW_PYTHON", (3, 9))
     with pytest.raises(InputError, match=r"Python is 3\.\d+\.\d+.*, wanted below 3.9"):
         check_official()
 
@@ -71,7 +71,7 @@ def test_an_import_that_fails_otherwise_is_told(installed, monkeypatch) -> None:
         raise AttributeError("module 'tensorflow' has no attribute 'estimator'\nand more")
 
     installed("1.26.4", "1.4.2", module=True)
-    monkeypatch.setattr(official, "attack_module", fails)
+    monkeypatch.setattr(tf_privacy, "attack_module", fails)
     with pytest.raises(InputError, match="AttributeError: module 'tensorflow' has no attribute 'estimator'; in an env"):
         check_official()
 

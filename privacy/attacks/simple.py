@@ -1,8 +1,9 @@
-"""The attacks that need no speeding up beyond shared neighbours: threshold, logistic regression, nearest neighbours."""
+"""The attacks that take little code: threshold, logistic regression, nearest neighbours."""
 
 import warnings
 from dataclasses import dataclass
 from functools import partial
+from typing import ClassVar
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -10,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.neighbors import NearestNeighbors
 
-from privacy.attacks import INNER_FOLDS, Attack, Part, Predict, TrainedAttack
+from privacy.attacks.base import INNER_FOLDS, Attack, Predict, Task, TrainedAttack
 from privacy.records import AttackRecords
 
 __all__ = ["KNearestNeighbours", "LogisticRegressionAttack", "Threshold"]
@@ -24,33 +25,35 @@ class Threshold(Attack):
     title = "threshold"
     cost = 0.0
 
-    def parts(self, records: AttackRecords, *, seed: int) -> list[Part]:
-        """One part: how sure the model is, minus the losses or what ranks records as they do."""
-        return [partial(_as_they_are, records.confidence())]
+    def tasks(self, records: AttackRecords, *, seed: int) -> list[Task]:
+        """One task: how sure the model is, minus the losses or what ranks records as they do."""
+        return [partial(unchanged, records.confidence())]
 
 
-def _as_they_are(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def unchanged(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The scores of all records, with their positions."""
     return np.arange(len(scores)), scores
 
 
 @dataclass(frozen=True)
 class LogisticRegressionAttack(TrainedAttack):
-    """Logistic regression, its penalty from a grid of ten."""
+    """Logistic regression, its penalty chosen from a grid of ten."""
 
     name = "lr"
     title = "logistic regression"
     cost = 1.0
 
     def fit(self, features: np.ndarray, is_member: np.ndarray, *, seed: int) -> Predict:
-        """Grid search as TensorFlow Privacy does it; nothing is random."""
+        """Search the grid as TensorFlow Privacy does; nothing is random."""
         search = GridSearchCV(LogisticRegression(), {"C": np.logspace(-4, 2, 10)}, cv=INNER_FOLDS)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # 100 iterations, as there
             search.fit(features, is_member)
-        return partial(_probability, search.best_estimator_)
+        return partial(probability, search.best_estimator_)
 
 
-def _probability(model: LogisticRegression, features: np.ndarray) -> np.ndarray:
+def probability(model: LogisticRegression, features: np.ndarray) -> np.ndarray:
+    """The probability that a model gives each record of being a member, `(k,)`."""
     return model.predict_proba(features)[:, 1]
 
 
@@ -61,18 +64,18 @@ class KNearestNeighbours(TrainedAttack):
     name = "knn"
     title = "k nearest neighbours"
     cost = 3.0
-    numbers = (3, 5, 7)
+    numbers: ClassVar[tuple[int, ...]] = (3, 5, 7)
 
     def fit(self, features: np.ndarray, is_member: np.ndarray, *, seed: int) -> Predict:
-        """Find the 7 nearest once in every inner fold: the first 3 and 5 of them are the answers of the others."""
+        """Find the 7 nearest once in every inner fold: the first 3 and 5 of them serve the smaller numbers."""
         correct = np.zeros(len(self.numbers))
         for train, scored in StratifiedKFold(INNER_FOLDS).split(features, is_member):
-            votes = self._votes(features[train], is_member[train], features[scored])
+            votes = self.votes(features[train], is_member[train], features[scored])
             correct += ((votes > 0.5) == is_member[scored, None]).sum(0)
         best = int(correct.argmax())
-        return lambda wanted: self._votes(features, is_member, wanted)[:, best]
+        return lambda wanted: self.votes(features, is_member, wanted)[:, best]
 
-    def _votes(self, features: np.ndarray, is_member: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    def votes(self, features: np.ndarray, is_member: np.ndarray, wanted: np.ndarray) -> np.ndarray:
         """Share of members among the nearest, `(len(wanted), 3)`: a column for each number of neighbours."""
         most = min(max(self.numbers), len(features))
         found = NearestNeighbors(n_neighbors=most, algorithm="brute").fit(features)

@@ -1,4 +1,4 @@
-"""Small perceptrons trained side by side: scikit-learn's `MLPClassifier`, several at once and without its overhead."""
+"""Small perceptrons trained together: scikit-learn's `MLPClassifier`, several at once and without its overhead."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,10 +33,10 @@ class Adam:
 
 
 class Perceptrons:
-    """ReLU networks with the same hidden `layers` and one logistic output, each on rows of its own of the same data.
+    """ReLU networks with the same hidden `layers` and one logistic output, each trained on its own rows of the data.
 
-    - `features` `(n, d)`, `truth` `(n,)` booleans: of all records. `rows`: of each network, the records it learns from.
-    - `decays`: each network's L2 penalty. `seeds`: what its first weights and the order of its records come from.
+    - `features` `(n, d)`, `truth` `(n,)` booleans: of all records. `rows`: the records that each network learns from.
+    - `decays`: each network's L2 penalty. `seeds`: for its initial weights and the order of its records.
 
     Each is what `MLPClassifier(layers, alpha=decay, random_state=seed)` becomes on its rows, up to rounding.
     """
@@ -55,17 +55,17 @@ class Perceptrons:
         self.decays = np.array(decays)
         self.states = [np.random.RandomState(seed % 2**32) for seed in seeds]
         sizes = (features.shape[1], *layers, 1)
-        drawn = [first_weights(state, sizes) for state in self.states]
+        drawn = [initial_weights(state, sizes) for state in self.states]
         self.weights, self.biases = (
             [moments(np.stack([network[part][i] for network in drawn])) for i in range(len(sizes) - 1)]
             for part in (0, 1)
         )
         self.order = [np.arange(len(own)) for own in self.rows]
         self.steps = np.zeros(len(self.rows), int)
-        self.loss: np.ndarray | None = None  # of the last epoch, where somebody asks for it
+        self.loss: np.ndarray | None = None  # of the last epoch, where it is needed
 
     def train(self, epochs: int = 1) -> None:
-        """Train every network by so many epochs."""
+        """Train every network for `epochs` epochs."""
         for _ in range(epochs):
             if self.loss is not None:
                 self.loss[:] = 0
@@ -75,7 +75,7 @@ class Perceptrons:
             together = np.stack([own[: common * BATCH] for own in records])
             for i in range(common):
                 self._update(together[:, i * BATCH : (i + 1) * BATCH], slice(None))
-            for k, own in enumerate(records):  # what does not fill a batch in all of them
+            for k, own in enumerate(records):  # the records beyond the batches that all of them fill
                 for start in range(common * BATCH, len(own), BATCH):
                     self._update(own[None, start : start + BATCH], slice(k, k + 1))
             if self.loss is not None:
@@ -93,11 +93,11 @@ class Perceptrons:
         return self
 
     def probabilities(self, features: np.ndarray, network: int = 0) -> np.ndarray:
-        """What a network gives for features `(m, d)`: `(m,)`."""
+        """The probability of being true that a network gives for features `(m, d)`: `(m,)`."""
         return self._activations(features[None], slice(network, network + 1))[-1][0, :, 0]
 
     def accuracy(self, network: int, rows: np.ndarray) -> float:
-        """Share of the records in `rows` that a network puts on the right side of one half."""
+        """Share of the records in `rows` that a network classifies correctly."""
         return float(((self.probabilities(self.features[rows], network) > 0.5) == self.truth[rows]).mean())
 
     def _activations(self, given: np.ndarray, which: slice) -> list[np.ndarray]:
@@ -111,7 +111,7 @@ class Perceptrons:
         return activations
 
     def _penalty(self, which: slice) -> np.ndarray:
-        """Half the squared length of the weights, times each network's decay."""
+        """Half the squared norm of the weights, times each network's decay."""
         squares = [np.einsum("kio,kio->k", w.parameters[which], w.parameters[which]) for w in self.weights]
         return 0.5 * self.decays[which] * np.sum(squares, axis=0)
 
@@ -140,11 +140,11 @@ class Perceptrons:
 
 
 def moments(parameters: np.ndarray) -> Adam:
-    """Parameters with Adam's moments, which begin at 0."""
+    """Parameters with Adam's moments, which start at 0."""
     return Adam(parameters, np.zeros_like(parameters), np.zeros_like(parameters))
 
 
-def first_weights(state: np.random.RandomState, sizes: Sequence[int]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+def initial_weights(state: np.random.RandomState, sizes: Sequence[int]) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Weights `(in, out)` and biases `(1, out)` of all layers, drawn as scikit-learn draws them (Glorot & Bengio)."""
     weights, biases = [], []
     for fan_in, fan_out in pairwise(sizes):

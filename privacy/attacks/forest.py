@@ -1,4 +1,4 @@
-"""The random-forest attack: a grid of 36 forests searched by growing 3."""
+"""The random-forest attack: the best of a grid of 36 forests, found by growing 3."""
 
 from dataclasses import dataclass
 from itertools import product
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from sklearn.ensemble import RandomForestClassifier
 
-from privacy.attacks import Predict, TrainedAttack
+from privacy.attacks.base import Predict, TrainedAttack
 
 __all__ = ["RandomForest"]
 
@@ -52,14 +52,14 @@ class RandomForest(TrainedAttack):
         def predict(wanted: np.ndarray) -> np.ndarray:
             wanted = for_trees(wanted)
             cut_trees = [cut_votes(tree, [cuts[cut]], wanted)[:, 0] for tree in forests[leaf].estimators_]
-            grown_so = rest.predict_proba(wanted)[:, 1]
-            return (np.sum(cut_trees, axis=0) + grown_so * (TREES - SEARCH_TREES)) / TREES
+            others = rest.predict_proba(wanted)[:, 1]
+            return (np.sum(cut_trees, axis=0) + others * (TREES - SEARCH_TREES)) / TREES
 
         return predict
 
 
 def for_trees(features: np.ndarray) -> np.ndarray:
-    """Features in float32, which trees work on; what it cannot hold becomes its largest number."""
+    """Features in float32, which trees work on; larger numbers than it can hold become its largest."""
     largest = np.finfo(np.float32).max
     return np.clip(features, -largest, largest).astype(np.float32)
 
@@ -67,7 +67,7 @@ def for_trees(features: np.ndarray) -> np.ndarray:
 def grow(
     features: np.ndarray, is_member: np.ndarray, trees: int, *, seed: int, **options: Any
 ) -> RandomForestClassifier:
-    """A forest of so many trees."""
+    """A forest of `trees` trees; `options` are those of scikit-learn."""
     forest = RandomForestClassifier(trees, max_features="sqrt", random_state=seed, **options)
     return forest.fit(features, is_member)
 

@@ -16,8 +16,9 @@ import torch
 from joblib import cpu_count
 from PIL import Image
 
-from benchmarks.harness.options import run_command
-from benchmarks.studies.class_incremental import study
+from benchmarks.harness import tasks
+from benchmarks.harness.program import run_program
+from benchmarks.studies.class_incremental.options import ClassIncrementalOptions
 from distill import FRePo, SyntheticSet
 from distill.files import read_json
 
@@ -39,7 +40,7 @@ def command() -> Command:
     """The program in this process: its arguments after `TINY` to its exit code."""
     patch = pytest.MonkeyPatch()
     patch.setattr("benchmarks.harness.process.keep_freed_memory", lambda: None)  # holds for a whole process
-    yield lambda *arguments: run_command(lambda: study.main([*TINY, *map(str, arguments)]))
+    yield lambda *arguments: run_program(ClassIncrementalOptions, [*TINY, *map(str, arguments)])
     patch.undo()
 
 
@@ -215,7 +216,7 @@ BAD_INPUT = {
         lambda tmp: ["--dataset", npz(tmp / "t.npz", y_test=np.arange(40) % 3), "--steps", 2],
         "1 classes of t have no test image: 3",
     ),
-    "a class order beyond the generator's seeds": (lambda tmp: ["--seeds", 2**32], "wanted numbers from 0 to 2"),
+    "a class order beyond the generator's seeds": (lambda tmp: ["--seeds", 2**32], "different numbers from 0 to"),
     "images of mixed shapes": (lambda tmp: ["--dataset", mixed_folder(tmp / "mixed"), "--steps", 2], "c/0.png is 9x9"),
     "NaN pixels": (lambda tmp: ["--dataset", nan_npz(tmp / "n.npz")], "1 of 40 images hold NaN"),
     "steps that do not divide the classes": (
@@ -230,9 +231,9 @@ BAD_INPUT = {
     "no images of a class": (lambda tmp: ["--images-per-class", 0], "--images-per-class is 0; wanted at least 1"),
     "held out too many": (lambda tmp: ["--held-out", 130], "classes of digits have no training image, 130 of each"),
     "unknown device": (lambda tmp: ["--device", "abacus"], "device 'abacus' cannot be used here"),
-    "class order twice": (lambda tmp: ["--seeds", 1, 1], r"--seeds \[1, 1\] names an order twice"),
+    "class order twice": (lambda tmp: ["--seeds", 1, 1], r"--seeds are 1 1; wanted different"),
     "no jobs": (lambda tmp: ["--jobs", 0], "--jobs is 0; wanted at least 1"),
-    "unknown backend": (lambda tmp: ["--backend", "abacus"], "--backend abacus cannot be had; wanted loky, dask, ray"),
+    "unknown backend": (lambda tmp: ["--backend", "abacus"], "--backend abacus is not available; wanted loky"),
     "option of a method": (lambda tmp: ["--frepo-width", 0], "width is 0; wanted more than 0"),
     "option of the training": (lambda tmp: ["--train-batch-size", 0], "batch_size is 0; wanted more than 0"),
 }
@@ -395,7 +396,7 @@ def test_run_stopped_within_a_distillation_goes_on_from_its_checkpoint(
         patch.setattr("distill.distillers.checkpoint.SECONDS_BETWEEN", 0)
         patch.setattr(FRePo, "step", step_or_stop)
         assert command("--output", tmp_path) == 130
-    assert capsys.readouterr().err.endswith("\nstopped\n")
+    assert capsys.readouterr().err.endswith("\nstopped; the same command with --resume resumes the run\n")
     assert done == [0, 1, 2, 3, 4, 5, 0, 1, 2, 3]  # the second of five distillations of 6 steps
     (checkpoint,) = (tmp_path / "frepo" / "order-0" / "experience-1").iterdir()
     assert checkpoint.name.startswith("checkpoint-frepo")
@@ -438,7 +439,7 @@ def test_jobs_give_the_files_and_figures_of_a_run_without(command, undisturbed, 
 @pytest.mark.slow
 @pytest.mark.parametrize("calls", [3, 16], ids=["distilling", "training"])
 def test_stopped_jobs_go_on_without_jobs(command, undisturbed, tmp_path, monkeypatch, capsys, calls):
-    add_process, done = study.add_process, []
+    add_process, done = tasks.add_process, []
 
     def add_or_stop(*given, **options):
         done.append(given)
@@ -447,9 +448,9 @@ def test_stopped_jobs_go_on_without_jobs(command, undisturbed, tmp_path, monkeyp
         return add_process(*given, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(study, "add_process", add_or_stop)
+        patch.setattr(tasks, "add_process", add_or_stop)
         assert command("--output", tmp_path / "run", "--jobs", 2) == 130
-    assert capsys.readouterr().err.endswith("\nstopped\n")
+    assert capsys.readouterr().err.endswith("\nstopped; the same command with --resume resumes the run\n")
     assert command("--output", tmp_path / "run", "--resume") == 0
     assert_nearly_same_results(tmp_path / "run", undisturbed)
 
