@@ -24,9 +24,9 @@ from continual.model_outputs import model_outputs
 from continual.online import Collected, has_boundaries, is_last
 from continual.transforms import stream_augmentation
 from distill import Distiller, Identity, InputError, PreprocessedImages, Preprocessing, Random, SyntheticSet
-from distill.files import as_path
 from distill.runtime.checks import require_whole
 from distill.runtime.seeds import generator_for
+from distill.store import Store, as_store
 
 __all__ = ["DistilledBuffer"]
 
@@ -42,10 +42,11 @@ class DistilledBuffer(ExemplarsBuffer):
 
         ReplayPlugin(mem_size=policy.max_size, storage_policy=policy)  # Avalanche wants the same number twice
 
-    - `distiller`: what makes the images. Every delivery uses a seed of its own, derived from the distiller's.
+    - `distiller`: what makes the images; `images_per_class`: of every class of every task.
+    - `seed`: every delivery uses a seed of its own, derived from it. `device`: what the distiller computes on.
     - `num_classes` or `classes` (their names): of the whole problem; default: as many as the strategy's model puts out.
     - `max_size`: at most so many images in all, shared by all classes alike. Default: no limit but
-      `distiller.images_per_class` of every class of every task.
+      `images_per_class` of every class of every task.
     - `adaptive`: the other standard protocol: `max_size` images (default: `images_per_class` of each of `num_classes`)
       from the first experience on, shared by the classes seen so far; `images_per_class` then limits nothing.
       Default: off, `images_per_class` of every class from the start, as published.
@@ -57,8 +58,8 @@ class DistilledBuffer(ExemplarsBuffer):
       current ones are; `None`: nothing. `augmentation` is the one in use.
     - `preprocessing`: what the stream's tensors went through, so that the images can be looked at; default: nothing.
     - `held_out`: images that are in no experience; the distiller records accuracy on those of the current classes.
-    - `cache_dir`: a folder where each distilled set is saved, and found again by the next run; a distillation that was
-      stopped goes on from its checkpoint there.
+    - `store`: a folder, or a `distill.store.Store`, where each distilled set is saved, and found again by the next run;
+      a distillation that was stopped resumes from its checkpoint there.
     - `progress`: show the distiller's progress bar.
 
     Images are read under their eval transforms. Vectors `(d,)` are distilled as images `(1, 1, d)`, where the distiller
@@ -71,6 +72,9 @@ class DistilledBuffer(ExemplarsBuffer):
         self,
         distiller: Distiller,
         *,
+        images_per_class: int = 20,
+        seed: int = 0,
+        device: str = "cpu",
         num_classes: int | None = None,
         classes: Sequence[str] | None = None,
         preprocessing: Preprocessing | None = None,
@@ -79,24 +83,26 @@ class DistilledBuffer(ExemplarsBuffer):
         returning: Returning = "share",
         transform: Transform = "stream",
         held_out: PreprocessedImages | None = None,
-        cache_dir: str | Path | None = None,
+        store: str | Path | Store | None = None,
         progress: bool = False,
     ) -> None:
-        check_buffer(distiller, num_classes, classes, preprocessing, max_size, held_out, cache_dir)
+        check_buffer(distiller, images_per_class, seed, device, num_classes, classes, preprocessing, max_size, held_out)
         check_options(num_classes, classes, max_size, adaptive, returning, transform)
-        self.distiller = distiller
+        self.distiller, self.images_per_class, self.seed = distiller, images_per_class, seed
         self.classes: tuple[str, ...] | None = None if classes is None else tuple(classes)
         if num_classes is not None and classes is None:
             self.classes = numbered(num_classes)
-        whole = None if self.classes is None else distiller.images_per_class * len(self.classes)
+        whole = None if self.classes is None else images_per_class * len(self.classes)
         self.limit = whole if max_size is None and adaptive else max_size
         super().__init__(self.limit or whole or sys.maxsize)
         self.adaptive, self.returning, self.transform = adaptive, returning, transform
         self.augmentation: Any = None if transform == "stream" else transform
         self.distilling = Distilling(
             Identity() if preprocessing is None else preprocessing,
+            seed=seed,
+            device=device,
             held_out=held_out,
-            cache_dir=None if cache_dir is None else as_path(cache_dir),
+            store=as_store(store),
             progress=progress,
         )
         self._memory = Memory()
@@ -108,7 +114,7 @@ class DistilledBuffer(ExemplarsBuffer):
         self._unsaid = ""  # why the training transform cannot be repeated, until a strategy comes that replays
 
     def __repr__(self) -> str:
-        per_class = f"{self.distiller.images_per_class} images of each class"
+        per_class = f"{self.images_per_class} images of each class"
         if self.adaptive:
             protocol = f"{self.limit} images in all from the start"
         else:
@@ -154,11 +160,11 @@ class DistilledBuffer(ExemplarsBuffer):
     # -- what Avalanche calls ------------------------------------------------------------------------------------
 
     def post_adapt(self, strategy: Any, experience: Any) -> None:
-        """Distil what `experience` holds, or find it in `cache_dir`, and add it to the buffer.
+        """Distil what `experience` holds, or find it in the store, and add it to the buffer.
 
         `strategy` may be `None` when the number of classes was given. Raises `InputError` when images are no float
         tensors, items are no `(image, class id, ...)`, a class id is out of range, the number of classes cannot be
-        told, or a file in `cache_dir` was made with other options or data.
+        told, or an entry of the store was made with other options or data.
         """
         check_experience(experience)
         dataset = experience.dataset
@@ -280,7 +286,7 @@ class DistilledBuffer(ExemplarsBuffer):
         plan = self._plan(new, memory)
         self._warn_of_classes_without_place(plan.quotas)
         assert self.classes is not None
-        distiller: Distiller = Random(seed=self.distiller.seed) if for_now else self.distiller
+        distiller: Distiller = Random() if for_now else self.distiller
         part = self.distilling.part(
             distiller, items, plan.asked, classes=self.classes, index=index, delivery=self._deliveries[index],
             keep=not for_now, transform=self.augmentation,
@@ -294,11 +300,11 @@ class DistilledBuffer(ExemplarsBuffer):
             self.max_size = max(self.max_size, sum(plan.quotas.values()))
 
     def _plan(self, new: Mapping[Key, int], memory: Memory) -> Plan:
-        per_group = None if self.adaptive else self.distiller.images_per_class
+        per_group = None if self.adaptive else self.images_per_class
         return memory.plan(new, limit=self.limit, per_group=per_group, returning=self.returning)
 
     def _generator(self, memory: Memory) -> torch.Generator:
-        return generator_for(self.distiller.seed, sum(self._deliveries.values()), len(memory.parts), 1)
+        return generator_for(self.seed, sum(self._deliveries.values()), len(memory.parts), 1)
 
     def _rebuild(self) -> None:
         self.buffer = self._memory.dataset()

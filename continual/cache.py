@@ -1,103 +1,57 @@
-"""Distilled sets in a folder, each with what it was made from, so that another run finds them again."""
+"""Distilled sets in a store, each with what it was made from, so that another run finds them again."""
 
-import hashlib
-import json
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor
 
-from distill import Distiller, InputError, PreprocessedImages, SyntheticSet
+from distill import Distiller, PreprocessedImages, SyntheticSet
+from distill.fingerprint import tolerant_fingerprint
 from distill.preprocess import KeptElsewhere
-from distill.runtime.seeds import generator_for
+from distill.store import MadeFrom, Store
 
 __all__ = ["cached", "describe_source"]
 
-SKETCHES = 4
-# Root mean square difference of pixels: whitened ones differ in their last bits from machine to machine, and a single
-# image that was changed among 50 000 makes more than twice this.
-TOLERANCE = 1e-3
-
 
 def cached(
-    path: Path | None, made_from: dict[str, Any], data: PreprocessedImages, make: Callable[[], SyntheticSet]
+    store: Store, name: str, made_from: MadeFrom, data: PreprocessedImages, make: Callable[[Store], SyntheticSet]
 ) -> SyntheticSet:
-    """The set at `path` if it is there and was made from the same, else what `make` gives, which is kept there.
+    """The set `name` if it is in the store and was made from the same, else what `make` gives, which is kept there.
 
-    Raises `InputError` when the file was made with other options or from other images.
+    `make` takes a store of its own, for what is of no use any more when the set is there. Raises `InputError` when the
+    entry was made with other options or from other images.
     """
-    if path is not None and path.exists():
-        found = SyntheticSet.load(path)
-        check_source(path, found.made_by.get("made_from", {}), made_from, data)
-        return replace(found, classes=data.classes, preprocessing=data.preprocessing)
-    made = make()
-    made = replace(made, made_by={**made.made_by, "made_from": made_from})
-    if path is not None:
-        # A ZCA matrix takes 19 MB; the stream has it anyway.
-        replace(made, preprocessing=KeptElsewhere()).save(path)
-        for checkpoint in path.parent.glob(f"{path.stem}.checkpoint*"):
-            checkpoint.unlink()
+    entry = store.load(name, made_from)
+    if entry is not None:
+        images, labels, class_ids = (entry.tensors[key] for key in ("images", "labels", "class_ids"))
+        made_by = entry.metadata["made_by"]
+        return SyntheticSet(images, labels, class_ids, data.classes, data.preprocessing, made_by)
+    unfinished = store.within(name)
+    made = make(unfinished)
+    # A ZCA matrix takes 19 MB; the stream has it anyway.
+    store.save(name, made_from, *replace(made, preprocessing=KeptElsewhere()).content())
+    unfinished.clear()
     return made
 
 
 def describe_source(
-    index: int, distiller: Distiller, data: PreprocessedImages, asked: Mapping[int, int]
-) -> dict[str, Any]:
-    """What a cached set must have been made from to be used again: options and data, but not the device.
+    index: int, distiller: Distiller, data: PreprocessedImages, asked: Mapping[int, int], *, seed: int
+) -> MadeFrom:
+    """What a kept set must have been made from to be used again: options and data, but not the device.
 
-    `asked`: images to distil of each class.
+    `asked`: images to distil of each class. Pixels are compared with a tolerance: whitening differs in its last bits
+    from machine to machine.
     """
-    source = {
+    options = {
         "experience": index,
         "method": distiller.method,
-        **{name: value for name, value in distiller.options().items() if name != "device"},
+        "seed": seed,
+        **distiller.options(),
         "classes": torch.unique(data.labels).tolist(),
         "counts": torch.bincount(data.labels).tolist(),
         "num_classes": data.num_classes,
-        "images": list(data.images.shape),
-        "asked": sorted(map(list, asked.items())),
+        "shape": list(data.images.shape),
+        "images_per_class": sorted(map(list, asked.items())),
         "preprocessing": data.preprocessing.kind,
-        "labels": fingerprint(data.labels),
-        "sketch": sketch(data.images[:], data.labels),
     }
-    return json.loads(json.dumps(source))  # as it will be when it is read from a file
-
-
-def fingerprint(labels: Tensor) -> str:
-    """What tells these labels from any others; unlike pixels they are the same on every machine."""
-    return hashlib.blake2b(labels.to(torch.int64).contiguous().numpy().tobytes(), digest_size=16).hexdigest()
-
-
-def sketch(images: Tensor, labels: Tensor) -> list[float]:
-    """A few numbers that change with any image or label: sums of all pixels under random signs.
-
-    Sets that differ by `d` per pixel (root mean square) differ here by about `d * sqrt(number of pixels)`.
-    """
-    flat = images.flatten(1).float()
-    generator = generator_for(len(images), flat.shape[1])
-    sums = []
-    for _ in range(SKETCHES):
-        columns = torch.randint(0, 2, (flat.shape[1],), generator=generator).float() * 2 - 1
-        rows = torch.randint(0, 2, (len(flat),), generator=generator).double() * 2 - 1
-        sums.append(float((flat @ columns).double() @ (rows * (1 + labels.double() / 7))))
-    return sums
-
-
-def check_source(path: Path, found: dict[str, Any], wanted: dict[str, Any], data: PreprocessedImages) -> None:
-    """Raise `InputError` when the set at `path` was made from something else."""
-    if found and "sketch" not in found:
-        raise InputError(f"{path} was made by another version of this toolkit; remove it or choose another cache_dir")
-    other = [name for name in wanted if name not in ("sketch", "labels") and found.get(name) != wanted[name]]
-    if other:
-        differences = ", ".join(f"{name} {found.get(name)} instead of {wanted[name]}" for name in other)
-        raise InputError(f"{path} was made with {differences}; remove it or choose another cache_dir")
-    if found.get("labels", wanted["labels"]) != wanted["labels"]:  # sets of earlier versions lack them
-        raise InputError(f"{path} was made from images with other labels; remove it or choose another cache_dir")
-    pixels = len(data) * math.prod(data.image_shape)
-    allowed = TOLERANCE * pixels**0.5 * (1 + int(data.labels.max()) / 7)
-    if any(abs(a - b) > allowed for a, b in zip(found["sketch"], wanted["sketch"], strict=True)):
-        raise InputError(f"{path} was made from other images; remove it or choose another cache_dir")
+    return MadeFrom(options, tolerant_fingerprint(data))

@@ -5,7 +5,6 @@ from typing import Any
 
 from distill import Distiller, InputError, LabelledImages, PreprocessedImages, Preprocessing, TrainingRecipe
 from distill.errors import shown
-from distill.files import as_path
 from distill.runtime.checks import check_device, class_names, require_a, require_whole
 
 __all__ = ["check_buffer", "check_experience", "check_gdumb", "check_order", "check_scenario", "check_tested"]
@@ -32,10 +31,14 @@ def check_scenario(train: Any, test: Any, steps: Any, seed: Any) -> None:
 
 
 def check_buffer(
-    distiller: Any, num_classes: Any, classes: Any, preprocessing: Any, max_size: Any, held_out: Any, cache_dir: Any
-) -> None:
+    distiller: Any, images_per_class: Any, seed: Any, device: Any, num_classes: Any, classes: Any, preprocessing: Any,
+    max_size: Any, held_out: Any,
+) -> None:  # fmt: skip
     """Raise `InputError` for options of another kind than `DistilledBuffer` takes."""
-    require_a("distiller", distiller, Distiller, hint="Random(images_per_class=20), for example")
+    require_a("distiller", distiller, Distiller, hint="FRePo(steps=500), for example")
+    require_whole("images_per_class", images_per_class, least=1)
+    require_whole("seed", seed)
+    check_device(device)
     if num_classes is not None:
         require_whole("num_classes", num_classes, least=1)
     if classes is not None and not class_names(classes):
@@ -44,8 +47,6 @@ def check_buffer(
     if max_size is not None:
         require_whole("max_size", max_size, least=1)
     require_a("held_out", held_out, PreprocessedImages, type(None))
-    if cache_dir is not None:
-        as_path(cache_dir, "cache_dir")
 
 
 def check_experience(experience: Any) -> None:

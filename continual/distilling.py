@@ -1,9 +1,9 @@
-"""One delivery of images to a part of a buffer: task by task, class by class, by way of the cache."""
+"""One delivery of images to a part of a buffer: task by task, class by class, by way of the store."""
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from continual.items import Items
 from continual.memory import Key, Part
 from distill import Distiller, PreprocessedImages, Preprocessing, SyntheticSet
 from distill.runtime.seeds import generator_for
+from distill.store import Store
 
 __all__ = ["Distilling", "experience_seed", "numbered"]
 
@@ -23,8 +24,10 @@ class Distilling:
     """What distillations of a buffer have in common; see `DistilledBuffer`."""
 
     preprocessing: Preprocessing
+    seed: int = 0
+    device: str = "cpu"
     held_out: PreprocessedImages | None = None
-    cache_dir: Path | None = None
+    store: Store | None = None
     progress: bool = False
 
     def part(
@@ -34,10 +37,10 @@ class Distilling:
         """Distil `items` to as many images of each group as `asked`; `None` where that is none.
 
         - `index`, `delivery`: of the experience, and how often one of that index has come before; the seed and the
-          file in the cache follow from them. `keep`: use the cache.
+          name in the store follow from them. `keep`: use the store.
         """
         warn_of_fields(distiller, items)
-        seed = experience_seed(distiller.seed, index, delivery)
+        seed = experience_seed(self.seed, index, delivery)
         stem = f"experience-{index}" + (f"-{delivery + 1}" if delivery else "")
         tasks = torch.unique(items.tasks).tolist()
         done: list[SyntheticSet] = []
@@ -49,9 +52,13 @@ class Distilling:
             if not wanted:
                 continue
             name = stem if len(tasks) == 1 else f"{stem}-task-{task}"
-            path = self.cache_dir / f"{name}.safetensors" if self.cache_dir is not None and keep else None
             data = PreprocessedImages(items.images[positions], items.labels[positions], classes, self.preprocessing)
-            made = self._distilled(distiller.with_options(seed=seed), data, wanted, index, path)
+            if self.store is None or not keep:
+                made = self._distil(distiller, data, wanted, seed, None)
+            else:
+                made_from = describe_source(index, distiller, data, wanted, seed=seed)
+                distil = partial(self._distil, distiller, data, wanted, seed)
+                made = cached(self.store, name, made_from, data, distil)
             done.append(made)
             tasks_of += [task] * len(made)
             origins += [None if i is None else int(positions[i]) for i in origins_of(made, data.labels, wanted)]
@@ -63,26 +70,20 @@ class Distilling:
         whole = SyntheticSet.concatenate(done)
         return Part(whole, torch.tensor(tasks_of), fields, items.layout, counts, transform)
 
-    def _distilled(
-        self, distiller: Distiller, data: PreprocessedImages, wanted: Mapping[int, int], index: int, path: Path | None
-    ) -> SyntheticSet:
-        if path is None:
-            return self._distil(distiller, data, wanted, None)
-        made_from = describe_source(index, distiller, data, wanted)
-        return cached(path, made_from, data, lambda: self._distil(distiller, data, wanted, path))
-
     def _distil(
-        self, distiller: Distiller, data: PreprocessedImages, wanted: Mapping[int, int], path: Path | None
+        self, distiller: Distiller, data: PreprocessedImages, wanted: Mapping[int, int], seed: int, store: Store | None
     ) -> SyntheticSet:
         """Distil all classes; those of which another number is wanted apart."""
         parts = []
         for count, mask in groups_by_count(data.labels, wanted):
-            name = "checkpoint" if count == distiller.images_per_class else f"checkpoint-{count}"
             parts.append(
-                distiller.with_options(images_per_class=count).distill(
+                distiller.distill(
                     data.subset(mask),
+                    images_per_class=count,
+                    seed=seed,
+                    device=self.device,
                     held_out=self._held_out(torch.unique(data.labels[mask])),
-                    checkpoint=None if path is None else path.with_suffix(f".{name}.safetensors"),
+                    store=store,
                     progress=self.progress,
                 )
             )

@@ -2,7 +2,6 @@
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -11,41 +10,34 @@ import numpy as np
 import torch
 
 from distill.data.labelled import LabelledImages
-from distill.errors import InputError, InputWarning, shown
-from distill.files import as_path
+from distill.distillers.run import Recorder, Run
+from distill.errors import InputError, InputWarning
 from distill.preprocess import Identity, PreprocessedImages, default_preprocessing
 from distill.preprocess.streamed import StreamedImages
-from distill.runtime.checks import check_device, check_option_types, require_a, require_not_negative, require_positive
-from distill.sets.synthetic import SyntheticSet
+from distill.runtime.checks import check_option_types, require_a
+from distill.sets.synthetic import SyntheticSet, describe
+from distill.store import Store, as_store
 
-__all__ = ["Distiller", "Recorder", "check_varied"]
+__all__ = ["Distiller", "check_varied"]
 
 AS_PIXELS = "LabelledImages(images, labels, classes) of uint8 pixels (n, height, width, channels)"
 AS_FLOATS = "PreprocessedImages(images, labels, classes, preprocessing) of floats (n, channels, height, width)"
 CHECKED_AT_ONCE = 500  # images
 
-Recorder = Callable[[int, SyntheticSet], None]  # is called with a step and the set as it is then
 D = TypeVar("D", bound="Distiller")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Distiller(ABC):
-    """Options of a distillation, and the verb `distill`.
+    """A method of distillation with its hyper-parameters, and the verb `distill`.
 
-    - `images_per_class`: how many images stand for each class that `distill` is shown.
-    - `seed`: every random choice comes from it; the same seed gives the same set on the same machine.
-    - `device`: where the work is done ("cpu", "cuda", "mps"); sets always come back on the CPU.
+    A subclass is a frozen dataclass that names its `method` and defines `_distill`.
     """
 
     method: ClassVar[str]
-    images_per_class: int = 10
-    seed: int = 0
-    device: str = "cpu"
 
     def __post_init__(self) -> None:
         check_option_types(self)
-        require_positive(self, "images_per_class")
-        require_not_negative(self, "seed")
 
     def check_images(self, image_shape: tuple[int, int, int], num_classes: int) -> None:  # noqa: B027 (optional)
         """Raise `InputError` where the options do not go with images of `(channels, height, width)`."""
@@ -54,8 +46,11 @@ class Distiller(ABC):
         self,
         data: LabelledImages | PreprocessedImages,
         *,
+        images_per_class: int = 10,
+        seed: int = 0,
+        device: str = "cpu",
         held_out: LabelledImages | PreprocessedImages | None = None,
-        checkpoint: str | Path | None = None,
+        store: str | Path | Store | None = None,
         progress: bool = False,
         on_record: Recorder | None = None,
     ) -> SyntheticSet:
@@ -64,67 +59,80 @@ class Distiller(ABC):
         A class with fewer images than that gets as many as it has, with a warning.
 
         - `data`: raw images (the paper's default preprocessing is fitted on them), or preprocessed ones.
+        - `images_per_class`: 1 or more.
+        - `seed`: every random choice comes from it, 0 or more; the same seed gives the same set on the same machine.
+        - `device`: where the work is done ("cpu", "cuda", "mps"); the set always comes back on the CPU.
         - `held_out`: images of the same classes that were not distilled, raw or preprocessed as `data` is, to record
           accuracy on as the distillation goes; never used to change anything.
-        - `checkpoint`: a file; the state is saved there from time to time, and if the file is there already the
-          distillation goes on from it and ends in the same set. It stays when all is done, and gives the set again at
+        - `store`: a folder, or a `Store`. The state is saved there from time to time; a distillation that was stopped
+          resumes from it and ends in the same set. What is saved stays when all is done, and gives the set again at
           once: remove it when the set is safe.
         - `progress`: show a progress bar with the time left.
         - `on_record`: called with the step and the set so far whenever a distiller that learns images records
           something, start and end included; not again for what a checkpoint holds already.
 
-        Raises `InputError` when there are no images, all of them are constant, or the checkpoint belongs to another
-        distillation.
+        Raises `InputError` when there are no images, all of them are constant, an argument makes no sense, or what the
+        store holds belongs to a distillation with other options or data.
+
+        >>> from distill import Random, load_images
+        >>> Random().distill(load_images("digits"), images_per_class=2, seed=1)
+        SyntheticSet(20 images of 1x8x8, 10 classes, by random)
         """
         require_a("data", data, LabelledImages, PreprocessedImages, hint=f"{AS_PIXELS}, or {AS_FLOATS}")
         if not len(data):
             raise InputError("there is nothing to distil: 0 images were given")
+        asked = Run(
+            images_per_class=images_per_class,
+            seed=seed,
+            device=device,
+            store=as_store(store),
+            progress=progress,
+            on_record=on_record,
+        )
+        self.check_run(asked)
         if isinstance(data, LabelledImages):
             check_varied(data.images)
             data = default_preprocessing(data).apply(data)
         check_varied(data.images)
-        check_device(self.device)
         self.check_images(data.image_shape, data.num_classes)
         data = data.to("cpu", torch.float32)
-        held_out = checked_held_out(held_out, data)
-        self._warn_of_small_classes(data)
-        if on_record is not None and not callable(on_record):
-            raise InputError(f"on_record is {shown(on_record)}; wanted a function of a step and a set")
-        checkpoint = None if checkpoint is None else as_path(checkpoint, "checkpoint")
-        return self._distill(
-            data, held_out=held_out, checkpoint=checkpoint, progress=progress, on_record=on_record
-        )
+        run = replace(asked, held_out=checked_held_out(held_out, data))
+        warn_of_small_classes(data, run.images_per_class)
+        return self._distill(data, run)
 
-    def _warn_of_small_classes(self, data: PreprocessedImages) -> None:
-        class_ids, counts = torch.unique(data.labels.cpu(), return_counts=True)
-        small = counts < self.images_per_class
-        if bool(small.any()):
-            named = [f"{data.classes[c]!r} has {n}" for c, n in zip(class_ids[small], counts[small], strict=True)]
-            warnings.warn(
-                f"images_per_class is {self.images_per_class}, but {len(named)} classes have fewer images "
-                f"({', '.join(named[:5])}{', ...' if len(named) > 5 else ''}): they get as many as they have",
-                InputWarning,
-                stacklevel=3,
-            )
+    def check_run(self, run: Run) -> None:  # noqa: B027 (optional)
+        """Raise `InputError` where the options do not go with the arguments of a run."""
 
     @abstractmethod
-    def _distill(
-        self,
-        data: PreprocessedImages,
-        *,
-        held_out: PreprocessedImages | None,
-        checkpoint: str | Path | None,
-        progress: bool,
-        on_record: Recorder | None,
-    ) -> SyntheticSet: ...
+    def _distill(self, data: PreprocessedImages, run: Run) -> SyntheticSet:
+        """Distil preprocessed float32 images on the CPU; everything has been checked."""
 
     def options(self) -> dict[str, Any]:
-        """All options by name, JSON-able."""
+        """All hyper-parameters by name, JSON-able."""
         return asdict(self)
 
     def with_options(self: D, **changes: Any) -> D:
-        """The same distiller with some options changed."""
+        """The same distiller with some hyper-parameters changed."""
         return replace(self, **changes)
+
+    def made_by(self, run: Run, *, started_from: list[int], history: list[dict[str, float]]) -> dict[str, Any]:
+        """What a set says of how it was made: the method, all options, and what became of them."""
+        options = {**run.options(), **self.options()}
+        return describe(self.method, options, started_from=started_from, history=history)
+
+
+def warn_of_small_classes(data: PreprocessedImages, images_per_class: int) -> None:
+    """Warn of classes that have fewer images than are asked for."""
+    class_ids, counts = torch.unique(data.labels.cpu(), return_counts=True)
+    small = counts < images_per_class
+    if bool(small.any()):
+        named = [f"{data.classes[c]!r} has {n}" for c, n in zip(class_ids[small], counts[small], strict=True)]
+        warnings.warn(
+            f"images_per_class is {images_per_class}, but {len(named)} classes have fewer images "
+            f"({', '.join(named[:5])}{', ...' if len(named) > 5 else ''}): they get as many as they have",
+            InputWarning,
+            stacklevel=3,
+        )
 
 
 def check_varied(images: np.ndarray | torch.Tensor | StreamedImages) -> None:

@@ -1,22 +1,19 @@
-"""Saves a running distillation now and then, and goes on from there."""
+"""Saves a running distillation from time to time, and resumes it."""
 
-import json
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 
-from distill.errors import InputError
+from distill.distillers.run import Run
 from distill.fingerprint import data_fingerprint, fingerprint
 from distill.preprocess import PreprocessedImages
-from distill.tensor_files import read_tensors, write_tensors
+from distill.store import MadeFrom
 
-__all__ = ["Checkpoint", "Resumable", "fingerprint", "moments", "set_moments", "with_prefix", "without_prefix"]
+__all__ = ["Checkpoint", "Resumable", "moments", "set_moments", "with_prefix", "without_prefix"]
 
 SECONDS_BETWEEN = 30.0
-FORMAT = 3  # raised whenever networks or optimizers name their tensors anew, or fingerprints are taken otherwise
 
 
 class Resumable(Protocol):
@@ -33,74 +30,42 @@ class Resumable(Protocol):
 
 
 class Checkpoint:
-    """The checkpoint file of one distillation. Without a path, does nothing.
+    """The entry of one distillation in the run's store. Does nothing where the run has none.
 
-    The file holds images, optimizers, networks and generators, all that the state gives: a distillation that goes on
-    from it ends in the same bits as one that was never stopped.
+    It holds images, optimizers, networks and generators, all that the state gives: a distillation that is resumed from
+    it ends in the same bits as one that was never stopped.
 
-    - `belongs_to`: the distillation's method and options; `data`: what it distils; `held_out`: what it is watched on. A
-      file of others is refused, in words that say which.
+    - `run`: with the store, and the held-out images the distillation is watched on. `method`: of the distiller.
+    - `options`: the distiller's class and all options; `data`: what it distils. An entry of other options or data is
+      refused, in words that say which.
     """
 
-    def __init__(
-        self,
-        path: str | Path | None,
-        *,
-        belongs_to: dict[str, Any],
-        data: PreprocessedImages,
-        held_out: PreprocessedImages | None,
-    ) -> None:
-        self.path = None if path is None else Path(path)
+    def __init__(self, run: Run, *, method: str, options: Mapping[str, Any], data: PreprocessedImages) -> None:
+        self.store, self.name = run.store, f"checkpoint-{method}-{run.images_per_class}-seed-{run.seed}"
         self.last, self.cost = time.monotonic(), 0.0
-        self.identity: dict[str, Any] = {}
-        if path is not None:
-            identity = {
-                "format": FORMAT,
-                "options": belongs_to,
-                "data": data_fingerprint(data),
-                "held_out": None if held_out is None else fingerprint(held_out),
-            }
-            self.identity = json.loads(json.dumps(identity))  # as it will be when it is read from the file
+        self.made_from = MadeFrom()
+        if run.store is not None:
+            held_out = None if run.held_out is None else fingerprint(run.held_out)
+            self.made_from = MadeFrom(options, {**data_fingerprint(data), "held-out images": held_out})
 
     def load_into(self, state: Resumable) -> None:
-        """Bring `state` to where the file left off, if there is one; raises `InputError` if it is another's."""
-        if self.path is None or not self.path.exists():
-            return
-        tensors, metadata = read_tensors(self.path)
-        if differing := differences(metadata.get("identity"), self.identity):
-            raise InputError(
-                f"{self.path} is the checkpoint of a distillation with other options or data ({differing}); resume "
-                "with those it was started with, or remove it to start anew"
-            )
-        state.restore(tensors, metadata)
+        """Bring `state` to where the entry left off, if there is one; raises `InputError` if it is another's."""
+        entry = None if self.store is None else self.store.load(self.name, self.made_from)
+        if entry is not None:
+            state.restore(entry.tensors, entry.metadata)
 
     def save_if_due(self, state: Resumable) -> None:
         """Save when the last time is long enough ago, longer where saving itself takes seconds."""
-        if self.path is not None and time.monotonic() - self.last >= SECONDS_BETWEEN * max(1.0, self.cost):
+        if self.store is not None and time.monotonic() - self.last >= SECONDS_BETWEEN * max(1.0, self.cost):
             self.save(state)
 
     def save(self, state: Resumable) -> None:
         """Save now, whole or not at all."""
-        if self.path is not None:
+        if self.store is not None:
             started = time.monotonic()
-            write_tensors(self.path, state.tensors(), {"identity": self.identity, **state.metadata()})
+            self.store.save(self.name, self.made_from, state.tensors(), state.metadata())
             self.last = time.monotonic()
             self.cost = self.last - started
-
-
-def differences(found: Any, wanted: dict[str, Any]) -> str:
-    """What tells the distillation that a file was saved by from the one that wants to resume; "" for nothing."""
-    if not isinstance(found, dict) or found.get("format") != wanted["format"]:
-        return "saved by another version of this toolkit, or no checkpoint at all"
-    before, now = found["options"], wanted["options"]
-    words = [
-        f"{name} was {before.get(name)!r}, now {now.get(name)!r}"
-        for name in sorted(before.keys() | now.keys())
-        if before.get(name) != now.get(name)
-    ]
-    words += [f"other {part}" for part, value in wanted["data"].items() if found["data"].get(part) != value]
-    words += ["other held-out images"] if found["held_out"] != wanted["held_out"] else []
-    return ", ".join(words)
 
 
 def with_prefix(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

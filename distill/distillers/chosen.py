@@ -3,13 +3,14 @@
 from torch import Tensor
 
 from distill.distillers.base import Distiller
+from distill.distillers.run import Run
 from distill.preprocess import PreprocessedImages
-from distill.sets.synthetic import SyntheticSet, describe, initial_labels
+from distill.sets.synthetic import SyntheticSet, initial_labels
 
 __all__ = ["chosen_images"]
 
 
-def chosen_images(distiller: Distiller, data: PreprocessedImages, chosen: Tensor) -> SyntheticSet:
+def chosen_images(distiller: Distiller, data: PreprocessedImages, chosen: Tensor, run: Run) -> SyntheticSet:
     """The real images of `data` at positions `chosen` `(n,)`, with initial labels, as `distiller` picked them."""
     class_ids = data.labels[chosen]
     return SyntheticSet(
@@ -18,5 +19,5 @@ def chosen_images(distiller: Distiller, data: PreprocessedImages, chosen: Tensor
         class_ids,
         data.classes,
         data.preprocessing,
-        describe(distiller.method, distiller.options(), started_from=chosen.tolist(), history=[]),
+        distiller.made_by(run, started_from=chosen.tolist(), history=[]),
     )

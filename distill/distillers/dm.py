@@ -32,12 +32,11 @@ class DM(Matching):
         super().__post_init__()
         require_not_negative(self, "steps")
 
-    @property
-    def updates(self) -> int:
+    def updates(self, images_per_class: int) -> int:
         """How often the images are updated in all."""
         return self.steps
 
-    def with_updates(self, count: int) -> "DM":
+    def with_updates(self, count: int, images_per_class: int) -> "DM":
         """The same distiller with so many steps."""
         return self.with_options(steps=count)
 

@@ -38,7 +38,7 @@ class DSA(Matching):
     from real ones (there by default from noise, with little difference), and flipping depends on the data (`flip`).
 
     - `iterations`: networks drawn; published: 1000.
-    - `outer_loop`: updates of the images by each network; `None`: the published number for `images_per_class`.
+    - `outer_loop`: updates of the images by each network; `None`: the published number for the images per class.
     - `inner_loop`: passes over the distilled images that train the network between two updates; `None`: as published.
     - `network_learning_rate`, `network_batch_size`: of that training by SGD, augmented as well if `augment` is on.
     """
@@ -57,25 +57,23 @@ class DSA(Matching):
         require_positive(self, "outer_loop", "network_batch_size")
         require_not_negative(self, "iterations", "inner_loop")
 
-    @property
-    def loops(self) -> tuple[int, int]:
+    def loops(self, images_per_class: int) -> tuple[int, int]:
         """`outer_loop` and `inner_loop` as resolved."""
-        outer, inner = published_loops(self.images_per_class)
+        outer, inner = published_loops(images_per_class)
         return self.outer_loop or outer, inner if self.inner_loop is None else self.inner_loop
 
-    @property
-    def updates(self) -> int:
+    def updates(self, images_per_class: int) -> int:
         """How often the images are updated in all."""
-        return self.iterations * self.loops[0]
+        return self.iterations * self.loops(images_per_class)[0]
 
-    def with_updates(self, count: int) -> "DSA":
+    def with_updates(self, count: int, images_per_class: int) -> "DSA":
         """The same distiller with as many networks as `count` needs, each of which gives about as many updates."""
-        iterations = math.ceil(count / self.loops[0])
+        iterations = math.ceil(count / self.loops(images_per_class)[0])
         return self.with_options(iterations=iterations, outer_loop=round(count / iterations) if iterations else None)
 
     def step(self, state: MatchingState, data: PreprocessedImages) -> None:
         """Match class after class, in a new network or in one trained further; changes `state`."""
-        if state.step % self.loops[0] == 0:
+        if state.step % self.loops(state.run.images_per_class)[0] == 0:
             state.network.reset_parameters(state.generator)
         else:
             self.train_network(state)
@@ -100,7 +98,7 @@ class DSA(Matching):
         images, class_ids = state.images.detach(), state.class_ids.to(state.images.device)
         channels, height, width = images.shape[1:]
         optimizer = torch.optim.SGD(state.network.requires_grad_(True).parameters(), lr=self.network_learning_rate)
-        for _ in range(self.loops[1]):
+        for _ in range(self.loops(state.run.images_per_class)[1]):
             order = torch.randperm(len(images), generator=state.generator)
             for chosen in order.to(images.device).split(self.network_batch_size):
                 batch = images[chosen]

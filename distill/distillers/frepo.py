@@ -14,13 +14,13 @@ from distill.distillers.features import features_of
 from distill.distillers.initialize import initial_images
 from distill.distillers.lamb import LAMB
 from distill.distillers.pool import ModelPool, PoolModel, squared_error
+from distill.distillers.run import Run
 from distill.distillers.stepwise import StepwiseDistiller
 from distill.distillers.tbptt import tbptt_loss
 from distill.distillers.watch import Watch
 from distill.errors import InputError
 from distill.preprocess import PreprocessedImages
 from distill.runtime.checks import DTYPES, require_choice, require_not_negative, require_positive
-from distill.runtime.seeds import generator_for
 from distill.sets.synthetic import initial_labels
 from distill.training.krr import REGULARIZATION, krr_weights
 
@@ -84,12 +84,11 @@ class FRePo(StepwiseDistiller):
         require_positive(self, "regularization", "label_scale")
         require_not_negative(self, "steps", "max_updates")
 
-    @property
-    def updates(self) -> int:
+    def updates(self, images_per_class: int) -> int:
         """How often the distilled set is updated in all."""
         return self.steps
 
-    def with_updates(self, count: int) -> "FRePo":
+    def with_updates(self, count: int, images_per_class: int) -> "FRePo":
         """The same distiller with so many steps."""
         return self.with_options(steps=count)
 
@@ -127,36 +126,37 @@ class FRePo(StepwiseDistiller):
         features_s = features_of(model.network, images_s, chunk_size=self.chunk_size)
         return meta_loss(features_t, labels_t, features_s, labels_s, regularization=self.regularization)
 
-    def watch(self, state: "FRePoState", held_out: PreprocessedImages | None) -> Watch:
+    def watch(self, state: "FRePoState") -> Watch:
         """Loss, and KRR accuracy on held-out images."""
-        return Watch(state, held_out, self)
+        return Watch(state, self)
 
-    def start(self, data: PreprocessedImages) -> "FRePoState":
+    def start(self, data: PreprocessedImages, run: Run) -> "FRePoState":
         """The state before the first step."""
         dtype = DTYPES[self.dtype]
         images, class_ids, started_from = initial_images(
             data,
-            images_per_class=self.images_per_class,
+            images_per_class=run.images_per_class,
             init=self.init,
             noise_std=self.noise_std,
-            generator=generator_for(self.seed, 0),
+            generator=run.generator(0),
         )
         labels = initial_labels(class_ids, data.num_classes, scale=self.label_scale)
         pool = ModelPool(
-            build=lambda generator: self.build(data.image_shape, data.num_classes, generator),
+            build=lambda generator: self.build(data.image_shape, data.num_classes, generator, device=run.device),
             size=self.pool_size,
             max_updates=self.max_updates,
             learning_rate=self.pool_learning_rate,
             batch_size=self.pool_batch_size,
-            generator=generator_for(self.seed, 1),
+            generator=run.generator(1),
         )
         return FRePoState(
-            images=images.to(self.device, dtype).requires_grad_(True),
-            labels=labels.to(self.device, dtype).requires_grad_(self.learn_labels),
+            run=run,
+            images=images.to(run.device, dtype).requires_grad_(True),
+            labels=labels.to(run.device, dtype).requires_grad_(self.learn_labels),
             class_ids=class_ids,
             started_from=started_from,
             pool=pool,
-            generator=generator_for(self.seed, 2),
+            generator=run.generator(2),
             learning_rate=self.learning_rate,
             steps=self.steps,
         )
@@ -165,6 +165,7 @@ class FRePo(StepwiseDistiller):
 class FRePoState:
     """Everything a distillation is at one moment, and nothing it could be built from again.
 
+    - `run`: what was asked for.
     - `images` `(n, channels, height, width)` and `labels` `(n, C)`: the distilled set, leaves of the meta-gradient.
     - `class_ids`: `(n,)`. `started_from`: positions of the real images that `images` started from.
     - `pool`: the models. `generator`: draws the real batches. `step`: updates done.
@@ -174,6 +175,7 @@ class FRePoState:
     def __init__(
         self,
         *,
+        run: Run,
         images: Tensor,
         labels: Tensor,
         class_ids: Tensor,
@@ -183,6 +185,7 @@ class FRePoState:
         learning_rate: float,
         steps: int,
     ) -> None:
+        self.run = run
         self.images, self.labels, self.class_ids, self.started_from = images, labels, class_ids, started_from
         self.pool, self.generator = pool, generator
         self.step = 0

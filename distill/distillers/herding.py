@@ -1,21 +1,20 @@
 """Herding: the real images whose features follow the class mean best."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from distill.distillers.base import Distiller, Recorder
+from distill.distillers.base import Distiller
 from distill.distillers.chosen import chosen_images
+from distill.distillers.run import Run
 from distill.errors import InputError
 from distill.networks import Network, Norm, build_network, check_network
 from distill.preprocess import PreprocessedImages
 from distill.runtime.checks import require_not_negative, require_positive
 from distill.runtime.progress import progress_bar
-from distill.runtime.seeds import generator_for
 from distill.sets.synthetic import SyntheticSet
 from distill.training.evaluation import network_features
 from distill.training.recipe import TrainingRecipe
@@ -50,24 +49,16 @@ class Herding(Distiller):
         """Raise `InputError` where the network does not go with the images."""
         self._build(image_shape, num_classes, torch.Generator())
 
-    def _distill(
-        self,
-        data: PreprocessedImages,
-        *,
-        held_out: PreprocessedImages | None,
-        checkpoint: str | Path | None,
-        progress: bool,
-        on_record: Recorder | None,
-    ) -> SyntheticSet:
-        network = self._train(data, progress)
+    def _distill(self, data: PreprocessedImages, run: Run) -> SyntheticSet:
+        network = self._train(data, run)
         chosen = []
         for class_id in torch.unique(data.labels):  # features of all classes at once may not fit in memory
             positions = torch.nonzero(data.labels == class_id).squeeze(1)
             features = network_features(network, data.images[positions]).cpu()
             if not bool(torch.isfinite(features).all()):
                 raise InputError(f"herding's network became NaN; lower learning_rate (it is {self.learning_rate:g})")
-            chosen.append(positions[herd(features, min(self.images_per_class, len(positions)))])
-        return chosen_images(self, data, torch.cat(chosen))
+            chosen.append(positions[herd(features, min(run.images_per_class, len(positions)))])
+        return chosen_images(self, data, torch.cat(chosen), run)
 
     def _build(self, image_shape: tuple[int, int, int], num_classes: int, generator: torch.Generator) -> Network:
         return build_network(
@@ -80,16 +71,16 @@ class Herding(Distiller):
             generator=generator,
         )
 
-    def _train(self, data: PreprocessedImages, progress: bool) -> Network:
-        generator = generator_for(self.seed, 0)
-        network = self._build(data.image_shape, data.num_classes, generator).to(self.device)
+    def _train(self, data: PreprocessedImages, run: Run) -> Network:
+        generator = run.generator(0)
+        network = self._build(data.image_shape, data.num_classes, generator).to(run.device)
         recipe = TrainingRecipe(learning_rate=self.learning_rate, warmup_steps=self.steps // 5)
         optimizer = recipe.optimizer(network)
         scheduler = recipe.scheduler(optimizer, self.steps)
         network.train()
-        for _ in progress_bar(range(self.steps), shown=progress, desc="herd", unit="step"):
+        for _ in progress_bar(range(self.steps), shown=run.progress, desc="herd", unit="step"):
             chosen = torch.randperm(len(data), generator=generator)[: self.batch_size]
-            images, labels = data.images[chosen].to(self.device), data.labels[chosen].to(self.device)
+            images, labels = data.images[chosen].to(run.device), data.labels[chosen].to(run.device)
             loss = F.cross_entropy(network(images), labels)
             optimizer.zero_grad()
             loss.backward()

@@ -9,12 +9,12 @@ from torch import Tensor
 
 from distill.distillers.checkpoint import moments, set_moments, with_prefix, without_prefix
 from distill.distillers.initialize import initial_images
+from distill.distillers.run import Run
 from distill.distillers.stepwise import StepwiseDistiller
 from distill.errors import InputError
 from distill.networks import Network
 from distill.preprocess import PreprocessedImages
 from distill.runtime.checks import DTYPES, require_choice, require_not_negative, require_positive
-from distill.runtime.seeds import generator_for
 from distill.sets.synthetic import initial_labels
 from distill.training.siamese import draw_augmentation
 
@@ -70,25 +70,27 @@ class Matching(StepwiseDistiller):
         """Whether augmentation may mirror such images."""
         return image_shape[0] == 3 if self.flip is None else self.flip
 
-    def start(self, data: PreprocessedImages) -> "MatchingState":
+    def start(self, data: PreprocessedImages, run: Run) -> "MatchingState":
         """The state before the first step; with the same seed, FRePo and random choice start from the same images."""
         dtype = DTYPES[self.dtype]
         images, class_ids, started_from = initial_images(
             data,
-            images_per_class=self.images_per_class,
+            images_per_class=run.images_per_class,
             init=self.init,
             noise_std=self.noise_std,
-            generator=generator_for(self.seed, 0),
+            generator=run.generator(0),
         )
-        generator = generator_for(self.seed, 1)
+        generator = run.generator(1)
+        network = self.build(data.image_shape, data.num_classes, generator, device=run.device)
         labels = data.labels.cpu()
         return MatchingState(
-            images=images.to(self.device, dtype).requires_grad_(True),
+            run=run,
+            images=images.to(run.device, dtype).requires_grad_(True),
             labels=initial_labels(class_ids, data.num_classes),
             class_ids=class_ids,
             started_from=started_from,
             positions={int(c): torch.nonzero(labels == c).squeeze(1) for c in torch.unique(labels)},
-            network=self.build(data.image_shape, data.num_classes, generator).requires_grad_(False),
+            network=network.requires_grad_(False),
             generator=generator,
             learning_rate=self.learning_rate,
             momentum=self.momentum,
@@ -98,6 +100,7 @@ class Matching(StepwiseDistiller):
 class MatchingState:
     """Everything such a distillation is at one moment, and nothing it could be built from again but `positions`.
 
+    - `run`: what was asked for.
     - `images` `(n, channels, height, width)`: class after class, `sizes` of each. `labels` `(n, C)`,
       `class_ids` `(n,)`. `started_from`: positions of the real images that `images` started from.
     - `positions`: where in the data the real images of each class are, by class id, in the order of `images`.
@@ -108,6 +111,7 @@ class MatchingState:
     def __init__(
         self,
         *,
+        run: Run,
         images: Tensor,
         labels: Tensor,
         class_ids: Tensor,
@@ -118,6 +122,7 @@ class MatchingState:
         learning_rate: float,
         momentum: float,
     ) -> None:
+        self.run = run
         self.images, self.labels, self.class_ids, self.started_from = images, labels, class_ids, started_from
         self.positions, self.network, self.generator = positions, network, generator
         self.sizes = [int((class_ids == class_id).sum()) for class_id in positions]

@@ -3,23 +3,23 @@
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, TypeVar, get_args
 
 import torch
 from torch import Tensor
 
-from distill.distillers.base import Distiller, Recorder
+from distill.distillers.base import Distiller
 from distill.distillers.checkpoint import Checkpoint
 from distill.distillers.initialize import Init
+from distill.distillers.run import Run
 from distill.distillers.watch import LossWatch
 from distill.errors import InputError
 from distill.networks import Network, Norm, build_network, check_network
 from distill.preprocess import PreprocessedImages
-from distill.runtime.checks import DTYPES, check_dtype, require_choice, require_not_negative, require_positive
+from distill.runtime.checks import DTYPES, require_choice, require_not_negative, require_positive
 from distill.runtime.progress import progress_bar
 from distill.runtime.ranks import is_first_rank, wait_for_ranks
-from distill.sets.synthetic import SyntheticSet, describe
+from distill.sets.synthetic import SyntheticSet
 
 __all__ = ["StepwiseDistiller", "StepwiseState"]
 
@@ -29,11 +29,13 @@ S = TypeVar("S", bound="StepwiseDistiller")
 class StepwiseState(Protocol):
     """A distillation at one moment: the set so far, updates done, and what a checkpoint and a watch ask for.
 
+    - `run`: what was asked for.
     - `images` `(n, channels, height, width)`, `labels` `(n, C)`, `class_ids` `(n,)`.
     - `started_from`: positions of the real images that `images` started from.
     - `step`: updates done. `mean_loss`: running mean of the loss. `history`: what was recorded along the way.
     """
 
+    run: Run
     images: Tensor
     labels: Tensor
     class_ids: Tensor
@@ -79,41 +81,47 @@ class StepwiseDistiller(Distiller):
     def __post_init__(self) -> None:
         super().__post_init__()
         require_choice(self, "init", get_args(Init))
-        check_dtype(self)
+        require_choice(self, "dtype", DTYPES)
         require_positive(self, "width", *self.rates)
         require_not_negative(self, "noise_std", "history_points")
         check_network(self.network, norm=self.norm, width=self.width, depth=self.depth)
 
-    @property
+    def check_run(self, run: Run) -> None:
+        """Raise `InputError` where the device does not have the float type."""
+        if self.dtype == "float64" and run.device.startswith("mps"):
+            raise InputError("dtype is 'float64', which Apple's GPUs do not have; use 'float32' or device 'cpu'")
+
     @abstractmethod
-    def updates(self) -> int:
+    def updates(self, images_per_class: int) -> int:
         """How often the images are updated in all."""
 
     @abstractmethod
-    def with_updates(self: S, count: int) -> S:
+    def with_updates(self: S, count: int, images_per_class: int) -> S:
         """The same distiller with `updates` as near to `count` as its options allow."""
 
     @abstractmethod
-    def start(self, data: PreprocessedImages) -> Any:
+    def start(self, data: PreprocessedImages, run: Run) -> Any:
         """The state (`StepwiseState`) before the first step."""
 
     @abstractmethod
     def step(self, state: Any, data: PreprocessedImages) -> None:
         """One update of the images; changes `state`."""
 
-    def prepare(self, data: PreprocessedImages) -> PreprocessedImages:
+    def prepare(self, data: PreprocessedImages, run: Run) -> PreprocessedImages:
         """`data` where and in the float type that `start` and `step` want it."""
-        return data.to(self.device, DTYPES[self.dtype])
+        return data.to(run.device, DTYPES[self.dtype])
 
-    def watch(self, state: Any, held_out: PreprocessedImages | None) -> LossWatch:
+    def watch(self, state: Any) -> LossWatch:
         """What is recorded along the way."""
-        return LossWatch(state, steps=self.updates, points=self.history_points)
+        return LossWatch(state, steps=self.updates(state.run.images_per_class), points=self.history_points)
 
     def check_images(self, image_shape: tuple[int, int, int], num_classes: int) -> None:
         """Raise `InputError` where the network does not go with the images."""
         self.build(image_shape, num_classes, torch.Generator())
 
-    def build(self, image_shape: tuple[int, int, int], num_classes: int, generator: torch.Generator) -> Network:
+    def build(
+        self, image_shape: tuple[int, int, int], num_classes: int, generator: torch.Generator, *, device: str = "cpu"
+    ) -> Network:
         """A freshly drawn network of these options, on `device`."""
         network = build_network(
             self.network,
@@ -124,46 +132,38 @@ class StepwiseDistiller(Distiller):
             norm=self.norm,
             generator=generator,
         )
-        return network.to(self.device, DTYPES[self.dtype])
+        return network.to(device, DTYPES[self.dtype])
 
-    def _distill(
-        self,
-        data: PreprocessedImages,
-        *,
-        held_out: PreprocessedImages | None,
-        checkpoint: str | Path | None,
-        progress: bool,
-        on_record: Recorder | None,
-    ) -> SyntheticSet:
-        data = self.prepare(data)
-        state: StepwiseState = self.start(data)
-        belongs_to = {"method": self.method, "class": type(self).__qualname__, **self.options()}
-        saved = Checkpoint(checkpoint, belongs_to=belongs_to, data=data, held_out=held_out)
-        saved.load_into(state)
+    def _distill(self, data: PreprocessedImages, run: Run) -> SyntheticSet:
+        data = self.prepare(data, run)
+        state: StepwiseState = self.start(data, run)
+        options = {"method": self.method, "class": type(self).__qualname__, **run.options(), **self.options()}
+        checkpoint = Checkpoint(run, method=self.method, options=options, data=data)
+        checkpoint.load_into(state)
         wait_for_ranks()  # before the first one writes the file anew
-        watch = self.watch(state, held_out)
+        watch, updates = self.watch(state), self.updates(run.images_per_class)
 
         def record_if_due() -> None:
-            if watch.record_if_due() and on_record is not None:
-                on_record(state.step, self.so_far(state, data))
+            if watch.record_if_due() and run.on_record is not None:
+                run.on_record(state.step, self.so_far(state, data))
 
-        shown, total = progress and is_first_rank(), self.updates
-        with progress_bar(shown=shown, total=total, initial=state.step, desc="distil", unit="step") as bar:
+        shown = run.progress and is_first_rank()
+        with progress_bar(shown=shown, total=updates, initial=state.step, desc="distil", unit="step") as bar:
             record_if_due()
-            while state.step < self.updates:
+            while state.step < updates:
                 self.step(state, data)
                 if not state.is_finite():
                     raise InputError(
-                        f"the distilled set became NaN at step {state.step} of {self.updates}; lower "
+                        f"the distilled set became NaN at step {state.step} of {updates}; lower "
                         + " or ".join(f"{name} (it is {getattr(self, name):g})" for name in self.rates)
                     )
                 record_if_due()
                 bar.set_postfix(loss=f"{state.mean_loss:.4f}", refresh=False)
                 bar.update()
                 if is_first_rank():
-                    saved.save_if_due(state)
+                    checkpoint.save_if_due(state)
         if is_first_rank():
-            saved.save(state)
+            checkpoint.save(state)
         return self.so_far(state, data)
 
     def so_far(self, state: StepwiseState, data: PreprocessedImages) -> SyntheticSet:
@@ -174,5 +174,5 @@ class StepwiseDistiller(Distiller):
             state.class_ids.cpu().clone(),
             data.classes,
             data.preprocessing,
-            describe(self.method, self.options(), started_from=state.started_from, history=list(state.history)),
+            self.made_by(state.run, started_from=state.started_from, history=list(state.history)),
         )

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 
 from distill.preprocess import PreprocessedImages
-from distill.runtime.seeds import generator_for
 from distill.training.accuracy import accuracy
 from distill.training.krr import krr_weights
 
@@ -51,12 +50,12 @@ class LossWatch:
 class Watch(LossWatch):
     """Records mean KRR accuracy of all pool models on held-out images as well."""
 
-    def __init__(self, state: "FRePoState", held_out: PreprocessedImages | None, options: "FRePo") -> None:
+    def __init__(self, state: "FRePoState", options: "FRePo") -> None:
         super().__init__(state, steps=options.steps, points=options.history_points)
         self.state, self.options = state, options
-        self.held_out = held_out
+        self.held_out = held_out = state.run.held_out
         if held_out is not None and len(held_out) > HELD_OUT:
-            chosen = torch.randperm(len(held_out), generator=generator_for(options.seed, 3))[:HELD_OUT]
+            chosen = torch.randperm(len(held_out), generator=state.run.generator(3))[:HELD_OUT]
             self.held_out = held_out.subset(chosen)
 
     def measure(self) -> dict[str, float]:

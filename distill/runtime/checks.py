@@ -17,7 +17,7 @@ from distill.errors import InputError, shown
 if typing.TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-__all__ = ["DTYPES", "check_device", "check_dtype", "check_option_types", "class_names", "positions", "require_a",
+__all__ = ["DTYPES", "check_device", "check_option_types", "class_names", "positions", "require_a",
            "require_choice", "require_not_negative", "require_one_of", "require_positive", "require_whole",
            "tensor_of"]  # fmt: skip
 
@@ -184,10 +184,3 @@ def check_device(device: str | torch.device) -> None:
     except (RuntimeError, AssertionError) as error:  # unknown; known but absent
         reason = str(error).splitlines()[0]
         raise InputError(f"device {shown(device)} cannot be used here ({reason}); try 'cpu'") from error
-
-
-def check_dtype(options: Any) -> None:
-    """Raise `InputError` unless the option `dtype` is known, and available on the option `device`."""
-    require_choice(options, "dtype", DTYPES)
-    if options.dtype == "float64" and options.device.startswith("mps"):
-        raise InputError("dtype is 'float64', which Apple's GPUs do not have; take 'float32' or device 'cpu'")

@@ -154,6 +154,10 @@ class SyntheticSet(Dataset):
 
         Raises `InputError` when the file cannot be written.
         """
+        return write_tensors(path, *self.content())
+
+    def content(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+        """What `save` writes: tensors, and metadata that can be written as JSON."""
         state = {f"preprocessing.{name}": tensor for name, tensor in self.preprocessing.state().items()}
         tensors = {"images": self.images, "labels": self.labels, "class_ids": self.class_ids, **state}
         metadata = {
@@ -162,7 +166,7 @@ class SyntheticSet(Dataset):
             "preprocessing": self.preprocessing.kind,
             "made_by": self.made_by,
         }
-        return write_tensors(path, tensors, metadata)
+        return tensors, metadata
 
     @classmethod
     def load(cls, path: str | Path) -> "SyntheticSet":

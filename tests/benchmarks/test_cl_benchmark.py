@@ -397,7 +397,8 @@ def test_run_stopped_within_a_distillation_goes_on_from_its_checkpoint(
         assert command("--output", tmp_path) == 130
     assert capsys.readouterr().err.endswith("\nstopped\n")
     assert done == [0, 1, 2, 3, 4, 5, 0, 1, 2, 3]  # the second of five distillations of 6 steps
-    assert (tmp_path / "frepo" / "order-0" / "experience-1.checkpoint.safetensors").is_file()
+    (checkpoint,) = (tmp_path / "frepo" / "order-0" / "experience-1").iterdir()
+    assert checkpoint.name.startswith("checkpoint-frepo")
 
     done.clear()
     monkeypatch.setattr(FRePo, "step", lambda self, state, data: (done.append(state.step), step(self, state, data)))

@@ -18,6 +18,7 @@ from PIL import Image
 from benchmarks.harness.options import run_command
 from benchmarks.studies.distillation import study
 from distill import DSA, FRePo, Random, SyntheticSet, load_images
+from distill.distillers.run import Run
 from distill.files import read_json
 from distill.networks import Conv
 from distill.preprocess import default_preprocessing
@@ -253,10 +254,9 @@ def test_timing_a_step_leaves_a_distillation_as_it_was(monkeypatch):
     images = load_images("digits")
     data = default_preprocessing(images).apply(images)
     for distiller in (FRePo(steps=3, batch_size=32, pool_size=2, width=4), DSA(iterations=1, batch_size=4, width=4)):
-        small = distiller.with_options(images_per_class=1)
-        before = small.distill(data)
-        assert seconds_per_step(small, data) > 0
-        assert torch.equal(small.distill(data).images, before.images)
+        before = distiller.distill(data, images_per_class=1)
+        assert seconds_per_step(distiller, data, Run(images_per_class=1)) > 0
+        assert torch.equal(distiller.distill(data, images_per_class=1).images, before.images)
 
 
 # -- data sets -----------------------------------------------------------------------------------------------------
@@ -347,7 +347,7 @@ def test_classes_that_a_file_names_in_another_order_are_refused(command, tmp_pat
 
 def test_sets_of_another_data_set_are_refused(command, undisturbed, tmp_path, capsys, make_images):
     images = make_images()
-    file = Random(images_per_class=2).distill(images).save(tmp_path / "three.safetensors")
+    file = Random().distill(images, images_per_class=2).save(tmp_path / "three.safetensors")
     code = command("--output", tmp_path / "run", "--set", file)
     assert_refused(capsys, code, r"three\.safetensors has 3 classes .* digits 10 .*name the --dataset")
     assert not (tmp_path / "run").exists()

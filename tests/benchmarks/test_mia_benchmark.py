@@ -432,12 +432,12 @@ def test_run_stopped_within_a_distillation_goes_on_from_its_checkpoint(command, 
         patch.setattr(FRePo, "step", step_or_stop)
         assert command("--output", tmp_path, *SMALL) == 130
     folder = tmp_path / "frepo" / "members-0"
-    assert [path.name for path in folder.iterdir()] == ["checkpoint.safetensors"]
+    assert [path.name for path in folder.rglob("*.safetensors")] == ["checkpoint-frepo-2-seed-0.safetensors"]
     done.clear()
     monkeypatch.setattr(FRePo, "step", lambda self, state, data: (done.append(state.step), step(self, state, data)))
     assert command("--output", tmp_path, *SMALL, "--resume") == 0
     assert done == [4, 5]
-    assert not (folder / "checkpoint.safetensors").exists()
+    assert not (folder / "checkpoint").exists()
     assert figures(tmp_path) == figures(small)
     assert_same_set(folder / "synthetic.safetensors", small / "frepo" / "members-0" / "synthetic.safetensors")
 

@@ -44,11 +44,11 @@ def test_frepo_beats_the_real_images_it_starts_from_on_cifar100(benchmark: Modul
     test = first_classes("test", train.preprocessing)
     options = {"images_per_class": 20, "seed": 0}
     quick = benchmark.PRESETS["quick"]
-    frepo = FRePo(**quick["frepo"] | options | {"steps": 150, "history_points": 2})
-    distilled = frepo.distill(train, held_out=test)
+    frepo = FRePo(**quick["frepo"] | {"steps": 150, "history_points": 2})
+    distilled = frepo.distill(train, **options, held_out=test)
     recipe = TrainingRecipe(**quick["train"] | {"train_steps": 150})
     ours = evaluate(distilled, test, recipe=recipe, networks=2).network
-    real = evaluate(Random(**options).distill(train), test, recipe=recipe, networks=2).network
+    real = evaluate(Random().distill(train, **options), test, recipe=recipe, networks=2).network
     start, end = (entry["krr_accuracy"] for entry in distilled.made_by["history"])
     print(f"FRePo {ours}, random {real}, KRR {start} -> {end}")
     assert end - start > 0.1
@@ -78,10 +78,11 @@ def test_frepo_and_dm_reach_their_accuracies_on_mnist_with_one_image_a_class(
 def test_back_through_a_training_step_distils_worse_than_through_the_kernel() -> None:
     train = first_classes("train")
     test = first_classes("test", train.preprocessing)
-    frepo = FRePo(images_per_class=1, steps=150, batch_size=256, learning_rate=8e-3, width=16, history_points=2)
+    frepo = FRePo(steps=150, batch_size=256, learning_rate=8e-3, width=16, history_points=2)
     gains = {}
     for meta_gradient in ("krr", "tbptt"):
-        history = frepo.with_options(meta_gradient=meta_gradient).distill(train, held_out=test).made_by["history"]
+        distiller = frepo.with_options(meta_gradient=meta_gradient)
+        history = distiller.distill(train, images_per_class=1, held_out=test).made_by["history"]
         gains[meta_gradient] = history[-1]["krr_accuracy"] - history[0]["krr_accuracy"]
     print(gains)
     assert gains["krr"] > 0.1
@@ -92,8 +93,9 @@ def test_frepo_reaches_its_accuracy_on_digits_with_one_image_a_class() -> None:
     train, test = load_images("digits"), load_images("digits", split="test")
     preprocessing = default_preprocessing(train)
     test_images = preprocessing.apply(test)
-    frepo = FRePo(images_per_class=1, steps=300, batch_size=256, learning_rate=8e-3, width=32, history_points=2)
-    history = frepo.distill(preprocessing.apply(train), held_out=test_images).made_by["history"]
+    frepo = FRePo(steps=300, batch_size=256, learning_rate=8e-3, width=32, history_points=2)
+    distilled = frepo.distill(preprocessing.apply(train), images_per_class=1, held_out=test_images)
+    history = distilled.made_by["history"]
     print(history)
     assert history[0]["krr_accuracy"] < 0.75
     assert 0.85 < history[-1]["krr_accuracy"] < 0.99

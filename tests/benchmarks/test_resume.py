@@ -119,7 +119,7 @@ def test_saved_sets_and_what_says_how_they_were_made_are_known_by_their_bytes(tm
     data = default_preprocessing(digits).apply(digits)
 
     def write(seed: int) -> Path:
-        return Random(images_per_class=2, seed=seed).distill(data).save(tmp_path / "set.safetensors")
+        return Random().distill(data, images_per_class=2, seed=seed).save(tmp_path / "set.safetensors")
 
     options = ["--width", 4, "--train-steps", 2, "--networks", 1, "--set", write(0), "--output", tmp_path / "run"]
 

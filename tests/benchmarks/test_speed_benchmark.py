@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.harness import options
 from benchmarks.studies.speed import cases, report, study
-from benchmarks.studies.speed.cases import Case, frepo_of, gradient_difference, started
+from benchmarks.studies.speed.cases import Case, frepo_of, gradient_difference, run_of, started
 from benchmarks.studies.speed.count import network_cost, ridge_operations, step_operations, training_operations
 from benchmarks.studies.speed.memory import forget_peak_memory, peak_memory_mib
 from benchmarks.studies.speed.plain import PlainConv, PlainStep, PlainTraining
@@ -91,8 +91,8 @@ def test_a_step_of_the_toolkit_is_the_plain_one(mirror: bool) -> None:
     case = dataclasses.replace(TINY, mirror=mirror)
     distiller, state, data = started(case)
     distiller = distiller.with_options(dtype="float64", pool_size=1)
-    data = distiller.prepare(data)
-    state = distiller.start(data)
+    data = distiller.prepare(data, run_of(case))
+    state = distiller.start(data, run_of(case))
     plain = PlainStep(distiller, state, state.pool.models[0])
     generator = torch.Generator()
     generator.set_state(state.generator.get_state())

@@ -46,8 +46,9 @@ def benchmark(*, task_labels: bool, per_class: int = 60) -> CLScenario:
 
 
 def ours(size: int | None = None, *, per_class: int = 10, **options) -> DistilledBuffer:
-    policy = Random(images_per_class=per_class)
-    return DistilledBuffer(policy, num_classes=CLASSES, max_size=size, adaptive=size is not None, **options)
+    return DistilledBuffer(
+        Random(), images_per_class=per_class, num_classes=CLASSES, max_size=size, adaptive=size is not None, **options
+    )
 
 
 def mlp() -> torch.nn.Module:

@@ -39,9 +39,9 @@ class First(Distiller):
     strength: float = 1.0
     shown: list = field(default_factory=list)
 
-    def _distill(self, data, *, held_out, checkpoint, progress, on_record) -> SyntheticSet:
-        self.shown.append({"data": data, "held_out": held_out, "checkpoint": checkpoint, "seed": self.seed})
-        chosen = [torch.nonzero(data.labels == c).squeeze(1)[: self.images_per_class] for c in data.labels.unique()]
+    def _distill(self, data, run) -> SyntheticSet:
+        self.shown.append({"data": data, "held_out": run.held_out, "store": run.store, "seed": run.seed})
+        chosen = [torch.nonzero(data.labels == c).squeeze(1)[: run.images_per_class] for c in data.labels.unique()]
         rows = torch.cat(chosen)
         class_ids = data.labels[rows]
         labels = initial_labels(class_ids, data.num_classes) + 0.01 * data.images[rows].mean((1, 2, 3)).unsqueeze(1)
@@ -49,7 +49,7 @@ class First(Distiller):
         return SyntheticSet(data.images[rows], labels, class_ids, data.classes, data.preprocessing, made_by)
 
     def options(self) -> dict:
-        return {"images_per_class": self.images_per_class, "seed": self.seed, "strength": self.strength}
+        return {"strength": self.strength}
 
 
 def images(n: int = 60, seed: int = 0, labels: torch.Tensor | None = None) -> PreprocessedImages:
@@ -167,11 +167,11 @@ def test_a_cached_set_is_not_taken_for_images_with_other_labels(tmp_path) -> Non
     swapped[[0, 1]] = labels[[1, 0]]
 
     def policy() -> DistilledBuffer:
-        return DistilledBuffer(First(images_per_class=1), num_classes=C, cache_dir=tmp_path)
+        return DistilledBuffer(First(), images_per_class=1, num_classes=C, store=tmp_path)
 
     policy().update_from_dataset(labelled_dataset(alike, labels))
     policy().update_from_dataset(labelled_dataset(alike, labels))
-    with pytest.raises(InputError, match="was made from images with other labels; remove it or choose another"):
+    with pytest.raises(InputError, match=r"with other options or data \(other labels\); use those"):
         policy().update_from_dataset(labelled_dataset(alike, swapped))
 
 
@@ -181,7 +181,7 @@ def test_with_soft_labels_needs_targets() -> None:
 
 
 def test_soft_labels_reach_the_loss_in_naive_with_stock_replay() -> None:
-    policy = DistilledBuffer(First(images_per_class=2), num_classes=C)
+    policy = DistilledBuffer(First(), images_per_class=2, num_classes=C)
     spy = SpyRecipe()
     batches = []
 
@@ -224,7 +224,7 @@ def test_soft_labels_reach_the_loss_in_naive_with_stock_replay() -> None:
 
 
 def test_soft_labels_reach_the_loss_in_gdumb() -> None:
-    policy = DistilledBuffer(First(images_per_class=2), num_classes=C)
+    policy = DistilledBuffer(First(), images_per_class=2, num_classes=C)
     spy = SpyRecipe(train_steps=1, augment=False)
     GDumb(model=linear(), storage_policy=policy, recipe=spy, evaluator=silent()).train(stream(images()))
     assert policy.synthetic is not None
@@ -232,10 +232,10 @@ def test_soft_labels_reach_the_loss_in_gdumb() -> None:
 
 
 def test_soft_labels_refuse_a_model_of_other_size() -> None:
-    distiller = First(images_per_class=2)
+    distiller = First()
     strategy = GDumb(
         model=nn.Sequential(nn.Flatten(), nn.Linear(16, 4)),
-        storage_policy=DistilledBuffer(distiller, num_classes=C),
+        storage_policy=DistilledBuffer(distiller, images_per_class=2, num_classes=C),
         train_steps=1,
         evaluator=silent(),
     )
@@ -266,8 +266,10 @@ def test_soft_label_loss_refuses_batches_without_soft_labels() -> None:
 
 def test_buffer_grows_by_the_classes_of_each_experience() -> None:
     benchmark = class_incremental(images(), images(12), steps=3)
-    distiller = First(images_per_class=2)
-    policy = DistilledBuffer(distiller, classes=CLASSES, preprocessing=Standardize(torch.zeros(1), torch.ones(1)))
+    distiller = First()
+    policy = DistilledBuffer(
+        distiller, images_per_class=2, classes=CLASSES, preprocessing=Standardize(torch.zeros(1), torch.ones(1))
+    )
     assert policy.synthetic is None
     assert len(policy.buffer) == 0
     assert policy.max_size == 12
@@ -287,8 +289,8 @@ def test_buffer_grows_by_the_classes_of_each_experience() -> None:
 
 
 def test_an_experience_is_distilled_once() -> None:
-    distiller = First(images_per_class=2)
-    policy = DistilledBuffer(distiller, num_classes=C)
+    distiller = First()
+    policy = DistilledBuffer(distiller, images_per_class=2, num_classes=C)
     experience = stream(images())[0]
     policy.post_adapt(None, experience)
     buffer = policy.buffer
@@ -300,8 +302,8 @@ def test_an_experience_is_distilled_once() -> None:
 
 
 def test_other_images_under_an_index_seen_before_are_distilled() -> None:
-    distiller = First(images_per_class=2)
-    policy = DistilledBuffer(distiller, num_classes=C)
+    distiller = First()
+    policy = DistilledBuffer(distiller, images_per_class=2, num_classes=C)
     policy.post_adapt(None, stream(images(labels=torch.tensor([0, 0, 1, 1])))[0])
     policy.post_adapt(None, stream(images(labels=torch.tensor([2, 2, 3, 3]), seed=1))[0])
     assert Counter(policy.buffer.targets) == {0: 2, 1: 2, 2: 2, 3: 2}
@@ -310,7 +312,7 @@ def test_other_images_under_an_index_seen_before_are_distilled() -> None:
 
 def test_a_class_that_comes_back_shares_its_places_with_what_was_kept_of_it() -> None:
     first, second = images(labels=torch.tensor([0, 0, 1, 1])), images(labels=torch.tensor([1, 1, 2, 2]), seed=1)
-    policy = DistilledBuffer(First(images_per_class=2), num_classes=C)
+    policy = DistilledBuffer(First(), images_per_class=2, num_classes=C)
     for experience in stream(first, second):
         policy.post_adapt(None, experience)
     synthetic = policy.synthetic
@@ -323,7 +325,7 @@ def test_a_class_that_comes_back_shares_its_places_with_what_was_kept_of_it() ->
     ("returning", "old", "new"), [("share", 3, 1), ("replace", 0, 4), ("add", 4, 4)]
 )
 def test_what_becomes_of_a_class_that_comes_back_is_an_option(returning: str, old: int, new: int) -> None:
-    policy = DistilledBuffer(First(images_per_class=4), num_classes=C, returning=returning)
+    policy = DistilledBuffer(First(), images_per_class=4, num_classes=C, returning=returning)
     first, second = images(labels=torch.tensor([0] * 30)), images(labels=torch.tensor([0] * 10), seed=1)
     for experience in stream(first, second):
         policy.post_adapt(None, experience)
@@ -334,7 +336,7 @@ def test_what_becomes_of_a_class_that_comes_back_is_an_option(returning: str, ol
 
 
 def test_a_handful_of_returning_images_takes_no_more_than_its_share() -> None:
-    policy = DistilledBuffer(First(images_per_class=10), num_classes=C)
+    policy = DistilledBuffer(First(), images_per_class=10, num_classes=C)
     first = images(labels=torch.zeros(500, dtype=torch.long))
     for experience in stream(first, images(labels=torch.tensor([0]), seed=1)):
         policy.post_adapt(None, experience)
@@ -344,7 +346,7 @@ def test_a_handful_of_returning_images_takes_no_more_than_its_share() -> None:
 
 def test_small_deliveries_get_their_share_in_the_long_run() -> None:
     """As a reservoir would have it: 40 times 5 images, 8 places, and each quarter of the stream has about 2."""
-    policy = DistilledBuffer(First(images_per_class=8), num_classes=C)
+    policy = DistilledBuffer(First(), images_per_class=8, num_classes=C)
     parts = [images(labels=torch.zeros(5, dtype=torch.long), seed=k) for k in range(40)]
     for part in parts:
         policy.post_adapt(None, stream(part)[0])
@@ -360,7 +362,7 @@ def test_classes_of_several_tasks_are_kept_apart() -> None:
     """As with `class_ids_from_zero_in_each_exp`: the same class ids in every task."""
     parts = [images(labels=torch.tensor([0, 0, 1, 1]), seed=k) for k in range(3)]
     tasks = [labelled_dataset(part.images, part.labels, task_label=k) for k, part in enumerate(parts)]
-    policy = DistilledBuffer(First(images_per_class=2), num_classes=2)
+    policy = DistilledBuffer(First(), images_per_class=2, num_classes=2)
     for experience in benchmark_from_datasets(train=tasks).train_stream:
         policy.post_adapt(None, experience)
     assert Counter(zip(policy.buffer.targets_task_labels, policy.buffer.targets, strict=True)) == dict.fromkeys(
@@ -374,7 +376,7 @@ def test_an_experience_of_several_tasks_is_distilled_task_by_task(tmp_path) -> N
     parts = [images(labels=torch.tensor([0, 0, 1, 1]), seed=k) for k in range(2)]
     one = [labelled_dataset(part.images, part.labels, task_label=k) for k, part in enumerate(parts)]
     for _ in range(2):  # distilled, and then found in the cache
-        policy = DistilledBuffer(First(images_per_class=1), num_classes=2, cache_dir=tmp_path)
+        policy = DistilledBuffer(First(), images_per_class=1, num_classes=2, store=tmp_path)
         policy.post_adapt(None, benchmark_from_datasets(train=[one[0].concat(one[1])]).train_stream[0])
         assert sorted(zip(policy.buffer.targets_task_labels, policy.buffer.targets, strict=True)) == [
             (0, 0), (0, 1), (1, 0), (1, 1)
@@ -383,22 +385,22 @@ def test_an_experience_of_several_tasks_is_distilled_task_by_task(tmp_path) -> N
 
 
 def test_one_class_an_experience() -> None:
-    policy = DistilledBuffer(First(images_per_class=2), num_classes=C)
+    policy = DistilledBuffer(First(), images_per_class=2, num_classes=C)
     strategy = GDumb(model=linear(), storage_policy=policy, train_steps=1, evaluator=silent())
     strategy.train(class_incremental(images(), images(12), steps=C).train_stream)
     assert list(policy.buffer.targets)[::2] == class_order(C)
 
 
 def test_classes_with_fewer_images_get_as_many_as_they_have() -> None:
-    distiller = First(images_per_class=3)
-    policy = DistilledBuffer(distiller, num_classes=C)
+    distiller = First()
+    policy = DistilledBuffer(distiller, images_per_class=3, num_classes=C)
     policy.post_adapt(None, stream(images(labels=torch.tensor([0, 0, 0, 0, 1, 2, 2, 3, 3, 3])))[0])
     assert Counter(policy.buffer.targets) == {0: 3, 1: 1, 2: 2, 3: 3}
     assert [sorted(set(shown["data"].labels.tolist())) for shown in distiller.shown] == [[0, 3], [2], [1]]
 
 
 def test_max_size_is_shared_by_all_classes_seen() -> None:
-    policy = DistilledBuffer(First(images_per_class=3), num_classes=C, max_size=7)
+    policy = DistilledBuffer(First(), images_per_class=3, num_classes=C, max_size=7)
     counts = []
     for experience in class_incremental(images(), images(12), steps=3).train_stream:
         policy.post_adapt(None, experience)
@@ -408,7 +410,7 @@ def test_max_size_is_shared_by_all_classes_seen() -> None:
 
 def test_resize_keeps_the_first_images_and_does_not_bring_any_back() -> None:
     data = images()
-    policy = DistilledBuffer(First(images_per_class=3), num_classes=C)
+    policy = DistilledBuffer(First(), images_per_class=3, num_classes=C)
     policy.post_adapt(None, stream(data)[0])
     policy.resize(None, 8)
     synthetic = policy.synthetic
@@ -420,8 +422,10 @@ def test_resize_keeps_the_first_images_and_does_not_bring_any_back() -> None:
 
 
 def test_held_out_images_of_the_current_classes_are_passed() -> None:
-    distiller = First(images_per_class=1)
-    policy = DistilledBuffer(distiller, num_classes=C, held_out=images(labels=torch.tensor([0, 1, 1, 5])))
+    distiller = First()
+    policy = DistilledBuffer(
+        distiller, images_per_class=1, num_classes=C, held_out=images(labels=torch.tensor([0, 1, 1, 5]))
+    )
     for experience in stream(images(labels=torch.tensor([0, 1])), images(labels=torch.tensor([2, 3]))):
         policy.post_adapt(None, experience)
     assert distiller.shown[0]["held_out"].labels.tolist() == [0, 1, 1]
@@ -452,7 +456,7 @@ def test_images_are_read_under_the_eval_transform() -> None:
         train_transform=random_shift,
         eval_transform=torch.from_numpy,
     )
-    policy = DistilledBuffer(First(images_per_class=2))
+    policy = DistilledBuffer(First(), images_per_class=2)
     strategy = GDumb(model=linear(), storage_policy=policy, train_steps=1, evaluator=silent())
     strategy.train(benchmark.train_stream, eval_streams=[])
     strategy.eval(benchmark.test_stream)
@@ -484,7 +488,7 @@ def test_buffer_errors_say_what_to_mend() -> None:
     with pytest.raises(InputError, match="Give DistilledBuffer num_classes or classes"):
         DistilledBuffer(First()).post_adapt(None, stream(images())[0])
     with pytest.raises(InputError, match="labels run from 0 to 5, but there are 3 classes"):
-        DistilledBuffer(First(images_per_class=1), num_classes=3).post_adapt(None, stream(images())[0])
+        DistilledBuffer(First(), images_per_class=1, num_classes=3).post_adapt(None, stream(images())[0])
     bytes_ = labelled_dataset(torch.zeros(2, 1, 4, 4, dtype=torch.uint8), torch.tensor([0, 1]))
     with pytest.raises(InputError, match=r"images of the stream are torch.uint8; wanted float tensors"):
         DistilledBuffer(First(), num_classes=C).post_adapt(
@@ -498,11 +502,9 @@ def test_buffer_errors_say_what_to_mend() -> None:
 def test_cached_experiences_are_not_distilled_again(tmp_path) -> None:
     benchmark = class_incremental(images(), images(12), steps=3)
     preprocessing = Standardize(torch.zeros(1), torch.ones(1))
-    first, again = First(images_per_class=2, device="cpu"), First(images_per_class=2, device="cuda")
-    made, found = (
-        DistilledBuffer(distiller, classes=CLASSES, preprocessing=preprocessing, cache_dir=tmp_path / "cache")
-        for distiller in (first, again)
-    )
+    first, again = First(), First()
+    options = {"images_per_class": 2, "classes": CLASSES, "preprocessing": preprocessing, "store": tmp_path / "cache"}
+    made, found = DistilledBuffer(first, **options), DistilledBuffer(again, device="cpu:0", **options)
     for policy in (made, found):
         for experience in benchmark.train_stream:
             policy.post_adapt(None, experience)
@@ -517,55 +519,56 @@ def test_cached_experiences_are_not_distilled_again(tmp_path) -> None:
     files = sorted(path.name for path in (tmp_path / "cache").iterdir())
     assert files == [f"experience-{k}.safetensors" for k in range(3)]
     assert SyntheticSet.load(tmp_path / "cache" / files[0]).preprocessing.kind == "kept-elsewhere"  # a ZCA takes 19 MB
-    assert first.shown[1]["checkpoint"].name == "experience-1.checkpoint.safetensors"
+    assert first.shown[1]["store"].folder == tmp_path / "cache" / "experience-1"
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"strength": 2.0}, r"experience-0.safetensors was made with strength 1.0 instead of 2.0; remove it"),
-        ({"images_per_class": 3}, "images_per_class 2 instead of 3"),
-        ({"seed": 1}, "was made with seed"),
+        ({"strength": 2.0}, r"experience-0.safetensors was made with .* \(strength was 1.0, now 2.0\)"),
+        ({"images_per_class": 3}, r"images_per_class was \[\[0, 2\], .*, now \[\[0, 3\], "),
+        ({"seed": 1}, r"\(seed was \d+, now \d+\)"),
     ],
 )
 def test_a_cache_of_other_options_is_refused(tmp_path, changes: dict, message: str) -> None:
     experience = stream(images())[0]
-    DistilledBuffer(First(images_per_class=2), num_classes=C, cache_dir=tmp_path).post_adapt(None, experience)
-    other = DistilledBuffer(First(images_per_class=2).with_options(**changes), num_classes=C, cache_dir=tmp_path)
+    DistilledBuffer(First(), images_per_class=2, num_classes=C, store=tmp_path).post_adapt(None, experience)
+    distiller = First(strength=changes.pop("strength", 1.0))
+    other = DistilledBuffer(distiller, **{"images_per_class": 2, **changes}, num_classes=C, store=tmp_path)
     with pytest.raises(InputError, match=message):
         other.post_adapt(None, experience)
 
 
 def test_a_cache_of_other_data_is_refused(tmp_path) -> None:
-    distiller = First(images_per_class=2)
-    DistilledBuffer(distiller, num_classes=C, cache_dir=tmp_path).post_adapt(None, stream(images())[0])
+    distiller = First()
+    DistilledBuffer(distiller, images_per_class=2, num_classes=C, store=tmp_path).post_adapt(None, stream(images())[0])
     other = stream(images(seed=1))[0]
-    with pytest.raises(InputError, match="was made from other images"):
-        DistilledBuffer(distiller, num_classes=C, cache_dir=tmp_path).post_adapt(None, other)
+    with pytest.raises(InputError, match=r"was made with other options or data \(other images\)"):
+        DistilledBuffer(distiller, images_per_class=2, num_classes=C, store=tmp_path).post_adapt(None, other)
     other = stream(images(labels=torch.tensor([0, 0, 1, 1])))[0]
-    with pytest.raises(InputError, match=r"classes \[0, 1, 2, 3, 4, 5\] instead of \[0, 1\]"):
-        DistilledBuffer(distiller, num_classes=C, cache_dir=tmp_path).post_adapt(None, other)
+    with pytest.raises(InputError, match=r"classes was \[0, 1, 2, 3, 4, 5\], now \[0, 1\]"):
+        DistilledBuffer(distiller, images_per_class=2, num_classes=C, store=tmp_path).post_adapt(None, other)
     data = images()
     foreign = SyntheticSet(data.images, initial_labels(data.labels, C), data.labels, CLASSES, Identity())
     foreign.save(tmp_path / "experience-0.safetensors")
-    with pytest.raises(InputError, match="experience None instead of 0"):
-        DistilledBuffer(distiller, num_classes=C, cache_dir=tmp_path).post_adapt(None, stream(data)[0])
+    with pytest.raises(InputError, match="was made by another version of this toolkit, or is not an entry of"):
+        DistilledBuffer(distiller, images_per_class=2, num_classes=C, store=tmp_path).post_adapt(None, stream(data)[0])
 
 
 def test_a_cache_notices_one_image_and_one_label_that_changed(tmp_path) -> None:
     """Anywhere in the data, not only where a sample was taken; last bits may differ from machine to machine."""
     data = images(600)
-    policy = lambda: DistilledBuffer(First(images_per_class=2), num_classes=C, cache_dir=tmp_path)  # noqa: E731
+    policy = lambda: DistilledBuffer(First(), images_per_class=2, num_classes=C, store=tmp_path)  # noqa: E731
     policy().post_adapt(None, stream(data)[0])
     jittered = data.images + 1e-6 * torch.randn(data.images.shape)
     policy().post_adapt(None, stream(PreprocessedImages(jittered, data.labels, CLASSES, Identity()))[0])
     changed = data.images.clone()
     changed[123] += 0.5
-    with pytest.raises(InputError, match="was made from other images"):
+    with pytest.raises(InputError, match=r"was made with other options or data \(other images\)"):
         policy().post_adapt(None, stream(PreprocessedImages(changed, data.labels, CLASSES, Identity()))[0])
     swapped = data.labels.clone()
     swapped[[10, 11]] = swapped[[11, 10]]
-    with pytest.raises(InputError, match="was made from images with other labels"):
+    with pytest.raises(InputError, match=r"was made with other options or data \(other images, other labels\)"):
         policy().post_adapt(None, stream(PreprocessedImages(data.images, swapped, CLASSES, Identity()))[0])
 
 
@@ -574,8 +577,8 @@ def test_a_cache_of_another_version_is_refused(tmp_path) -> None:
     made_by = {"made_from": {"experience": 0, "pixels": [0.0]}}
     old = SyntheticSet(data.images, initial_labels(data.labels, C), data.labels, CLASSES, Identity(), made_by)
     old.save(tmp_path / "experience-0.safetensors")
-    with pytest.raises(InputError, match="was made by another version of this toolkit; remove it"):
-        DistilledBuffer(First(images_per_class=2), num_classes=C, cache_dir=tmp_path).post_adapt(None, stream(data)[0])
+    with pytest.raises(InputError, match="was made by another version of this toolkit, or is not an entry of"):
+        DistilledBuffer(First(), num_classes=C, store=tmp_path).post_adapt(None, stream(data)[0])
 
 
 # -- GDumb -------------------------------------------------------------------------------------------------------
@@ -589,7 +592,7 @@ def weights_at_start(seed: int, model: nn.Module) -> list[torch.Tensor]:
         def before_training_exp(self, strategy, **kwargs) -> None:
             starts.append(nn.utils.parameters_to_vector(strategy.model.parameters()).detach().clone())
 
-    policy = DistilledBuffer(First(images_per_class=2), num_classes=C)
+    policy = DistilledBuffer(First(), images_per_class=2, num_classes=C)
     strategy = GDumb(
         model=model, storage_policy=policy, train_steps=1, seed=seed, plugins=[Spy()], evaluator=silent()
     )
@@ -633,7 +636,7 @@ def test_parameters_that_cannot_be_drawn_are_refused() -> None:
 def test_gdumb_trains_as_train_network_does() -> None:
     """The same generator gives the same bits as the evaluation of a synthetic set."""
     recipe = TrainingRecipe(train_steps=5, batch_size=5, width=2, depth=1, norm="none")
-    policy = DistilledBuffer(First(images_per_class=2), num_classes=C)
+    policy = DistilledBuffer(First(), images_per_class=2, num_classes=C)
     strategy = GDumb(model=conv_of(recipe), storage_policy=policy, recipe=recipe, seed=3, evaluator=silent())
     strategy.train(stream(images()))
     assert policy.synthetic is not None
@@ -650,7 +653,7 @@ def test_nothing_touches_the_global_generators() -> None:
     model = linear()
     before, numpy_before = torch.get_rng_state(), np.random.get_state()[1].tolist()
     benchmark = class_incremental(images(), images(12), steps=3)
-    policy = DistilledBuffer(First(images_per_class=2), num_classes=C)
+    policy = DistilledBuffer(First(), images_per_class=2, num_classes=C)
     strategy = GDumb(model=model, storage_policy=policy, train_steps=2, evaluator=silent())
     for experience in benchmark.train_stream:
         strategy.train(experience)
@@ -660,8 +663,8 @@ def test_nothing_touches_the_global_generators() -> None:
 
 
 def test_networks_share_one_buffer_that_is_distilled_once() -> None:
-    distiller = First(images_per_class=2)
-    policy = DistilledBuffer(distiller, num_classes=C)
+    distiller = First()
+    policy = DistilledBuffer(distiller, images_per_class=2, num_classes=C)
     benchmark = class_incremental(images(), images(12), steps=3)
     strategies = [
         GDumb(model=linear(), storage_policy=policy, train_steps=2, seed=seed, evaluator=silent()) for seed in range(2)
@@ -683,7 +686,7 @@ def test_evaluator_loggers_and_schedule_work(tmp_path, capsys) -> None:
     )
     strategy = GDumb(
         model=linear(),
-        storage_policy=DistilledBuffer(First(images_per_class=2)),
+        storage_policy=DistilledBuffer(First(), images_per_class=2),
         recipe=TrainingRecipe(batch_size=3, warmup_steps=1),
         train_steps=4,
         evaluator=evaluator,
@@ -705,7 +708,7 @@ def test_evaluator_loggers_and_schedule_work(tmp_path, capsys) -> None:
 
 
 def test_train_steps_overrides_the_recipe() -> None:
-    policy = DistilledBuffer(First(images_per_class=2))
+    policy = DistilledBuffer(First(), images_per_class=2)
     recipe = TrainingRecipe(train_steps=5, steps_per_image=0.5)
     strategy = GDumb(model=linear(), storage_policy=policy, recipe=recipe, train_steps=3, evaluator=silent())
     strategy.train(stream(images()))
@@ -791,7 +794,7 @@ def test_icarl_runs_on_our_stream() -> None:
 
 
 def test_resize_below_one_is_refused_and_warns_of_classes_that_lose_their_place() -> None:
-    policy = DistilledBuffer(First(images_per_class=2), num_classes=C)
+    policy = DistilledBuffer(First(), images_per_class=2, num_classes=C)
     policy.post_adapt(None, stream(images())[0])
     with pytest.raises(InputError, match="new_size is 0; wanted 1 or more"):
         policy.resize(None, 0)

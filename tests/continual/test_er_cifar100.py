@@ -78,9 +78,9 @@ def test_within_a_point_of_the_stock_policy_and_ahead_of_replay_without_the_tran
     memory = CLASSES * PER_CLASS
     policies = {
         "stock": lambda seed: ClassBalancedBuffer(memory, adaptive_size=False, total_num_classes=CLASSES),
-        "ours": lambda seed: DistilledBuffer(Random(images_per_class=PER_CLASS, seed=seed), num_classes=CLASSES),
+        "ours": lambda seed: DistilledBuffer(Random(), images_per_class=PER_CLASS, seed=seed, num_classes=CLASSES),
         "no transform": lambda seed: DistilledBuffer(
-            Random(images_per_class=PER_CLASS, seed=seed), num_classes=CLASSES, transform=None
+            Random(), images_per_class=PER_CLASS, seed=seed, num_classes=CLASSES, transform=None
         ),
     }
     if not LONG:

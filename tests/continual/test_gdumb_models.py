@@ -44,7 +44,7 @@ def benchmark():
 
 
 def buffer(num_classes: int | None = C) -> DistilledBuffer:
-    return DistilledBuffer(Random(images_per_class=4), num_classes=num_classes)
+    return DistilledBuffer(Random(), images_per_class=4, num_classes=num_classes)
 
 
 def gdumb(model: nn.Module, policy: DistilledBuffer | ClassBalancedBuffer | None = None, **options) -> GDumb:

@@ -70,7 +70,7 @@ def test_class_ids_out_of_range_are_refused(labels: list[int], low: int, high: i
 
 
 def test_buffer_and_loss_of_other_numbers_of_classes_are_refused() -> None:
-    policy = DistilledBuffer(Random(images_per_class=1), num_classes=6)
+    policy = DistilledBuffer(Random(), images_per_class=1, num_classes=6)
     with pytest.raises(InputError, match="soft labels of the dataset are of 6 classes, num_classes is 4; wanted"):
         train(SoftLabelLoss(C), policy, dataset(torch.arange(2)), dataset(torch.arange(2, 4)))
     with pytest.raises(InputError, match="soft labels of the dataset are of 4 classes, num_classes is 5"):

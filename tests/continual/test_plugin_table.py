@@ -72,7 +72,7 @@ def model() -> nn.Module:
 
 
 def buffer() -> DistilledBuffer:
-    return DistilledBuffer(Random(images_per_class=2), num_classes=C)
+    return DistilledBuffer(Random(), images_per_class=2, num_classes=C)
 
 
 def train_naive(make: Callable | None, criterion: Callable) -> torch.Tensor:

@@ -90,7 +90,7 @@ def policy_of(ours: bool, stream: str, seed: int) -> ExemplarsBuffer:
     by_task, size = stream == "task-incremental", PER_CLASS * CLASSES
     if ours:
         classes = 2 if by_task else CLASSES
-        return DistilledBuffer(Random(images_per_class=PER_CLASS, seed=seed), num_classes=classes, max_size=size,
+        return DistilledBuffer(Random(), images_per_class=PER_CLASS, seed=seed, num_classes=classes, max_size=size,
                                adaptive=True)  # fmt: skip
     return ParametricBuffer(size, groupby="task") if by_task else ClassBalancedBuffer(size)
 

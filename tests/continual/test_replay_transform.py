@@ -56,7 +56,7 @@ class Pictures(Dataset):
 def buffer_of(train, evaluate, data: Dataset | None = None, **options) -> DistilledBuffer:
     data = Pictures() if data is None else data
     stream = nc_benchmark(data, data, 1, task_labels=False, train_transform=train, eval_transform=evaluate).train_stream
-    policy = DistilledBuffer(Random(images_per_class=3), num_classes=2, **options)
+    policy = DistilledBuffer(Random(), images_per_class=3, num_classes=2, **options)
     policy.post_adapt(None, stream[0])
     return policy
 
@@ -104,7 +104,7 @@ def test_it_reaches_the_mini_batches_of_replay_and_not_those_of_gdumb() -> None:
         data, data, 2, task_labels=False, fixed_class_order=[0, 1], train_transform=flip,
         eval_transform=transforms.Compose(TO_TENSOR),
     )  # fmt: skip
-    policy = DistilledBuffer(Random(images_per_class=3), num_classes=2)
+    policy = DistilledBuffer(Random(), images_per_class=3, num_classes=2)
     model = nn.Sequential(nn.Flatten(), nn.Linear(192, 2))
     strategy = Naive(
         model=model, optimizer=torch.optim.SGD(model.parameters(), lr=0.01), train_mb_size=6,
@@ -143,7 +143,7 @@ def test_frozen_transforms_are_those_of_the_data() -> None:
     data = make_dataset(Pictures(), transform=transforms.Compose(TO_TENSOR)).freeze_transforms()
     flip = transforms.RandomHorizontalFlip(1.0)
     data = make_dataset(data, transform_groups={"train": (flip, None), "eval": None})
-    policy = DistilledBuffer(Random(images_per_class=3), num_classes=2)
+    policy = DistilledBuffer(Random(), images_per_class=3, num_classes=2)
     policy.post_adapt(None, benchmark_from_datasets(train=[data]).train_stream[0])
     assert torch.allclose(kept(policy, training=True), kept(policy, training=False).flip(-1), atol=1e-5)
 
@@ -199,7 +199,7 @@ def test_trying_the_transform_draws_no_random_number() -> None:
     stream = nc_benchmark(Pictures(), Pictures(), 1, task_labels=False, fixed_class_order=[0, 1],
                           train_transform=train, eval_transform=transforms.Compose(TO_TENSOR)).train_stream  # fmt: skip
     before, plain = torch.get_rng_state(), random.getstate()
-    DistilledBuffer(Random(images_per_class=3), num_classes=2).post_adapt(None, stream[0])
+    DistilledBuffer(Random(), images_per_class=3, num_classes=2).post_adapt(None, stream[0])
     assert torch.equal(torch.get_rng_state(), before)
     assert random.getstate() == plain
 
@@ -297,7 +297,7 @@ def test_transforms_that_hide_a_function_are_told_apart_by_it() -> None:
     policy = buffer_of(transforms.Compose([tensor, transforms.Lambda(darker), transforms.Lambda(brighter)]),
                        transforms.Compose([tensor, transforms.Lambda(brighter)]))  # fmt: skip
     assert torch.allclose(kept(policy, training=True), kept(policy, training=False) / 2)
-    policy = DistilledBuffer(Random(images_per_class=3), num_classes=2)
+    policy = DistilledBuffer(Random(), images_per_class=3, num_classes=2)
     for change in (darker, brighter):
         train = transforms.Compose([tensor, transforms.Lambda(change)])
         data = Pictures()
@@ -314,7 +314,7 @@ def test_transforms_that_hide_a_function_are_told_apart_by_it() -> None:
 
 
 def test_deliveries_of_one_transform_share_it() -> None:
-    policy = DistilledBuffer(Random(images_per_class=3), num_classes=2)
+    policy = DistilledBuffer(Random(), images_per_class=3, num_classes=2)
     for _ in range(2):
         train = transforms.Compose([transforms.RandomCrop(8, padding=2), *TO_TENSOR])  # made anew
         stream = nc_benchmark(Pictures(), Pictures(), 2, task_labels=False, train_transform=train,
@@ -333,7 +333,7 @@ def test_a_buffer_that_gdumb_asks_first_keeps_the_training_transform(works: bool
     train = transforms.Compose([step, *TO_TENSOR])
     stream = nc_benchmark(Pictures(), Pictures(), 1, task_labels=False, train_transform=train,
                           eval_transform=transforms.Compose(TO_TENSOR)).train_stream  # fmt: skip
-    policy = DistilledBuffer(Random(images_per_class=3), num_classes=2)
+    policy = DistilledBuffer(Random(), images_per_class=3, num_classes=2)
     model = nn.Sequential(nn.Flatten(), nn.Linear(192, 2))
     gdumb = GDumb(model=model, storage_policy=policy, train_steps=1, evaluator=EvaluationPlugin())
     with warnings.catch_warnings():
@@ -378,7 +378,7 @@ def test_training_transforms_inside_the_data_set_are_warned_of() -> None:
 
 def test_what_is_collected_keeps_its_own_transform() -> None:
     """The last sub-experience of the first experience is lost; it is distilled when the second begins."""
-    policy = DistilledBuffer(Random(images_per_class=3), num_classes=2)
+    policy = DistilledBuffer(Random(), images_per_class=3, num_classes=2)
     for k, step in enumerate([transforms.RandomHorizontalFlip(1.0), transforms.RandomVerticalFlip(1.0)]):
         data = Pictures()
         data.pixels = data.pixels // (k + 1)

@@ -36,8 +36,8 @@ def images(n: int = 60, seed: int = 0) -> PreprocessedImages:
 class Marked(Random):
     """Random images with soft labels that no class id leads to."""
 
-    def _distill(self, data, **options):
-        made = super()._distill(data, **options)
+    def _distill(self, data, run):
+        made = super()._distill(data, run)
         object.__setattr__(made, "labels", made.labels + 0.25)
         return made
 
@@ -55,7 +55,7 @@ class Recording(SoftLabelLoss):
 
 
 def train(criterion: SoftLabelLoss, plugins: list[SupervisedPlugin], *, replay: bool = True) -> None:
-    policy = DistilledBuffer(Marked(images_per_class=2), num_classes=C)
+    policy = DistilledBuffer(Marked(), images_per_class=2, num_classes=C)
     model = nn.Sequential(nn.Flatten(), nn.Linear(16, C))
     own = [ReplayPlugin(mem_size=policy.max_size, storage_policy=policy)] if replay else []
     strategy = Naive(
@@ -141,7 +141,7 @@ def test_hand_computed_values() -> None:
 def test_growing_heads_are_trained_on_the_classes_they_have() -> None:
     model = SimpleMLP(input_size=16, hidden_size=8)
     model.classifier = IncrementalClassifier(8, 1)
-    policy = DistilledBuffer(Random(images_per_class=2), num_classes=C)
+    policy = DistilledBuffer(Random(), images_per_class=2, num_classes=C)
     strategy = Naive(
         model=model, optimizer=torch.optim.SGD(model.parameters(), lr=0.01), criterion=SoftLabelLoss(C),
         train_mb_size=10, plugins=[ReplayPlugin(mem_size=policy.max_size, storage_policy=policy)],
@@ -159,7 +159,7 @@ def digits(epochs: int, loss: str) -> float:
     raw, raw_test = load_images("digits"), load_images("digits", split="test")
     preprocessing = default_preprocessing(raw)
     benchmark = class_incremental(preprocessing.apply(raw), preprocessing.apply(raw_test), steps=5)
-    policy = DistilledBuffer(Random(images_per_class=10), num_classes=10)
+    policy = DistilledBuffer(Random(), images_per_class=10, num_classes=10)
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
     strategy = Naive(
         model=model, optimizer=torch.optim.Adam(model.parameters(), lr=1e-3), criterion=SoftLabelLoss(10, loss=loss),
@@ -228,7 +228,7 @@ def test_masked_heads_learn_as_with_cross_entropy(kind: type[nn.Module]) -> None
     for criterion in (nn.CrossEntropyLoss(), SoftLabelLoss(10)):
         torch.manual_seed(0)
         model = kind()
-        policy = DistilledBuffer(Random(images_per_class=20), num_classes=10)
+        policy = DistilledBuffer(Random(), images_per_class=20, num_classes=10)
         strategy = Naive(
             model=model, optimizer=torch.optim.SGD(model.parameters(), lr=0.05), criterion=criterion, train_mb_size=16,
             train_epochs=3, eval_mb_size=500, evaluator=accuracy_evaluator(),

@@ -32,7 +32,7 @@ def test_frepo_replays_on_split_cifar100(monkeypatch: pytest.MonkeyPatch) -> Non
         "conv", image_shape=(3, 32, 32), num_classes=100, width=2, generator=torch.Generator().manual_seed(0)
     )
     policy = DistilledBuffer(
-        FRePo(images_per_class=2, steps=2, width=2, batch_size=6, pool_size=2, mirror=True), num_classes=100
+        FRePo(steps=2, width=2, batch_size=6, pool_size=2, mirror=True), images_per_class=2, num_classes=100
     )
     recipe = TrainingRecipe(train_steps=2, batch_size=4)
     strategy = GDumb(model=model, storage_policy=policy, recipe=recipe, evaluator=accuracy_evaluator())

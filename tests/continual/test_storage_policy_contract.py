@@ -27,8 +27,8 @@ class First(Distiller):
 
     method = "first"
 
-    def _distill(self, data, *, held_out, checkpoint, progress, on_record) -> SyntheticSet:
-        chosen = [torch.nonzero(data.labels == c).squeeze(1)[: self.images_per_class] for c in data.labels.unique()]
+    def _distill(self, data, run) -> SyntheticSet:
+        chosen = [torch.nonzero(data.labels == c).squeeze(1)[: run.images_per_class] for c in data.labels.unique()]
         rows = torch.cat(chosen)
         class_ids = data.labels[rows]
         labels = initial_labels(class_ids, data.num_classes) + 0.01 * data.images[rows].mean((1, 2, 3)).unsqueeze(1)
@@ -50,11 +50,11 @@ def silent() -> EvaluationPlugin:
 
 
 POLICIES: dict[str, Callable[[], ExemplarsBuffer]] = {
-    "distilled": lambda: DistilledBuffer(First(images_per_class=3), num_classes=C),
-    "distilled, model's classes": lambda: DistilledBuffer(First(images_per_class=3)),
-    "distilled, max_size 7": lambda: DistilledBuffer(First(images_per_class=3), num_classes=C, max_size=7),
-    "random": lambda: DistilledBuffer(Random(images_per_class=3), classes=CLASSES),
-    "herding": lambda: DistilledBuffer(Herding(images_per_class=3, steps=1, width=2), classes=CLASSES),
+    "distilled": lambda: DistilledBuffer(First(), images_per_class=3, num_classes=C),
+    "distilled, model's classes": lambda: DistilledBuffer(First(), images_per_class=3),
+    "distilled, max_size 7": lambda: DistilledBuffer(First(), images_per_class=3, num_classes=C, max_size=7),
+    "random": lambda: DistilledBuffer(Random(), images_per_class=3, classes=CLASSES),
+    "herding": lambda: DistilledBuffer(Herding(steps=1, width=2), images_per_class=3, classes=CLASSES),
     "class-balanced": lambda: ClassBalancedBuffer(max_size=12),
 }
 

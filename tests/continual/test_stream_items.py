@@ -53,12 +53,12 @@ def linear() -> nn.Module:
 
 
 @pytest.mark.parametrize("distiller", [
-    Random(images_per_class=3),
-    Herding(images_per_class=3, steps=1, width=2),
-    FRePo(images_per_class=3, steps=1, width=2, pool_size=1, batch_size=8),
+    Random(),
+    Herding(steps=1, width=2),
+    FRePo(steps=1, width=2, pool_size=1, batch_size=8),
 ], ids=lambda d: d.method)  # fmt: skip
 def test_extra_fields_ride_along_with_the_image_that_started_from_theirs(distiller) -> None:
-    policy = DistilledBuffer(distiller, num_classes=C)
+    policy = DistilledBuffer(distiller, images_per_class=3, num_classes=C)
     stream = with_index(0, 100)
     for experience in stream:
         policy.post_adapt(None, experience)
@@ -73,7 +73,7 @@ def test_extra_fields_ride_along_with_the_image_that_started_from_theirs(distill
 
 
 def test_extra_fields_ride_along_where_classes_are_distilled_apart() -> None:
-    policy = DistilledBuffer(Random(images_per_class=20), num_classes=C)
+    policy = DistilledBuffer(Random(), images_per_class=20, num_classes=C)
     data = _make_taskaware_classification_dataset(WithIndex(0)).subset([*range(16), 17, 21, 25])
     policy.post_adapt(None, benchmark_from_datasets(train=[data]).train_stream[0])
     found = {index: image for image, _, index, _ in policy.buffer}
@@ -89,7 +89,7 @@ def test_mini_batches_with_extra_fields_train() -> None:
             indices.extend(strategy.mbatch[2].tolist())
             assert strategy.mbatch[-2].shape == (len(strategy.mb_x), C)
 
-    policy = DistilledBuffer(Random(images_per_class=2), num_classes=C)
+    policy = DistilledBuffer(Random(), images_per_class=2, num_classes=C)
     network = linear()
     strategy = Naive(
         model=network, optimizer=torch.optim.SGD(network.parameters(), lr=0.01), criterion=SoftLabelLoss(C),
@@ -108,7 +108,7 @@ def test_mini_batches_with_extra_fields_train() -> None:
 
 def test_fields_without_an_image_to_come_from_are_named_before_distilling(monkeypatch) -> None:
     policy = DistilledBuffer(
-        FRePo(images_per_class=1, steps=1, width=2, pool_size=1, batch_size=8, init="noise"), num_classes=C
+        FRePo(steps=1, width=2, pool_size=1, batch_size=8, init="noise"), images_per_class=1, num_classes=C
     )
     monkeypatch.setattr(FRePo, "step", lambda *_: pytest.fail("distilled before the warning"))
     with pytest.warns(UserWarning, match="items have 1 fields beside"), pytest.raises(pytest.fail.Exception):
@@ -121,7 +121,7 @@ def test_string_fields_ride_along() -> None:
             return self.images[index], self.targets[index], f"{index}.png"
 
     data = _make_taskaware_classification_dataset(Named())
-    policy = DistilledBuffer(Random(images_per_class=1), num_classes=C)
+    policy = DistilledBuffer(Random(), images_per_class=1, num_classes=C)
     policy.post_adapt(None, benchmark_from_datasets(train=[data]).train_stream[0])
     assert all(torch.equal(image, WithIndex()[int(name[:-4])][0]) for image, _, name, _ in policy.buffer)
     strategy = GDumb(model=linear(), storage_policy=policy, train_steps=1, evaluator=EvaluationPlugin())
@@ -140,7 +140,7 @@ def test_attributes_in_the_items_ride_along() -> None:
             TaskLabels([1] * 40),
         ],
     )
-    policy = DistilledBuffer(Random(images_per_class=1), num_classes=C)
+    policy = DistilledBuffer(Random(), images_per_class=1, num_classes=C)
     policy.post_adapt(None, benchmark_from_datasets(train=[dataset]).train_stream[0])
     assert [len(item) for item in policy.buffer] == [4] * 4
     for image, _, position, task in policy.buffer:
@@ -152,11 +152,11 @@ def test_vectors_are_kept_as_vectors_where_the_distiller_takes_them() -> None:
     vectors = torch.randn(40, 7)
     data = labelled_dataset(vectors, torch.arange(40) % C)
     stream = benchmark_from_datasets(train=[data]).train_stream
-    policy = DistilledBuffer(Random(images_per_class=2), num_classes=C)
+    policy = DistilledBuffer(Random(), images_per_class=2, num_classes=C)
     policy.post_adapt(None, stream[0])
     assert all(image.shape == (7,) and (vectors == image).all(1).any() for image, *_ in policy.buffer)
     with pytest.raises(InputError, match="cannot be pooled"):
-        DistilledBuffer(Herding(images_per_class=2), num_classes=C).post_adapt(None, stream[0])
+        DistilledBuffer(Herding(), images_per_class=2, num_classes=C).post_adapt(None, stream[0])
 
 
 def dataset(items: list, targets: list | None = None, **options) -> AvalancheDataset:
@@ -167,7 +167,7 @@ def dataset(items: list, targets: list | None = None, **options) -> AvalancheDat
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_images_come_back_in_the_dtype_of_the_stream(dtype: torch.dtype) -> None:
     data = labelled_dataset(torch.randn(8, 1, 4, 4).to(dtype), torch.arange(8) % C)
-    policy = DistilledBuffer(Random(images_per_class=1), num_classes=C)
+    policy = DistilledBuffer(Random(), images_per_class=1, num_classes=C)
     policy.post_adapt(None, benchmark_from_datasets(train=[data]).train_stream[0])
     assert {image.dtype for image, *_ in policy.buffer} == {dtype}
 
@@ -194,7 +194,7 @@ REFUSED = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_other_items_are_refused_in_one_line(case: str) -> None:
     data, message = REFUSED[case]
-    policy = DistilledBuffer(Random(images_per_class=1), num_classes=C)
+    policy = DistilledBuffer(Random(), images_per_class=1, num_classes=C)
     stream = benchmark_from_datasets(train=[data]).train_stream
     with pytest.raises(InputError, match=message) as caught:
         policy.post_adapt(None, stream[0])
@@ -206,13 +206,13 @@ def test_other_items_are_refused_in_one_line(case: str) -> None:
 
 
 def test_data_that_are_no_avalanche_dataset_are_refused() -> None:
-    policy = DistilledBuffer(Random(images_per_class=1), num_classes=C)
+    policy = DistilledBuffer(Random(), images_per_class=1, num_classes=C)
     with pytest.raises(InputError, match="the data are a TensorDataset; wanted an Avalanche dataset"):
         policy.update_from_dataset(TensorDataset(torch.zeros(4, 1, 4, 4), torch.arange(4)))
 
 
 def test_an_experience_with_other_fields_is_refused() -> None:
-    policy = DistilledBuffer(Random(images_per_class=1), num_classes=C)
+    policy = DistilledBuffer(Random(), images_per_class=1, num_classes=C)
     policy.post_adapt(None, with_index(0)[0])
     plain = benchmark_from_datasets(train=[labelled_dataset(torch.randn(4, 1, 4, 4), torch.arange(4))]).train_stream
     with pytest.raises(InputError, match="items have 0 fields beside image, class id and task label, those before"):
@@ -246,7 +246,7 @@ IMAGES = torch.randn(8, 1, 4, 4)
     ((IMAGES, {"name": "age"}), (IMAGES + 1, {"name": "size"}), "attributes of size, those before them attributes of"),
 ], ids=lambda value: value if isinstance(value, str) else "")  # fmt: skip
 def test_a_delivery_of_another_form_is_refused_before_anything_is_stored(first, second, words: str) -> None:
-    policy = DistilledBuffer(Random(images_per_class=1), num_classes=C)
+    policy = DistilledBuffer(Random(), images_per_class=1, num_classes=C)
     policy.update_from_dataset(plain(first[0], **first[1]))
     kept = policy.synthetic.images.clone()
     for _ in range(2):
@@ -259,7 +259,7 @@ def test_a_delivery_of_another_form_is_refused_before_anything_is_stored(first, 
 
 
 def test_classes_without_a_place_are_named_once() -> None:
-    policy = DistilledBuffer(Random(images_per_class=2), classes=("ant", "bee", "cat", "dog"), max_size=3)
+    policy = DistilledBuffer(Random(), images_per_class=2, classes=("ant", "bee", "cat", "dog"), max_size=3)
     with pytest.warns(UserWarning, match=r"max_size is 3, so that 1 of 4 classes get no place in the buffer: dog"):
         policy.post_adapt(None, with_index(0)[0])
     policy.post_adapt(None, with_index(100)[0])  # the same classes, no more words
@@ -287,8 +287,8 @@ def test_sub_experiences_are_collected_and_distilled_at_the_last(size: int, monk
 
     monkeypatch.setattr(Herding, "distill", watched)
     stream = plain_stream()
-    policy = DistilledBuffer(Herding(images_per_class=3, steps=0, width=2, depth=1), num_classes=C)
-    whole = DistilledBuffer(Herding(images_per_class=3, steps=0, width=2, depth=1), num_classes=C)
+    policy = DistilledBuffer(Herding(steps=0, width=2, depth=1), images_per_class=3, num_classes=C)
+    whole = DistilledBuffer(Herding(steps=0, width=2, depth=1), images_per_class=3, num_classes=C)
     online = split_online_stream(stream, experience_size=size, shuffle=False, access_task_boundaries=True)
     sizes = []
     for experience in online:
@@ -305,7 +305,7 @@ def test_sub_experiences_are_collected_and_distilled_at_the_last(size: int, monk
 
 def test_what_is_still_collected_when_the_next_experience_begins_is_distilled() -> None:
     stream = plain_stream()
-    policy = DistilledBuffer(Random(images_per_class=3), num_classes=C)
+    policy = DistilledBuffer(Random(), images_per_class=3, num_classes=C)
     online = list(split_online_stream(stream, experience_size=8, access_task_boundaries=True))
     for experience in [*online[:3], *online[5:]]:  # two are lost on the way
         policy.post_adapt(None, experience)
@@ -324,7 +324,7 @@ def test_a_stopped_distillation_is_done_when_the_sub_experience_comes_again(posi
         monkeypatch.undo()
         raise KeyboardInterrupt
 
-    policies = [DistilledBuffer(Herding(images_per_class=3, steps=0, width=2, depth=1), num_classes=C)
+    policies = [DistilledBuffer(Herding(steps=0, width=2, depth=1), images_per_class=3, num_classes=C)
                 for _ in range(2)]  # fmt: skip
     for i, experience in enumerate(online_experiences()):
         if i == position:
@@ -346,7 +346,7 @@ def test_equal_data_in_two_sub_experiences_count_twice() -> None:
     images[6:8] = images[2:4]
     data = labelled_dataset(images, torch.arange(10) % 2)
     stream = benchmark_from_datasets(train=[data]).train_stream
-    policy = DistilledBuffer(Random(images_per_class=2), num_classes=C)
+    policy = DistilledBuffer(Random(), images_per_class=2, num_classes=C)
     for experience in split_online_stream(stream, experience_size=2, shuffle=False, access_task_boundaries=True):
         policy.post_adapt(None, experience)
         policy.post_adapt(None, experience)  # of another strategy that shares the buffer
@@ -358,7 +358,7 @@ def test_equal_data_in_two_sub_experiences_count_twice() -> None:
 def test_a_buffer_pickled_between_sub_experiences_collects_the_others(position: int) -> None:
     results = []
     for pickled in (False, True):
-        policy = DistilledBuffer(Herding(images_per_class=3, steps=0, width=2, depth=1), num_classes=C)
+        policy = DistilledBuffer(Herding(steps=0, width=2, depth=1), images_per_class=3, num_classes=C)
         for i, experience in enumerate(online_experiences()):
             policy.post_adapt(None, experience)
             if pickled and i == position:
@@ -369,7 +369,7 @@ def test_a_buffer_pickled_between_sub_experiences_collects_the_others(position: 
 
 
 def test_without_boundaries_every_sub_experience_counts_by_itself() -> None:
-    policy, stock = DistilledBuffer(Random(images_per_class=4), num_classes=C), ClassBalancedBuffer(16)
+    policy, stock = DistilledBuffer(Random(), images_per_class=4, num_classes=C), ClassBalancedBuffer(16)
     for experience in split_online_stream(plain_stream(), experience_size=5):
         policy.post_adapt(None, experience)
         stock.post_adapt(None, experience)
@@ -379,7 +379,7 @@ def test_without_boundaries_every_sub_experience_counts_by_itself() -> None:
 
 def test_blurry_streams() -> None:
     torch.manual_seed(0)
-    policy = DistilledBuffer(Random(images_per_class=4), num_classes=C)
+    policy = DistilledBuffer(Random(), images_per_class=4, num_classes=C)
     for experience in split_continuous_linear_decay_stream(plain_stream(), 10, 4, 2, shuffle=True):
         policy.post_adapt(None, experience)
     assert Counter(policy.buffer.targets) == dict.fromkeys(range(C), 4)

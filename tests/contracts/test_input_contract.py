@@ -42,9 +42,13 @@ RIGHT: dict[tuple[str, str], set[str]] = {
     ("CheckerboardZCA", "centre"): {"tensor"},
     ("CheckerboardZCA", "triangle"): {"tensor"},
     **{(f"{name}.distill", "held_out"): {"None"} for name in ("Random", "Herding", "FRePo", "DM", "DSA")},
-    ("FRePo.distill to a file", "checkpoint"): {"None", "text", "bytes", "path"},
-    ("with_options", "images_per_class"): {"3"},
-    ("with_options", "seed"): {"0", "3"},
+    **{(f"{name}.distill", "images_per_class"): {"3"} for name in ("Random", "Herding", "FRePo", "DM", "DSA")},
+    ("FRePo.distill in a store", "images_per_class"): {"3"},
+    ("FRePo.distill in a store", "seed"): {"0", "3"},
+    ("FRePo.distill in a store", "store"): {"None", "text", "bytes", "path", "folder"},
+    ("FRePo.distill in a store", "progress"): {"True"},
+    ("with_options", "iterations"): {"0", "3"},
+    ("with_options", "outer_loop"): {"None", "3"},
     ("evaluate", "recipe"): {"None"},
     ("evaluate", "networks"): {"3"},
     ("evaluate", "seed"): {"0", "3"},
@@ -64,7 +68,9 @@ RIGHT: dict[tuple[str, str], set[str]] = {
     ("DistilledBuffer", "preprocessing"): {"None"},
     ("DistilledBuffer", "max_size"): {"None", "3"},
     ("DistilledBuffer", "held_out"): {"None"},
-    ("DistilledBuffer", "cache_dir"): {"None", "text", "bytes", "path", "folder"},
+    ("DistilledBuffer", "images_per_class"): {"3"},
+    ("DistilledBuffer", "seed"): {"0", "3"},
+    ("DistilledBuffer", "store"): {"None", "text", "bytes", "path", "folder"},
     ("post_adapt", "strategy"): set(WRONG),  # not asked where the number of classes is given
     ("resize", "strategy"): set(WRONG),  # never asked
     ("resize", "new_size"): {"3"},
@@ -199,8 +205,8 @@ SAME: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
     "subset by a slice": (lambda: synthetic().subset(slice(2)), lambda: synthetic().subset([0, 1])),
     "subset from the end": (lambda: synthetic().subset([-1]), lambda: synthetic().subset([len(synthetic()) - 1])),
     "options of NumPy": (
-        lambda: Random(images_per_class=np.int64(2), seed=np.int32(1)).distill(raw()),
-        lambda: Random(images_per_class=2, seed=1).distill(raw()),
+        lambda: Random().distill(raw(), images_per_class=np.int64(2), seed=np.int32(1)),
+        lambda: Random().distill(raw(), images_per_class=2, seed=1),
     ),
 }  # fmt: skip
 

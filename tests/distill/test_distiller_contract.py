@@ -35,9 +35,14 @@ DISTILLERS: list[Distiller] = [
 ]
 
 
+def made(distiller: Distiller, data, **arguments) -> SyntheticSet:
+    """A set of two images a class, unless `arguments` say otherwise."""
+    return distiller.distill(data, **{"images_per_class": 2, **arguments})
+
+
 @pytest.fixture(params=DISTILLERS, ids=lambda distiller: distiller.method)
 def distiller(request) -> Distiller:
-    return request.param.with_options(images_per_class=2, seed=0)
+    return request.param
 
 
 @pytest.fixture
@@ -54,13 +59,13 @@ def assert_same_set(one: SyntheticSet, other: SyntheticSet) -> None:
 
 
 def test_gives_equally_many_images_of_each_class(distiller, data):
-    synthetic = distiller.with_options(images_per_class=4).distill(data)
+    synthetic = distiller.distill(data, images_per_class=4)
     assert torch.bincount(synthetic.class_ids).tolist() == [4, 4, 4]
     assert synthetic.images.shape == (12, 1, 8, 8)
 
 
 def test_gives_soft_labels_over_all_classes_on_the_cpu_and_without_gradients(distiller, data):
-    synthetic = distiller.distill(data)
+    synthetic = made(distiller, data)
     assert synthetic.labels.shape == (6, 3)
     assert synthetic.class_ids.dtype == torch.int64
     for tensor in (synthetic.images, synthetic.labels):
@@ -70,42 +75,42 @@ def test_gives_soft_labels_over_all_classes_on_the_cpu_and_without_gradients(dis
 
 
 def test_soft_labels_are_largest_at_the_class_of_the_image(distiller, data):
-    synthetic = distiller.distill(data)
+    synthetic = made(distiller, data)
     assert torch.equal(synthetic.labels.argmax(1), synthetic.class_ids)
 
 
 def test_carries_classes_and_preprocessing_along(distiller, data):
-    synthetic = distiller.distill(data)
+    synthetic = made(distiller, data)
     assert synthetic.classes == data.classes
     assert synthetic.preprocessing is data.preprocessing
 
 
 def test_distils_only_classes_that_are_present(distiller, make_images):
     images = make_images((5, 0, 5, 0))
-    synthetic = distiller.distill(images)
+    synthetic = made(distiller, images)
     assert synthetic.class_ids.tolist() == [0, 0, 2, 2]
     assert synthetic.labels.shape == (4, 4)
     assert synthetic.classes == images.classes
 
 
 def test_same_seed_gives_the_same_bits(distiller, data):
-    assert_same_set(distiller.distill(data), distiller.distill(data))
+    assert_same_set(made(distiller, data), made(distiller, data))
 
 
 def test_another_seed_gives_another_set(distiller, data):
-    assert not torch.equal(distiller.distill(data).images, distiller.with_options(seed=1).distill(data).images)
+    assert not torch.equal(made(distiller, data).images, made(distiller, data, seed=1).images)
 
 
 def test_result_does_not_depend_on_global_random_state(distiller, data):
     torch.manual_seed(1)
-    one = distiller.distill(data)
+    one = made(distiller, data)
     torch.manual_seed(2)
-    assert_same_set(one, distiller.distill(data))
+    assert_same_set(one, made(distiller, data))
 
 
 def test_leaves_global_random_state_alone(distiller, data):
     torch_before, numpy_before, python_before = torch.get_rng_state(), np.random.get_state(), random.getstate()
-    distiller.distill(data)
+    made(distiller, data)
     assert torch.equal(torch.get_rng_state(), torch_before)
     assert all(np.array_equal(a, b) for a, b in zip(np.random.get_state(), numpy_before, strict=True))
     assert random.getstate() == python_before
@@ -113,7 +118,7 @@ def test_leaves_global_random_state_alone(distiller, data):
 
 def test_does_not_change_what_it_is_given(distiller, data):
     images, labels = data.images.clone(), data.labels.clone()
-    synthetic = distiller.distill(data)
+    synthetic = made(distiller, data)
     synthetic.images.zero_()
     synthetic.class_ids.zero_()
     assert torch.equal(data.images, images)
@@ -123,7 +128,7 @@ def test_does_not_change_what_it_is_given(distiller, data):
 
 def test_does_not_change_uint8_images(distiller, make_images):
     images = make_images()
-    distiller.distill(images)
+    made(distiller, images)
     assert np.array_equal(images.images, make_images().images)
     assert np.array_equal(images.labels, make_images().labels)
 
@@ -132,18 +137,18 @@ def test_does_not_change_uint8_images(distiller, make_images):
 def test_uint8_images_are_distilled_as_their_default_preprocessing(distiller, make_images, channels):
     images = make_images(channels=channels)
     preprocessing = default_preprocessing(images)
-    raw = distiller.distill(images)
-    assert_same_set(raw, distiller.distill(preprocessing.apply(images)))
+    raw = made(distiller, images)
+    assert_same_set(raw, made(distiller, preprocessing.apply(images)))
     assert raw.preprocessing.kind == preprocessing.kind == {1: "standardize", 3: "zca"}[channels]
 
 
 def test_double_precision_images_give_the_same_set(distiller, data):
     double = PreprocessedImages(data.images.double(), data.labels, data.classes, data.preprocessing)
-    assert_same_set(distiller.distill(double), distiller.distill(data))
+    assert_same_set(made(distiller, double), made(distiller, data))
 
 
 def test_save_and_load_give_the_same_bits(distiller, make_images, tmp_path):
-    synthetic = distiller.distill(make_images(channels=3))
+    synthetic = made(distiller, make_images(channels=3))
     loaded = SyntheticSet.load(synthetic.save(tmp_path / "set.safetensors"))
     assert_same_set(loaded, synthetic)
     assert loaded.classes == synthetic.classes
@@ -152,9 +157,9 @@ def test_save_and_load_give_the_same_bits(distiller, make_images, tmp_path):
 
 
 def test_made_by_says_method_and_options_in_json(distiller, data):
-    made_by = distiller.distill(data).made_by
+    made_by = made(distiller, data).made_by
     assert made_by["method"] == distiller.method
-    assert made_by["options"] == distiller.options()
+    assert made_by["options"] == {"images_per_class": 2, "seed": 0, "device": "cpu", **distiller.options()}
     assert json.loads(json.dumps(made_by)) == made_by
 
 
@@ -163,7 +168,7 @@ def test_options_build_the_same_distiller_again(distiller):
 
 
 def test_started_from_names_the_images_it_started_from(distiller, data):
-    synthetic = distiller.distill(data)
+    synthetic = made(distiller, data)
     started_from = synthetic.made_by["started_from"]
     assert len(set(started_from)) == len(synthetic)
     assert torch.equal(data.labels[started_from], synthetic.class_ids)
@@ -176,13 +181,13 @@ def test_started_from_names_the_images_it_started_from(distiller, data):
 def test_no_images_is_an_input_error(distiller, make_images, data, raw):
     nothing = make_images((0, 0)) if raw else data.subset(torch.zeros(len(data), dtype=torch.bool))
     with pytest.raises(InputError, match="0 images"):
-        distiller.distill(nothing)
+        made(distiller, nothing)
 
 
 def test_class_with_fewer_images_gets_as_many_as_it_has_with_a_warning(distiller, make_images):
     wanted = r"images_per_class is 4, but 2 classes .* \('class 1' has 3, 'class 2' has 1\): they get as many as they h"
     with pytest.warns(InputWarning, match=wanted):
-        synthetic = distiller.with_options(images_per_class=4).distill(make_images((5, 3, 1)))
+        synthetic = distiller.distill(make_images((5, 3, 1)), images_per_class=4)
     assert torch.bincount(synthetic.class_ids).tolist() == [4, 3, 1]
     assert len(set(synthetic.made_by["started_from"])) == 8
 
@@ -193,65 +198,65 @@ def test_constant_images_are_refused_as_that(distiller, make_images, shade):
     constant = LabelledImages(np.full_like(images.images, shade), images.labels, images.classes)
     for data in (constant, Identity().apply(constant), Identity().apply(constant, stream=True)):
         with pytest.raises(InputError, match=r"all pixels of all 36 images have one value, .*; were the right images"):
-            distiller.distill(data)
+            made(distiller, data)
 
 
 def test_constant_classes_are_no_constant_images(distiller, make_images):
     images = make_images()
     shades = np.broadcast_to((images.labels * 50)[:, None, None, None], images.images.shape).astype(np.uint8)
-    assert len(distiller.distill(LabelledImages(shades.copy(), images.labels, images.classes))) == 6
+    assert len(made(distiller, LabelledImages(shades.copy(), images.labels, images.classes))) == 6
 
 
 def test_raw_held_out_images_are_preprocessed_as_the_data(distiller, data, make_images):
     raw = make_images((3, 3, 3), seed=5)
-    one, other = (distiller.distill(data, held_out=held) for held in (raw, data.preprocessing.apply(raw)))
+    one, other = (made(distiller, data, held_out=held) for held in (raw, data.preprocessing.apply(raw)))
     assert one.made_by == other.made_by
 
 
 @pytest.mark.parametrize("count", [0, -1])
-def test_images_per_class_below_one_is_an_input_error(distiller, count):
+def test_images_per_class_below_one_is_an_input_error(distiller, data, count):
     with pytest.raises(InputError, match=rf"images_per_class is {count}; wanted more than 0"):
-        distiller.with_options(images_per_class=count)
+        distiller.distill(data, images_per_class=count)
 
 
 def test_works_with_one_class(distiller, make_images):
-    synthetic = distiller.distill(make_images((6,)))
+    synthetic = made(distiller, make_images((6,)))
     assert synthetic.class_ids.tolist() == [0, 0]
     assert synthetic.labels.shape == (2, 1)
 
 
 def test_works_with_a_single_image_in_all(distiller, make_images):
-    assert len(distiller.with_options(images_per_class=1).distill(make_images((1,)))) == 1
+    assert len(distiller.distill(make_images((1,)), images_per_class=1)) == 1
 
 
 def test_as_many_images_as_there_are_takes_every_one(distiller, make_images):
-    synthetic = distiller.with_options(images_per_class=5).distill(make_images((5, 5)))
+    synthetic = distiller.distill(make_images((5, 5)), images_per_class=5)
     assert sorted(synthetic.made_by["started_from"]) == list(range(10))
 
 
 def test_held_out_images_change_nothing(distiller, data, make_images):
     held_out = data.preprocessing.apply(make_images((3, 3, 3), seed=5))
     before = held_out.images.clone()
-    assert_same_set(distiller.distill(data, held_out=held_out), distiller.distill(data))
+    assert_same_set(made(distiller, data, held_out=held_out), made(distiller, data))
     assert torch.equal(held_out.images, before)
 
 
 def test_held_out_images_preprocessed_in_another_way_are_refused(distiller, data, make_images):
     held_out = make_images((3, 3, 3), seed=5, noise=90)
     with pytest.raises(InputError, match=r"held_out was preprocessed in another way than the data; give it raw"):
-        distiller.distill(data, held_out=Standardize.fit(held_out).apply(held_out))
+        made(distiller, data, held_out=Standardize.fit(held_out).apply(held_out))
 
 
 def test_checkpoint_changes_nothing_even_when_all_is_done(distiller, data, tmp_path, monkeypatch):
     monkeypatch.setattr("distill.distillers.checkpoint.SECONDS_BETWEEN", 0)
     for _ in range(2):
-        assert_same_set(distiller.distill(data, checkpoint=tmp_path / "checkpoint"), distiller.distill(data))
+        assert_same_set(made(distiller, data, store=tmp_path), made(distiller, data))
 
 
 def test_on_record_shows_the_set_from_start_to_end_and_changes_nothing(distiller, data):
     shown: dict[int, SyntheticSet] = {}
-    synthetic = distiller.distill(data, on_record=shown.__setitem__)
-    assert_same_set(synthetic, distiller.distill(data))
+    synthetic = made(distiller, data, on_record=shown.__setitem__)
+    assert_same_set(synthetic, made(distiller, data))
     if isinstance(distiller, Random | Herding):  # nothing on the way
         assert not shown
         return
@@ -262,16 +267,16 @@ def test_on_record_shows_the_set_from_start_to_end_and_changes_nothing(distiller
 
 
 def test_progress_changes_nothing_and_leaves_stdout_alone(distiller, data, capsys):
-    quiet = distiller.distill(data)
+    quiet = made(distiller, data)
     assert capsys.readouterr() == ("", "")
-    assert_same_set(distiller.distill(data, progress=True), quiet)
+    assert_same_set(made(distiller, data, progress=True), quiet)
     assert capsys.readouterr().out == ""
 
 
 def test_trains_networks_far_better_than_chance(distiller, make_images):
     images, test = make_images(noise=40), make_images((30, 30, 30), seed=1, noise=40)
     preprocessing = Standardize.fit(images)
-    synthetic = distiller.with_options(images_per_class=4).distill(preprocessing.apply(images))
+    synthetic = distiller.distill(preprocessing.apply(images), images_per_class=4)
     recipe = TrainingRecipe(width=8, train_steps=60, warmup_steps=5, learning_rate=3e-3)
     result = evaluate(synthetic, preprocessing.apply(test), recipe=recipe, networks=1)
     assert result.network[0] > 0.8  # chance is 1/3

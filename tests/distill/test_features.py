@@ -4,13 +4,19 @@ import pytest
 import torch
 from torch import Tensor
 
-from distill import FRePo, PreprocessedImages
+from distill import Distiller, FRePo, PreprocessedImages, SyntheticSet
 from distill.distillers.features import features_of
 from distill.distillers.frepo import FRePoState
+from distill.distillers.run import Run
 from distill.networks import Network, Norm, build_network
 from distill.preprocess import default_preprocessing
 
-TINY = FRePo(images_per_class=4, steps=3, batch_size=20, pool_size=2, width=4, depth=2, dtype="float64")
+TINY = FRePo(steps=3, batch_size=20, pool_size=2, width=4, depth=2, dtype="float64")
+
+
+def made(distiller: Distiller, data, **arguments) -> SyntheticSet:
+    """A set of four images a class, unless `arguments` say otherwise."""
+    return distiller.distill(data, **{"images_per_class": 4, **arguments})
 
 
 @pytest.fixture
@@ -58,7 +64,7 @@ def test_of_chunks_no_graph_is_kept() -> None:
 @pytest.mark.parametrize("mirror", [False, True])
 def test_a_distillation_in_chunks_ends_as_one_without(data, mirror: bool) -> None:
     whole, chunked = (
-        TINY.with_options(mirror=mirror, chunk_size=size).distill(data) for size in (1000, 5)
+        made(TINY.with_options(mirror=mirror, chunk_size=size), data) for size in (1000, 5)
     )
     torch.testing.assert_close(chunked.images, whole.images, rtol=1e-6, atol=1e-6)
     torch.testing.assert_close(chunked.labels, whole.labels, rtol=1e-6, atol=1e-6)
@@ -68,7 +74,8 @@ def test_a_distillation_in_chunks_ends_as_one_without(data, mirror: bool) -> Non
 
 
 def drawn(data: PreprocessedImages, size: int | None) -> tuple[FRePoState, Tensor, Tensor]:
-    state = TINY.start(TINY.prepare(data))
+    run = Run(images_per_class=4)
+    state = TINY.start(TINY.prepare(data, run), run)
     return state, *state.sample(size)
 
 
@@ -100,7 +107,7 @@ def test_only_the_part_that_was_drawn_has_a_gradient(data) -> None:
 
 
 def test_a_distillation_by_parts_moves_all_images_and_is_another_one(data) -> None:
-    start, more = TINY.with_options(steps=0).distill(data), TINY.with_options(steps=12)
-    whole, parts = (more.with_options(distilled_batch_size=size).distill(data) for size in (None, 6))
+    start, more = made(TINY.with_options(steps=0), data), TINY.with_options(steps=12)
+    whole, parts = (made(more.with_options(distilled_batch_size=size), data) for size in (None, 6))
     assert not torch.equal(whole.images, parts.images)
     assert bool((parts.images != start.images).flatten(1).any(1).all())

@@ -6,16 +6,23 @@ import numpy as np
 import pytest
 import torch
 
-from distill import FRePo, InputError, PreprocessedImages, Random, Standardize, SyntheticSet
+from distill import Distiller, FRePo, InputError, PreprocessedImages, Random, Standardize, SyntheticSet
 from distill.distillers.frepo import label_margin
 from distill.preprocess import default_preprocessing
 from distill.sets.synthetic import initial_labels
 
 # Each part of the state that a checkpoint keeps takes part: models renewed, batches and pool batches drawn, BatchNorm.
 TINY = FRePo(
-    images_per_class=2, steps=8, batch_size=20, pool_size=2, max_updates=2, pool_batch_size=4, width=4, depth=2,
+    steps=8, batch_size=20, pool_size=2, max_updates=2, pool_batch_size=4, width=4, depth=2,
     learning_rate=1e-2, history_points=3,
 )
+
+CHECKPOINT = "checkpoint-frepo-2-seed-0.safetensors"
+
+
+def made(distiller: Distiller, data, **arguments) -> SyntheticSet:
+    """A set of two images a class, unless `arguments` say otherwise."""
+    return distiller.distill(data, **{"images_per_class": 2, **arguments})
 
 
 @pytest.fixture
@@ -58,7 +65,6 @@ def assert_same_set(one: SyntheticSet, other: SyntheticSet) -> None:
         ({"regularization": -1e-6}, "regularization is -1e-06; wanted more than 0"),
         ({"noise_std": -1.0}, "noise_std is -1.0; wanted 0 or more"),
         ({"history_points": -1}, "history_points is -1; wanted 0 or more"),
-        ({"images_per_class": 0}, "images_per_class is 0; wanted more than 0"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
@@ -77,27 +83,27 @@ def test_nan_is_refused_as_an_option(name):
 
 def test_unknown_network_is_refused_by_name(data):
     with pytest.raises(InputError, match="unknown network 'resnet'; known: conv"):
-        TINY.with_options(network="resnet").distill(data)
+        made(TINY.with_options(network="resnet"), data)
 
 
 def test_unknown_norm_is_refused_by_name(data):
     with pytest.raises(InputError, match="unknown norm 'weight'; known: none, batch"):
-        TINY.with_options(norm="weight").distill(data)
+        made(TINY.with_options(norm="weight"), data)
 
 
 def test_depth_that_pools_images_away_is_refused(data):
     with pytest.raises(InputError, match="images of 8x8 cannot be pooled 4 times"):
-        TINY.with_options(depth=4).distill(data)
+        made(TINY.with_options(depth=4), data)
 
 
 def test_mirror_is_refused_for_one_channel(data):
     with pytest.raises(InputError, match="mirror is on, but the images have one channel"):
-        TINY.with_options(mirror=True).distill(data)
+        made(TINY.with_options(mirror=True), data)
 
 
 def test_mirror_takes_part_in_the_gradient_of_rgb_images(make_images):
     images = make_images(channels=3)
-    plain, mirrored = (TINY.with_options(mirror=mirror).distill(images) for mirror in (False, True))
+    plain, mirrored = (made(TINY.with_options(mirror=mirror), images) for mirror in (False, True))
     assert plain.images.shape == mirrored.images.shape == (6, 3, 8, 8)
     assert not torch.equal(plain.images, mirrored.images)
 
@@ -110,7 +116,7 @@ def test_mirror_takes_part_in_the_gradient_of_rgb_images(make_images):
     ids=lambda change: next(iter(change)),
 )
 def test_option_has_an_effect(data, change):
-    assert not torch.equal(TINY.distill(data).images, TINY.with_options(**change).distill(data).images)
+    assert not torch.equal(made(TINY, data).images, made(TINY.with_options(**change), data).images)
 
 
 # -- where it starts -----------------------------------------------------------------------------------------------
@@ -118,22 +124,22 @@ def test_option_has_an_effect(data, change):
 
 def test_without_steps_it_is_random_choice_of_the_same_seed(data):
     for seed in (0, 1):
-        distilled = TINY.with_options(steps=0, seed=seed).distill(data)
-        chosen = Random(images_per_class=2, seed=seed).distill(data)
+        distilled = made(TINY.with_options(steps=0), data, seed=seed)
+        chosen = made(Random(), data, seed=seed)
         assert torch.equal(distilled.images, chosen.images)
         assert torch.equal(distilled.labels, chosen.labels)
         assert distilled.made_by["started_from"] == chosen.made_by["started_from"]
 
 
 def test_steps_move_images_and_labels(data):
-    start, end = TINY.with_options(steps=0).distill(data), TINY.distill(data)
+    start, end = made(TINY.with_options(steps=0), data), made(TINY, data)
     assert not torch.isclose(start.images, end.images).any(dim=(1, 2, 3)).all()
     assert not torch.equal(start.labels, end.labels)
     assert end.made_by["started_from"] == start.made_by["started_from"]
 
 
 def test_noise_starts_from_no_image(data):
-    start = TINY.with_options(steps=0, init="noise", noise_std=0.5, images_per_class=12).distill(data)
+    start = TINY.with_options(steps=0, init="noise", noise_std=0.5).distill(data, images_per_class=12)
     assert start.made_by["started_from"] == []
     assert start.images.std().item() == pytest.approx(0.5, rel=0.1)
     assert start.images.mean().item() == pytest.approx(0, abs=0.05)
@@ -142,28 +148,28 @@ def test_noise_starts_from_no_image(data):
 
 def test_real_and_noise_is_the_sum_of_both(data):
     both, noise = (
-        TINY.with_options(steps=0, init=init, noise_std=0.5).distill(data) for init in ("real+noise", "noise")
+        made(TINY.with_options(steps=0, init=init, noise_std=0.5), data) for init in ("real+noise", "noise")
     )
     real = data.images[both.made_by["started_from"]]
     assert torch.allclose(both.images, real + noise.images, atol=1e-6)
 
 
 def test_labels_that_are_not_learned_stay_exactly_where_they_start(data):
-    synthetic = TINY.with_options(learn_labels=False).distill(data)
+    synthetic = made(TINY.with_options(learn_labels=False), data)
     assert torch.equal(synthetic.labels, initial_labels(synthetic.class_ids, 3))
-    assert not torch.equal(synthetic.images, TINY.with_options(steps=0).distill(data).images)
+    assert not torch.equal(synthetic.images, made(TINY.with_options(steps=0), data).images)
 
 
 @pytest.mark.parametrize("init", ["real", "noise", "real+noise"])
 def test_every_start_can_be_distilled(data, init):
-    assert len(TINY.with_options(init=init).distill(data)) == 6
+    assert len(made(TINY.with_options(init=init), data)) == 6
 
 
 # -- history -------------------------------------------------------------------------------------------------------
 
 
 def test_history_records_loss_and_held_out_accuracy_from_start_to_end(data, held_out):
-    history = TINY.distill(data, held_out=held_out).made_by["history"]
+    history = made(TINY, data, held_out=held_out).made_by["history"]
     assert [entry["step"] for entry in history] == [0, 4, 8]
     assert "loss" not in history[0]
     assert all(np.isfinite(entry["loss"]) for entry in history[1:])
@@ -173,28 +179,28 @@ def test_history_records_loss_and_held_out_accuracy_from_start_to_end(data, held
 
 @pytest.mark.parametrize(("points", "steps"), [(0, []), (1, [0, 8]), (2, [0, 8])])
 def test_history_has_the_end_whenever_it_has_anything(data, points, steps):
-    history = TINY.with_options(history_points=points).distill(data).made_by["history"]
+    history = made(TINY.with_options(history_points=points), data).made_by["history"]
     assert [entry["step"] for entry in history] == steps
 
 
 def test_history_without_held_out_images_has_losses_alone(data):
-    history = TINY.distill(data).made_by["history"]
+    history = made(TINY, data).made_by["history"]
     assert [sorted(entry) for entry in history] == [["step"], ["loss", "step"], ["loss", "step"]]
 
 
 def test_no_history_points_give_no_history(data, held_out):
-    assert TINY.with_options(history_points=0).distill(data, held_out=held_out).made_by["history"] == []
+    assert made(TINY.with_options(history_points=0), data, held_out=held_out).made_by["history"] == []
 
 
 def test_loss_falls(data):
-    history = TINY.with_options(steps=60, history_points=7, label_margin=False).distill(data).made_by["history"]
+    history = made(TINY.with_options(steps=60, history_points=7, label_margin=False), data).made_by["history"]
     assert history[-1]["loss"] < history[1]["loss"]
 
 
 def test_label_margin_is_taken_off_the_loss(data):
     # Labels start with a margin of 1 / sqrt(C / 10), far above 1/C, so that the term is exactly 1/C all along.
     plain, margin = (
-        TINY.with_options(label_margin=on).distill(data).made_by["history"][-1]["loss"] for on in (False, True)
+        made(TINY.with_options(label_margin=on), data).made_by["history"][-1]["loss"] for on in (False, True)
     )
     assert plain - margin == pytest.approx(1 / 3, abs=1e-5)
 
@@ -211,7 +217,7 @@ def test_label_margin_is_the_gap_of_the_two_largest_at_most_one_over_c():
 @pytest.mark.parametrize("options", [{"learning_rate": 1e30}, {"pool_learning_rate": 1e30}], ids=["images", "pool"])
 def test_divergence_is_an_input_error_and_no_nan_set(data, options):
     with pytest.raises(InputError, match=r"lower learning_rate .*or pool_learning_rate"):
-        TINY.with_options(steps=30, **options).distill(data)
+        made(TINY.with_options(steps=30, **options), data)
 
 
 # -- checkpoint ----------------------------------------------------------------------------------------------------
@@ -230,7 +236,7 @@ def killed_before_step(k: int, monkeypatch, distiller: FRePo, data, **arguments)
         patch.setattr("distill.distillers.checkpoint.SECONDS_BETWEEN", 0)
         patch.setattr(FRePo, "step", step_or_stop)
         with pytest.raises(KeyboardInterrupt):
-            distiller.distill(data, **arguments)
+            made(distiller, data, **arguments)
 
 
 @pytest.mark.parametrize(
@@ -249,12 +255,12 @@ def killed_before_step(k: int, monkeypatch, distiller: FRePo, data, **arguments)
 )
 def test_killed_distillation_ends_in_the_same_bits(data, held_out, tmp_path, monkeypatch, k, options):
     distiller = TINY.with_options(**options)
-    checkpoint = tmp_path / "a folder" / "checkpoint.safetensors"
-    undisturbed = distiller.distill(data, held_out=held_out)
-    killed_before_step(k, monkeypatch, distiller, data, held_out=held_out, checkpoint=checkpoint)
-    assert checkpoint.is_file()
-    assert_same_set(distiller.distill(data, held_out=held_out, checkpoint=checkpoint), undisturbed)
-    assert list(checkpoint.parent.iterdir()) == [checkpoint]
+    store = tmp_path / "a folder"
+    undisturbed = made(distiller, data, held_out=held_out)
+    killed_before_step(k, monkeypatch, distiller, data, held_out=held_out, store=store)
+    assert (store / CHECKPOINT).is_file()
+    assert_same_set(made(distiller, data, held_out=held_out, store=store), undisturbed)
+    assert list(store.iterdir()) == [store / CHECKPOINT]
 
 
 @pytest.mark.parametrize("norm", ["batch", "instance"])
@@ -263,55 +269,66 @@ def test_killed_distillation_of_cifar_sized_images_ends_in_the_same_bits(make_im
     images = make_images((20, 20, 20), channels=3, height=32, width=32)
     data = Standardize.fit(images).apply(images)
     distiller = TINY.with_options(width=32, depth=3, norm=norm, mirror=True, pool_batch_size=1000, max_updates=100)
-    killed_before_step(5, monkeypatch, distiller, data, checkpoint=tmp_path / "c")
-    assert_same_set(distiller.distill(data, checkpoint=tmp_path / "c"), distiller.distill(data))
+    killed_before_step(5, monkeypatch, distiller, data, store=tmp_path / "c")
+    assert_same_set(made(distiller, data, store=tmp_path / "c"), made(distiller, data))
 
 
 def test_resumed_distillation_does_only_the_steps_that_are_left(data, tmp_path, monkeypatch):
-    killed_before_step(5, monkeypatch, TINY, data, checkpoint=tmp_path / "c")
+    killed_before_step(5, monkeypatch, TINY, data, store=tmp_path / "c")
     done, step = [], FRePo.step
     monkeypatch.setattr(FRePo, "step", lambda self, state, data: (done.append(state.step), step(self, state, data)))
-    TINY.distill(data, checkpoint=tmp_path / "c")
+    made(TINY, data, store=tmp_path / "c")
     assert done == [5, 6, 7]
-    TINY.distill(data, checkpoint=tmp_path / "c")
+    made(TINY, data, store=tmp_path / "c")
     assert done == [5, 6, 7]  # a finished one is found whole
 
 
 def test_resuming_warns_of_nothing(data, tmp_path, monkeypatch):
-    killed_before_step(5, monkeypatch, TINY, data, checkpoint=tmp_path / "c")
+    killed_before_step(5, monkeypatch, TINY, data, store=tmp_path / "c")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        TINY.distill(data, checkpoint=tmp_path / "c")
+        made(TINY, data, store=tmp_path / "c")
 
 
 def test_distillation_killed_twice_ends_in_the_same_bits(data, tmp_path, monkeypatch):
     for k in (3, 6):
-        killed_before_step(k, monkeypatch, TINY, data, checkpoint=tmp_path / "c")
-    assert_same_set(TINY.distill(data, checkpoint=tmp_path / "c"), TINY.distill(data))
+        killed_before_step(k, monkeypatch, TINY, data, store=tmp_path / "c")
+    assert_same_set(made(TINY, data, store=tmp_path / "c"), made(TINY, data))
 
 
 def test_checkpoint_is_not_written_at_every_step(data, tmp_path, monkeypatch):
     saved = []
     monkeypatch.setattr("distill.distillers.checkpoint.Checkpoint.save", lambda _, state: saved.append(state.step))
-    TINY.distill(data, checkpoint=tmp_path / "c")
+    made(TINY, data, store=tmp_path / "c")
     assert saved == [TINY.steps]
 
 
-@pytest.mark.parametrize("change", [{"seed": 1}, {"learning_rate": 2e-2}, {"steps": 9}], ids=lambda c: next(iter(c)))
+@pytest.mark.parametrize("change", [{"init": "noise"}, {"learning_rate": 2e-2}, {"steps": 9}], ids=str)
 def test_checkpoint_of_other_options_is_refused_and_kept(data, tmp_path, monkeypatch, change):
-    checkpoint = tmp_path / "c"
-    killed_before_step(5, monkeypatch, TINY, data, checkpoint=checkpoint)
-    content = checkpoint.read_bytes()
+    killed_before_step(5, monkeypatch, TINY, data, store=tmp_path)
+    content = (tmp_path / CHECKPOINT).read_bytes()
     (name, value), = change.items()
-    message = rf"{checkpoint} is the checkpoint .* data \({name} was {getattr(TINY, name)}, now {value}\); resume"
+    was = rf"{name} was {getattr(TINY, name)!r}, now {value!r}"
+    message = rf"{CHECKPOINT} was made with other options or data \({was}\); use those it was made with, remove it, or"
     with pytest.raises(InputError, match=message):
-        TINY.with_options(**change).distill(data, checkpoint=checkpoint)
-    assert checkpoint.read_bytes() == content
+        made(TINY.with_options(**change), data, store=tmp_path)
+    assert (tmp_path / CHECKPOINT).read_bytes() == content
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"images_per_class": 3}], ids=lambda change: next(iter(change)))
+def test_distillations_of_other_seeds_and_sizes_share_a_store_and_leave_each_other_alone(
+    data, tmp_path, monkeypatch, change
+):
+    killed_before_step(5, monkeypatch, TINY, data, store=tmp_path)
+    content = (tmp_path / CHECKPOINT).read_bytes()
+    arguments = {"images_per_class": 2, **change}
+    assert_same_set(TINY.distill(data, store=tmp_path, **arguments), TINY.distill(data, **arguments))
+    assert (tmp_path / CHECKPOINT).read_bytes() == content
 
 
 @pytest.mark.parametrize("part", ["images", "labels", "classes", "held-out images"])
 def test_checkpoint_of_other_data_is_refused_by_name(data, tmp_path, monkeypatch, part):
-    killed_before_step(5, monkeypatch, TINY, data, checkpoint=tmp_path / "c")
+    killed_before_step(5, monkeypatch, TINY, data, store=tmp_path / "c")
     images, labels, classes = data.images.clone(), data.labels.clone(), data.classes
     if part == "images":
         images[-1, 0, 0, 0] += 1e-3
@@ -321,44 +338,46 @@ def test_checkpoint_of_other_data_is_refused_by_name(data, tmp_path, monkeypatch
         classes = classes[::-1]
     other = PreprocessedImages(images, labels, classes, data.preprocessing)
     held_out = data if part == "held-out images" else None
-    with pytest.raises(InputError, match=rf"with other options or data \(other {part}\); resume"):
-        TINY.distill(other, held_out=held_out, checkpoint=tmp_path / "c")
+    with pytest.raises(InputError, match=rf"with other options or data \(other {part}\); use those"):
+        made(TINY, other, held_out=held_out, store=tmp_path / "c")
 
 
 def test_checkpoint_of_another_class_with_the_same_options_is_refused(data, tmp_path, monkeypatch):
     class Mine(FRePo):
-        method = "mine"
+        pass
 
-    killed_before_step(5, monkeypatch, TINY, data, checkpoint=tmp_path / "c")
-    with pytest.raises(InputError, match="method was 'frepo', now 'mine'"):
-        Mine(**TINY.options()).distill(data, checkpoint=tmp_path / "c")
+    killed_before_step(5, monkeypatch, TINY, data, store=tmp_path / "c")
+    with pytest.raises(InputError, match=r"class was 'FRePo', now '.*Mine'"):
+        made(Mine(**TINY.options()), data, store=tmp_path / "c")
 
 
 @pytest.mark.parametrize("left", [0, 4, 100, -1], ids=lambda left: f"{left} bytes")
 def test_damaged_checkpoint_is_an_input_error_that_names_it(data, tmp_path, monkeypatch, left):
-    checkpoint = tmp_path / "c"
-    killed_before_step(5, monkeypatch, TINY, data, checkpoint=checkpoint)
+    killed_before_step(5, monkeypatch, TINY, data, store=tmp_path)
+    checkpoint = tmp_path / CHECKPOINT
     checkpoint.write_bytes(checkpoint.read_bytes()[:left])
     with pytest.raises(InputError, match=f"{checkpoint} is damaged"):
-        TINY.distill(data, checkpoint=checkpoint)
+        made(TINY, data, store=tmp_path)
 
 
-def test_synthetic_set_given_as_checkpoint_is_refused_and_kept(data, tmp_path):
-    path = Random(images_per_class=2).distill(data).save(tmp_path / "set.safetensors")
-    with pytest.raises(InputError, match=str(path)):
-        TINY.distill(data, checkpoint=path)
+def test_synthetic_set_in_the_place_of_a_checkpoint_is_refused_and_kept(data, tmp_path):
+    path = made(Random(), data).save(tmp_path / CHECKPOINT)
+    with pytest.raises(InputError, match=f"{path} was made by another version of this toolkit, or is not an entry"):
+        made(TINY, data, store=tmp_path)
+    with pytest.raises(InputError, match=f"store is the file {path}; wanted a folder"):
+        made(TINY, data, store=path)
     assert len(SyntheticSet.load(path)) == 6
 
 
 def test_checkpoint_that_cannot_be_written_is_an_input_error(data, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setattr("distill.distillers.checkpoint.SECONDS_BETWEEN", 0)
-    with pytest.raises(InputError, match=r"cannot write .*file/c"):
-        TINY.distill(data, checkpoint=tmp_path / "file" / "c")
+    with pytest.raises(InputError, match=r"cannot write .*file/c/checkpoint"):
+        made(TINY, data, store=tmp_path / "file" / "c")
 
 
 def test_preprocessing_given_is_used_and_not_fitted_anew(make_images):
     images = make_images()
     mine = Standardize(torch.tensor([0.1]), torch.tensor([0.7]))
-    synthetic = TINY.with_options(steps=0).distill(mine.apply(images))
+    synthetic = made(TINY.with_options(steps=0), mine.apply(images))
     assert np.array_equal(synthetic.pixels().numpy(), images.images[synthetic.made_by["started_from"]])

@@ -170,7 +170,7 @@ def test_wrong_shapes_are_refused(tmp_path, shape, options, message):
 
 def test_preprocessing_stated_for_preprocessed_images_stays_and_is_not_applied(tmp_path, make_images):
     real = make_images(channels=3)
-    other = Random(images_per_class=2).distill(Standardize.fit(real).apply(real))
+    other = Random().distill(Standardize.fit(real).apply(real), images_per_class=2)
     path = npz(tmp_path, images=other.images, labels=other.labels)
     for stated in (other.preprocessing, str(other.save(tmp_path / "other.safetensors"))):
         made = import_set(path, preprocessing=stated)

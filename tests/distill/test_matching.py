@@ -12,21 +12,38 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import reference
-from distill import DM, DSA, FRePo, Identity, InputError, PreprocessedImages, Random, Standardize, SyntheticSet
+from distill import (
+    DM,
+    DSA,
+    Distiller,
+    FRePo,
+    Identity,
+    InputError,
+    PreprocessedImages,
+    Random,
+    Standardize,
+    SyntheticSet,
+)
 from distill.distillers.dsa import gradient_distance, published_loops
 from distill.distillers.matching import Matching, MatchingState
+from distill.distillers.run import Run
 from distill.networks import Network, build_network
 from distill.preprocess import default_preprocessing
 from distill.sets.synthetic import initial_labels
 from distill.training.siamese import SIAMESE_OPERATIONS, Draw, draw_augmentation, flip
 
 # Each part of the state that a checkpoint keeps takes part: networks drawn, trained and half trained, and momentum.
-TINY_DM = DM(images_per_class=2, steps=7, batch_size=8, width=4, depth=2, history_points=3)
+TINY_DM = DM(steps=7, batch_size=8, width=4, depth=2, history_points=3)
 TINY_DSA = DSA(
-    images_per_class=2, iterations=3, outer_loop=3, inner_loop=2, batch_size=8, network_batch_size=4, width=4, depth=2,
+    iterations=3, outer_loop=3, inner_loop=2, batch_size=8, network_batch_size=4, width=4, depth=2,
     history_points=4,
 )
 TINY = [pytest.param(distiller, id=distiller.method) for distiller in (TINY_DM, TINY_DSA)]
+
+
+def made(distiller: Distiller, data, **arguments) -> SyntheticSet:
+    """A set of two images a class, unless `arguments` say otherwise."""
+    return distiller.distill(data, **{"images_per_class": 2, **arguments})
 
 
 @pytest.fixture
@@ -142,9 +159,9 @@ def float64_data() -> PreprocessedImages:
 @pytest.mark.parametrize("augment", [False, True], ids=["plain", "augmented"])
 def test_a_dm_step_is_momentum_descent_on_the_distance_of_class_means(monkeypatch, augment) -> None:
     counted_augmentations(monkeypatch)
-    distiller = DM(images_per_class=2, steps=3, width=6, depth=2, dtype="float64", augment=augment, learning_rate=0.3)
+    distiller = DM(steps=3, width=6, depth=2, dtype="float64", augment=augment, learning_rate=0.3)
     data = float64_data()
-    state = distiller.start(data)
+    state = distiller.start(data, Run(images_per_class=2))
     images, velocity = state.images.detach().clone(), torch.zeros_like(state.images)
     heads = set()
     for step in range(3):
@@ -171,11 +188,11 @@ def test_a_dm_step_is_momentum_descent_on_the_distance_of_class_means(monkeypatc
 def test_dsa_is_algorithm_1_of_dataset_condensation(monkeypatch, augment) -> None:
     counted_augmentations(monkeypatch)
     distiller = DSA(
-        images_per_class=2, iterations=2, outer_loop=2, inner_loop=2, width=4, depth=2, dtype="float64",
+        iterations=2, outer_loop=2, inner_loop=2, width=4, depth=2, dtype="float64",
         augment=augment, learning_rate=0.3, network_learning_rate=0.05,
     )
     data = float64_data()
-    state = distiller.start(data)
+    state = distiller.start(data, Run(images_per_class=2))
     images, velocity = state.images.detach().clone(), torch.zeros_like(state.images)
     drawn, trained = itertools.count(), itertools.count(100)
     net = as_reference(state.network)
@@ -221,10 +238,10 @@ def test_loops_are_those_of_the_released_code_and_of_the_next_smaller_size_betwe
     published = {1: (1, 1), 10: (10, 50), 20: (20, 25), 30: (30, 20), 40: (40, 15), 50: (50, 10)}
     assert {n: published_loops(n) for n in published} == published
     assert [published_loops(n) for n in (2, 9, 19, 500)] == [(1, 1), (1, 1), (10, 50), (50, 10)]
-    assert DSA(images_per_class=10).loops == (10, 50)
-    assert DSA(images_per_class=10, outer_loop=3).loops == (3, 50)
-    assert DSA(images_per_class=10, inner_loop=0).loops == (10, 0)
-    assert DSA(images_per_class=10).updates == 10_000
+    assert DSA().loops(10) == (10, 50)
+    assert DSA(outer_loop=3).loops(10) == (3, 50)
+    assert DSA(inner_loop=0).loops(10) == (10, 0)
+    assert DSA().updates(10) == 10_000
 
 
 # -- 2. the network ----------------------------------------------------------------------------------------------------
@@ -393,7 +410,7 @@ def test_real_and_distilled_images_of_a_class_get_one_augmentation_and_classes_t
 
     for module in ("matching", "dsa"):
         monkeypatch.setattr(f"distill.distillers.{module}.draw_augmentation", recorded)
-    state = distiller.start(data)
+    state = distiller.start(data, Run(images_per_class=2))
     distiller.step(state, data)
     assert calls == [[1, 8, 2]] * 3
     calls.clear()
@@ -406,7 +423,7 @@ def test_flip_is_on_for_rgb_and_can_be_turned_off(make_images) -> None:
     assert not TINY_DM.mirrors((1, 8, 8))
     assert not TINY_DM.with_options(flip=False).mirrors((3, 8, 8))
     with pytest.raises(InputError, match="flip is on, but the images have one channel"):
-        TINY_DM.with_options(flip=True).distill(make_images())
+        made(TINY_DM.with_options(flip=True), make_images())
 
 
 # -- 4. options, where they start, what they record --------------------------------------------------------------------
@@ -419,7 +436,6 @@ def test_flip_is_on_for_rgb_and_can_be_turned_off(make_images) -> None:
         ({"init": "zero"}, r"init is 'zero'; wanted one of real, noise, real\+noise"),
         ({"norm": "batch"}, "norm is 'batch'; wanted one of none, instance, layer, group"),
         ({"dtype": "float16"}, "dtype is 'float16'; wanted one of float32, float64"),
-        ({"dtype": "float64", "device": "mps"}, "dtype is 'float64', which Apple's GPUs do not have; .*"),
         ({"batch_size": 0}, "batch_size is 0; wanted more than 0"),
         ({"width": 0}, "width is 0; wanted more than 0"),
         ({"learning_rate": float("nan")}, "learning_rate is nan; wanted more than 0"),
@@ -447,9 +463,16 @@ def test_what_must_not_be_negative_is_refused(distiller, name) -> None:
         distiller(**{name: -1})
 
 
+@pytest.mark.parametrize("distiller", TINY)
+def test_float64_on_a_device_that_has_none_is_refused(distiller, monkeypatch) -> None:
+    monkeypatch.setattr("distill.distillers.run.check_device", lambda device: None)
+    with pytest.raises(InputError, match=r"dtype is 'float64', which Apple's GPUs do not have; use 'float32' or dev"):
+        distiller.with_options(dtype="float64").check_run(Run(device="mps"))
+
+
 def test_depth_that_pools_images_away_is_refused(data) -> None:
     with pytest.raises(InputError, match="images of 8x8 cannot be pooled 4 times"):
-        TINY_DM.with_options(depth=4).distill(data)
+        made(TINY_DM.with_options(depth=4), data)
 
 
 @pytest.mark.parametrize("distiller", TINY)
@@ -460,7 +483,7 @@ def test_depth_that_pools_images_away_is_refused(data) -> None:
     ids=lambda change: next(iter(change)),
 )
 def test_option_has_an_effect(distiller, data, change) -> None:
-    assert not torch.equal(distiller.distill(data).images, distiller.with_options(**change).distill(data).images)
+    assert not torch.equal(made(distiller, data).images, made(distiller.with_options(**change), data).images)
 
 
 @pytest.mark.parametrize(
@@ -469,7 +492,7 @@ def test_option_has_an_effect(distiller, data, change) -> None:
     ids=lambda change: next(iter(change)),
 )
 def test_dsa_option_has_an_effect(data, change) -> None:
-    assert not torch.equal(TINY_DSA.distill(data).images, TINY_DSA.with_options(**change).distill(data).images)
+    assert not torch.equal(made(TINY_DSA, data).images, made(TINY_DSA.with_options(**change), data).images)
 
 
 def without_steps(distiller: Matching, **options: object) -> Matching:
@@ -478,9 +501,9 @@ def without_steps(distiller: Matching, **options: object) -> Matching:
 
 @pytest.mark.parametrize("distiller", TINY)
 def test_without_steps_it_is_random_choice_and_frepos_start_of_the_same_seed(distiller, data) -> None:
-    start = without_steps(distiller, seed=3).distill(data)
-    for other in (Random(images_per_class=2, seed=3), FRePo(images_per_class=2, seed=3, steps=0, width=4)):
-        chosen = other.distill(data)
+    start = made(without_steps(distiller), data, seed=3)
+    for other in (Random(), FRePo(steps=0, width=4)):
+        chosen = made(other, data, seed=3)
         assert torch.equal(start.images, chosen.images)
         assert torch.equal(start.labels, chosen.labels)
         assert start.made_by["started_from"] == chosen.made_by["started_from"]
@@ -488,7 +511,7 @@ def test_without_steps_it_is_random_choice_and_frepos_start_of_the_same_seed(dis
 
 @pytest.mark.parametrize("distiller", TINY)
 def test_every_image_moves_and_labels_stay(distiller, data) -> None:
-    start, end = without_steps(distiller).distill(data), distiller.distill(data)
+    start, end = made(without_steps(distiller), data), made(distiller, data)
     assert not torch.isclose(start.images, end.images).flatten(1).all(1).any()
     assert torch.equal(end.labels, initial_labels(end.class_ids, 3))
     assert end.made_by["started_from"] == start.made_by["started_from"]
@@ -496,31 +519,31 @@ def test_every_image_moves_and_labels_stay(distiller, data) -> None:
 
 @pytest.mark.parametrize("distiller", TINY)
 def test_noise_starts_from_no_image(distiller, data) -> None:
-    start = without_steps(distiller, init="noise", noise_std=0.5, images_per_class=12).distill(data)
+    start = without_steps(distiller, init="noise", noise_std=0.5).distill(data, images_per_class=12)
     assert start.made_by["started_from"] == []
     assert start.images.std().item() == pytest.approx(0.5, rel=0.1)
 
 
 @pytest.mark.parametrize("distiller", TINY)
 def test_history_records_the_loss_from_start_to_end(distiller, data) -> None:
-    history = distiller.distill(data).made_by["history"]
-    last = distiller.updates
+    history = made(distiller, data).made_by["history"]
+    last = distiller.updates(2)
     assert [entry["step"] for entry in history] == ([0, 4, 7] if last == 7 else [0, 3, 6, 9])
     assert [sorted(entry) for entry in history] == [["step"]] + [["loss", "step"]] * (len(history) - 1)
     assert all(np.isfinite(entry["loss"]) for entry in history[1:])
-    assert distiller.with_options(history_points=0).distill(data).made_by["history"] == []
+    assert made(distiller.with_options(history_points=0), data).made_by["history"] == []
 
 
 def test_dm_lowers_its_loss(data) -> None:
     distiller = TINY_DM.with_options(steps=80, init="noise", width=16, augment=False, history_points=5)
-    history = distiller.distill(data).made_by["history"]
+    history = made(distiller, data).made_by["history"]
     losses = [entry["loss"] for entry in history[1:]]
     assert losses[-1] < 0.5 * losses[0]
 
 
 def test_dsa_lowers_its_loss_in_networks_it_has_not_seen(data) -> None:
-    distiller = DSA(images_per_class=2, iterations=60, outer_loop=1, width=8, depth=2, init="noise", augment=False)
-    history = distiller.distill(data).made_by["history"]
+    distiller = DSA(iterations=60, outer_loop=1, width=8, depth=2, init="noise", augment=False)
+    history = made(distiller, data).made_by["history"]
     losses = [entry["loss"] for entry in history[1:]]
     assert losses[-1] < 0.8 * losses[0]
 
@@ -528,9 +551,9 @@ def test_dsa_lowers_its_loss_in_networks_it_has_not_seen(data) -> None:
 @pytest.mark.parametrize("images_per_class", [1, 10, 50])
 @pytest.mark.parametrize("count", [1, 7, 19, 60, 115, 244])
 def test_dsa_takes_about_as_many_updates_as_asked_for_from_networks_used_about_as_published(images_per_class, count):
-    dsa = DSA(images_per_class=images_per_class).with_updates(count)
-    outer, inner = dsa.loops
-    assert abs(dsa.updates - count) <= dsa.iterations / 2
+    dsa = DSA().with_updates(count, images_per_class)
+    outer, inner = dsa.loops(images_per_class)
+    assert abs(dsa.updates(images_per_class) - count) <= dsa.iterations / 2
     assert outer <= published_loops(images_per_class)[0]
     assert inner == published_loops(images_per_class)[1]
 
@@ -539,12 +562,12 @@ def test_dsa_takes_about_as_many_updates_as_asked_for_from_networks_used_about_a
 def test_divergence_is_an_input_error_that_names_the_learning_rate(distiller, data) -> None:
     lower = r"the distilled set became NaN at step .*; lower learning_rate \(it is 1e\+38\)"
     with pytest.raises(InputError, match=lower):
-        distiller.with_options(learning_rate=1e38).distill(data)
+        made(distiller.with_options(learning_rate=1e38), data)
 
 
 def test_a_network_that_diverges_is_an_input_error_that_names_its_learning_rate(data) -> None:
     with pytest.raises(InputError, match=r"or network_learning_rate \(it is 1e\+30\)"):
-        TINY_DSA.with_options(network_learning_rate=1e30).distill(data)
+        made(TINY_DSA.with_options(network_learning_rate=1e30), data)
 
 
 # -- 5. degenerate cases -----------------------------------------------------------------------------------------------
@@ -556,7 +579,7 @@ def test_a_network_that_diverges_is_an_input_error_that_names_its_learning_rate(
 )
 def test_few_classes_and_few_images(distiller, make_images, counts, images_per_class) -> None:
     images = make_images(counts)
-    synthetic = distiller.with_options(images_per_class=images_per_class).distill(images)
+    synthetic = distiller.distill(images, images_per_class=images_per_class)
     present = [c for c, count in enumerate(counts) if count]
     assert synthetic.class_ids.tolist() == [c for c in present for _ in range(images_per_class)]
 
@@ -565,7 +588,7 @@ def test_few_classes_and_few_images(distiller, make_images, counts, images_per_c
 def test_a_class_with_fewer_images_than_the_batch_gives_all_of_them(distiller, make_images) -> None:
     images = make_images((20, 5, 3))
     data = default_preprocessing(images).apply(images)
-    state = distiller.start(data)
+    state = distiller.start(data, Run(images_per_class=2))
     plain = distiller.with_options(augment=False)
     for class_id, wanted in ((0, 8), (1, 5), (2, 3)):
         batch, _ = plain.pair(state, data, state.positions[class_id], state.images[:2])
@@ -590,7 +613,7 @@ def killed_before_step(k: int, monkeypatch, distiller: Matching, data, **argumen
         patch.setattr("distill.distillers.checkpoint.SECONDS_BETWEEN", 0)
         patch.setattr(type(distiller), "step", step_or_stop)
         with pytest.raises(KeyboardInterrupt):
-            distiller.distill(data, **arguments)
+            made(distiller, data, **arguments)
 
 
 @pytest.mark.parametrize("distiller", TINY)
@@ -601,8 +624,8 @@ def killed_before_step(k: int, monkeypatch, distiller: Matching, data, **argumen
 )
 def test_killed_distillation_ends_in_the_same_bits(distiller, data, tmp_path, monkeypatch, k, options) -> None:
     distiller = distiller.with_options(**options)
-    killed_before_step(k, monkeypatch, distiller, data, checkpoint=tmp_path / "c")
-    assert_same_set(distiller.distill(data, checkpoint=tmp_path / "c"), distiller.distill(data))
+    killed_before_step(k, monkeypatch, distiller, data, store=tmp_path / "c")
+    assert_same_set(made(distiller, data, store=tmp_path / "c"), made(distiller, data))
 
 
 @pytest.mark.parametrize("distiller", TINY)
@@ -613,25 +636,33 @@ def test_killed_distillation_of_cifar_sized_images_ends_in_the_same_bits(
     data = Standardize.fit(images).apply(images)
     distiller = distiller.with_options(width=32, depth=3)
     for k in (2, 5):
-        killed_before_step(k, monkeypatch, distiller, data, checkpoint=tmp_path / "c")
-    assert_same_set(distiller.distill(data, checkpoint=tmp_path / "c"), distiller.distill(data))
+        killed_before_step(k, monkeypatch, distiller, data, store=tmp_path / "c")
+    assert_same_set(made(distiller, data, store=tmp_path / "c"), made(distiller, data))
 
 
 @pytest.mark.parametrize("distiller", TINY)
 def test_resumed_distillation_does_only_the_steps_that_are_left(distiller, data, tmp_path, monkeypatch) -> None:
-    killed_before_step(5, monkeypatch, distiller, data, checkpoint=tmp_path / "c")
+    killed_before_step(5, monkeypatch, distiller, data, store=tmp_path / "c")
     done, step = [], type(distiller).step
     monkeypatch.setattr(
         type(distiller), "step", lambda self, state, data: (done.append(state.step), step(self, state, data))
     )
     for _ in range(2):
-        distiller.distill(data, checkpoint=tmp_path / "c")
-        assert done == list(range(5, distiller.updates))  # a finished one is found whole
+        made(distiller, data, store=tmp_path / "c")
+        assert done == list(range(5, distiller.updates(2)))  # a finished one is found whole
 
 
 @pytest.mark.parametrize("distiller", TINY)
-def test_checkpoint_of_other_options_or_of_another_method_is_refused(distiller, data, tmp_path, monkeypatch) -> None:
-    killed_before_step(5, monkeypatch, distiller, data, checkpoint=tmp_path / "c")
-    for other in (distiller.with_options(learning_rate=0.7), TINY_DSA if isinstance(distiller, DM) else TINY_DM):
-        with pytest.raises(InputError, match="other options or data"):
-            other.distill(data, checkpoint=tmp_path / "c")
+def test_checkpoint_of_other_options_is_refused_and_one_of_another_method_left_alone(
+    distiller, data, tmp_path, monkeypatch
+) -> None:
+    killed_before_step(5, monkeypatch, distiller, data, store=tmp_path)
+    (checkpoint,) = tmp_path.iterdir()
+    content = checkpoint.read_bytes()
+    with pytest.raises(InputError, match=r"other options or data \(learning_rate was .*, now 0.7\)"):
+        made(distiller.with_options(learning_rate=0.7), data, store=tmp_path)
+    other = TINY_DSA if isinstance(distiller, DM) else TINY_DM
+    assert_same_set(
+        made(other, data, store=tmp_path), made(other, data)
+    )
+    assert checkpoint.read_bytes() == content

@@ -375,7 +375,7 @@ def test_depth_of_a_network_that_has_one_is_refused_at_the_door(name: str) -> No
     for refusing in (
         lambda: build(name, depth=3),
         lambda: TrainingRecipe(network=name, depth=3),
-        lambda: FRePo(images_per_class=1, network=name, depth=3),
+        lambda: FRePo(network=name, depth=3),
     ):
         with pytest.raises(InputError, match=message):
             refusing()

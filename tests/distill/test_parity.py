@@ -18,11 +18,13 @@ from distill import ZCA, FRePo, Identity, InputError, LabelledImages, Preprocess
 from distill.distillers.frepo import FRePoState, label_margin, sample_batch
 from distill.distillers.lamb import LAMB
 from distill.distillers.pool import ModelPool
+from distill.distillers.run import Run
 from distill.networks import Conv, Network, ReLUAvgPool2d, build_network, default_depth, lecun_normal_
 from distill.preprocess import Preprocessing
 from distill.training.accuracy import accuracy
 from distill.training.krr import ROWS, guarded_cholesky, krr_weights
 
+RUN = Run(images_per_class=2, seed=3)
 CLASSES = tuple("abc")
 SHAPE = (3, 8, 8)
 
@@ -217,7 +219,7 @@ class Setting:
     steps: int = 8
 
     def frepo(self) -> FRePo:
-        return FRePo(images_per_class=2, init="real+noise", width=4, depth=2, norm="batch", seed=3, **vars(self))
+        return FRePo(init="real+noise", width=4, depth=2, norm="batch", **vars(self))
 
     def data(self) -> PreprocessedImages:
         images = normal(12, *SHAPE, seed=11, dtype=getattr(torch, self.dtype))
@@ -226,7 +228,7 @@ class Setting:
     def start(self) -> tuple[FRePo, FRePoState, PreprocessedImages]:
         """A distillation on its way: labels on both sides of the margin's bound, no statistic at its default."""
         frepo, data = self.frepo(), self.data()
-        state = frepo.start(data)
+        state = frepo.start(data, RUN)
         with torch.no_grad():
             state.labels.copy_(0.3 * normal(6, 3, seed=12))
             for i, model in enumerate(state.pool):
@@ -479,7 +481,7 @@ def test_the_learning_rate_falls_along_a_cosine_to_a_tenth() -> None:
 
 def test_distilled_labels_start_as_scaled_centred_one_hots() -> None:
     setting = Setting()
-    state = setting.frepo().start(setting.data())
+    state = setting.frepo().start(setting.data(), RUN)
     wanted = reference.targets_of(torch.tensor([0, 0, 1, 1, 2, 2]), 3) / math.sqrt(3 / 10)
     torch.testing.assert_close(state.labels.detach(), wanted, rtol=1e-6, atol=1e-7)
 

@@ -199,7 +199,7 @@ def test_the_default_goes_by_channels_and_size(monkeypatch):
 def test_a_set_with_checkerboard_whitening_is_saved_and_loaded(tmp_path):
     data = photographs()
     fitted = CheckerboardZCA.fit(data)
-    made = Random(images_per_class=4).distill(fitted.apply(data))
+    made = Random().distill(fitted.apply(data), images_per_class=4)
     loaded = SyntheticSet.load(made.save(tmp_path / "set.safetensors"))
     assert type(loaded.preprocessing) is CheckerboardZCA
     assert loaded.preprocessing.same_as(fitted)
@@ -211,6 +211,6 @@ def test_a_set_with_checkerboard_whitening_is_saved_and_loaded(tmp_path):
 def test_frepo_distils_checkerboard_images(monkeypatch):
     monkeypatch.setattr(ZCA, "largest", 3 * 8 * 8)
     data = photographs(height=16, width=16)
-    made = FRePo(images_per_class=2, steps=2, batch_size=20, pool_size=2, width=4, depth=2).distill(data)
+    made = FRePo(steps=2, batch_size=20, pool_size=2, width=4, depth=2).distill(data, images_per_class=2)
     assert made.preprocessing.kind == "checkerboard-zca"
     assert made.images.shape == (6, 3, 16, 16)

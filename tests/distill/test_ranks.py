@@ -45,8 +45,8 @@ import sys, torch.distributed as dist
 from distill import FRePo, load_images
 from distill.runtime.ranks import is_first_rank, start_ranks
 start_ranks("cpu")
-options = dict(images_per_class=1, steps=6, batch_size=33, width=4, pool_size=2, max_updates=2, dtype="float64")
-synthetic = FRePo(**options).distill(load_images("digits"), checkpoint=sys.argv[2])
+options = dict(steps=6, batch_size=33, width=4, pool_size=2, max_updates=2, dtype="float64")
+synthetic = FRePo(**options).distill(load_images("digits"), images_per_class=1, store=sys.argv[2])
 if is_first_rank():
     synthetic.save(sys.argv[1])
 dist.destroy_process_group()
@@ -80,11 +80,11 @@ def test_rows_are_shared_out_and_gathered_with_their_gradients(tmp_path: Path) -
 @pytest.mark.slow
 @pytest.mark.parametrize("processes", [2, 3])
 def test_processes_together_distil_what_one_does(tmp_path: Path, processes: int) -> None:
-    path, checkpoint = tmp_path / "set.safetensors", tmp_path / "checkpoint.safetensors"
+    path, checkpoint = tmp_path / "set.safetensors", tmp_path / "store"
     torchrun(written(tmp_path, DISTIL), path, checkpoint, processes=processes)
     together = SyntheticSet.load(path)
-    options = {"images_per_class": 1, "steps": 6, "batch_size": 33, "width": 4, "pool_size": 2, "max_updates": 2}
-    alone = FRePo(**options, dtype="float64").distill(load_images("digits"))
+    options = {"steps": 6, "batch_size": 33, "width": 4, "pool_size": 2, "max_updates": 2}
+    alone = FRePo(**options, dtype="float64").distill(load_images("digits"), images_per_class=1)
     torch.testing.assert_close(together.images, alone.images, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(together.labels, alone.labels, rtol=1e-5, atol=1e-5)
 

@@ -303,7 +303,7 @@ def problem(make_images):
     """A synthetic set, and test images preprocessed like it."""
     images = make_images(noise=40)
     preprocessing = Standardize.fit(images)
-    synthetic = Random(images_per_class=4).distill(preprocessing.apply(images))
+    synthetic = Random().distill(preprocessing.apply(images), images_per_class=4)
     return synthetic, preprocessing.apply(make_images((40, 40, 40), seed=1, noise=40))
 
 

@@ -8,6 +8,7 @@ from distill import (
     DM,
     DSA,
     ZCA,
+    Distiller,
     FRePo,
     Herding,
     Identity,
@@ -15,11 +16,12 @@ from distill import (
     PreprocessedImages,
     Random,
     Standardize,
+    SyntheticSet,
     TrainingRecipe,
     evaluate,
 )
 from distill.data import pixels as pixel_chunks
-from distill.distillers.checkpoint import fingerprint
+from distill.fingerprint import fingerprint
 from distill.preprocess import CheckerboardZCA, streamed
 from distill.preprocess.streamed import StreamedImages, is_large
 
@@ -29,6 +31,11 @@ TINY = {"width": 4, "depth": 2}
 
 def same_pixel_by_pixel(kind):
     return kind in (Identity, Standardize)
+
+
+def made(distiller: Distiller, data, **arguments) -> SyntheticSet:
+    """A set of two images a class, unless `arguments` say otherwise."""
+    return distiller.distill(data, **{"images_per_class": 2, **arguments})
 
 
 @pytest.fixture
@@ -177,14 +184,14 @@ def test_a_fingerprint_knows_every_image(changed):
 
 
 METHODS = {
-    "frepo": FRePo(images_per_class=2, steps=3, batch_size=20, pool_size=2, history_points=2, **TINY),
+    "frepo": FRePo(steps=3, batch_size=20, pool_size=2, history_points=2, **TINY),
     "frepo in float64": FRePo(
-        images_per_class=2, steps=3, batch_size=20, pool_size=2, history_points=2, dtype="float64", **TINY
+        steps=3, batch_size=20, pool_size=2, history_points=2, dtype="float64", **TINY
     ),
-    "dm": DM(images_per_class=2, steps=3, batch_size=5, **TINY),
-    "dsa": DSA(images_per_class=2, iterations=2, batch_size=5, **TINY),
-    "herding": Herding(images_per_class=2, steps=3, batch_size=10, **TINY),
-    "random": Random(images_per_class=2),
+    "dm": DM(steps=3, batch_size=5, **TINY),
+    "dsa": DSA(iterations=2, batch_size=5, **TINY),
+    "herding": Herding(steps=3, batch_size=10, **TINY),
+    "random": Random(),
 }
 
 
@@ -192,23 +199,23 @@ METHODS = {
 @pytest.mark.parametrize("kind", [Standardize, CheckerboardZCA])
 def test_every_distiller_makes_the_same_of_a_streamed_set(method, kind, images, mapped, tmp_path):
     whole, stream = both(kind, images, mapped)
-    expected = METHODS[method].distill(whole)
-    found = METHODS[method].distill(stream, checkpoint=tmp_path / "checkpoint")
+    expected = made(METHODS[method], whole)
+    found = made(METHODS[method], stream, store=tmp_path)
     tolerance = 0 if same_pixel_by_pixel(kind) else 1e-3
     torch.testing.assert_close(found.images, expected.images, rtol=tolerance, atol=tolerance)
     torch.testing.assert_close(found.labels, expected.labels, rtol=tolerance, atol=tolerance)
     assert torch.equal(found.class_ids, expected.class_ids)
-    again = METHODS[method].distill(stream, checkpoint=tmp_path / "checkpoint")
+    again = made(METHODS[method], stream, store=tmp_path)
     assert torch.equal(found.images, again.images)
 
 
 def test_a_checkpoint_of_another_streamed_set_is_refused(images, make_images, tmp_path):
     method = METHODS["frepo"]
     preprocessing = Standardize.fit(images)
-    method.distill(preprocessing.apply(images, stream=True), checkpoint=tmp_path / "c")
+    made(method, preprocessing.apply(images, stream=True), store=tmp_path)
     other = preprocessing.apply(make_images((20, 20, 20), channels=3, seed=5), stream=True)
-    with pytest.raises(InputError, match="checkpoint of a distillation with other options or data"):
-        method.distill(other, checkpoint=tmp_path / "c")
+    with pytest.raises(InputError, match=r"was made with other options or data \(other images"):
+        made(method, other, store=tmp_path)
 
 
 @pytest.mark.parametrize("count", [5, 200])  # of 600 images only a part is watched
@@ -216,7 +223,7 @@ def test_accuracy_on_streamed_held_out_images_is_recorded(count, images, make_im
     preprocessing = Standardize.fit(images)
     data, test = preprocessing.apply(images), make_images((count,) * 3, channels=3, seed=4)
     expected, found = (
-        METHODS["frepo"].distill(data, held_out=preprocessing.apply(test, stream=stream)) for stream in (False, True)
+        made(METHODS["frepo"], data, held_out=preprocessing.apply(test, stream=stream)) for stream in (False, True)
     )
     assert found.made_by["history"] == expected.made_by["history"]
     assert "krr_accuracy" in found.made_by["history"][0]
@@ -224,7 +231,7 @@ def test_accuracy_on_streamed_held_out_images_is_recorded(count, images, make_im
 
 def test_evaluation_on_streamed_test_images(images, make_images):
     preprocessing = Standardize.fit(images)
-    synthetic = Random(images_per_class=3).distill(preprocessing.apply(images))
+    synthetic = Random().distill(preprocessing.apply(images), images_per_class=3)
     test = make_images((250, 250, 250), channels=3, seed=4)
     recipe = TrainingRecipe(width=4, depth=2, train_steps=5)
     results = [

@@ -160,7 +160,7 @@ def test_data_loader_of_torch_gives_every_image_with_its_soft_label():
 def test_load_gives_back_what_was_saved(kind, make_images, tmp_path):
     images = make_images(channels=3)
     preprocessing = Identity() if kind is Identity else kind.fit(images)
-    made = Random(images_per_class=2).distill(preprocessing.apply(images))
+    made = Random().distill(preprocessing.apply(images), images_per_class=2)
     loaded = SyntheticSet.load(made.save(tmp_path / "new" / "folder" / "set.safetensors"))
     assert type(loaded.preprocessing) is kind
     for name in ("images", "labels", "class_ids"):
@@ -294,7 +294,7 @@ def test_folder_that_cannot_be_written_is_an_input_error(tmp_path, write):
 def test_pixels_of_real_images_are_the_originals(kind, channels, side, make_images):
     images = make_images(channels=channels, height=side, width=side, noise=80)
     preprocessing = Identity() if kind is Identity else kind.fit(images)
-    made = Random(images_per_class=4).distill(preprocessing.apply(images))
+    made = Random().distill(preprocessing.apply(images), images_per_class=4)
     pixels = made.pixels()
     assert pixels.dtype == torch.uint8
     assert np.array_equal(pixels.numpy(), images.images[made.made_by["started_from"]])
@@ -303,7 +303,7 @@ def test_pixels_of_real_images_are_the_originals(kind, channels, side, make_imag
 @pytest.mark.parametrize("seed", range(3))
 def test_pixels_of_whitened_images_are_the_originals_within_a_grey_level(seed, make_images):
     images = make_images(channels=3, noise=80, seed=seed)
-    made = Random(images_per_class=4).distill(ZCA.fit(images).apply(images))
+    made = Random().distill(ZCA.fit(images).apply(images), images_per_class=4)
     originals = images.images[made.made_by["started_from"]]
     assert np.abs(made.pixels().numpy().astype(int) - originals).max() <= 1
 

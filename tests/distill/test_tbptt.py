@@ -103,8 +103,11 @@ def test_weights_without_a_gradient_give_no_nan():
 def test_frepo_takes_it_as_an_option(make_images, mirror):
     images = make_images(channels=3)
     data = default_preprocessing(images).apply(images)
-    options = {"images_per_class": 2, "steps": 4, "batch_size": 20, "pool_size": 2, "width": 4, "depth": 2}
+    options = {"steps": 4, "batch_size": 20, "pool_size": 2, "width": 4, "depth": 2}
     frepo = FRePo(**options, mirror=mirror)
-    one, other = frepo.distill(data), frepo.with_options(meta_gradient="tbptt").distill(data)
+    one, other = (
+        distiller.distill(data, images_per_class=2)
+        for distiller in (frepo, frepo.with_options(meta_gradient="tbptt"))
+    )
     assert not torch.equal(one.images, other.images)
     assert not torch.equal(one.labels, other.labels)

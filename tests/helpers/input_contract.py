@@ -98,7 +98,7 @@ def floats_of_every_test() -> PreprocessedImages:
 
 @lru_cache(maxsize=1)
 def set_of_every_test() -> SyntheticSet:
-    return Random(images_per_class=2).distill(preprocessed())
+    return Random().distill(preprocessed(), images_per_class=2)
 
 
 def raw(folder: Path | None = None) -> LabelledImages:
@@ -142,11 +142,11 @@ def of(maker: Callable[..., Any], name: str) -> Make:
 
 SMALL = {"width": 4, "depth": 2}
 DISTILLERS = {
-    "Random": Random(images_per_class=1),
-    "Herding": Herding(images_per_class=1, steps=1, **SMALL),
-    "FRePo": FRePo(images_per_class=1, steps=1, pool_size=1, **SMALL),
-    "DM": DM(images_per_class=1, steps=1, **SMALL),
-    "DSA": DSA(images_per_class=1, iterations=1, outer_loop=1, inner_loop=0, **SMALL),
+    "Random": Random(),
+    "Herding": Herding(steps=1, **SMALL),
+    "FRePo": FRePo(steps=1, pool_size=1, **SMALL),
+    "DM": DM(steps=1, **SMALL),
+    "DSA": DSA(iterations=1, outer_loop=1, inner_loop=0, **SMALL),
 }
 RECIPE = TrainingRecipe(width=4, train_steps=1, warmup_steps=0)
 
@@ -165,12 +165,16 @@ FLOATS = {name: of(preprocessed, name) for name in ("images", "labels", "classes
 
 ENTRIES: dict[str, Entry] = {
     **{f"{cls.__name__}()": Entry(cls, options_of(cls)) for cls in (FRePo, Random, Herding, DM, DSA, TrainingRecipe)},
-    **{f"{name}.distill": Entry(d.distill, {"data": preprocessed, "held_out": raw}) for name, d in DISTILLERS.items()},
-    "FRePo.distill to a file": Entry(
+    **{
+        f"{name}.distill": Entry(d.distill, {"data": preprocessed, "images_per_class": same(1), "held_out": raw})
+        for name, d in DISTILLERS.items()
+    },
+    "FRePo.distill in a store": Entry(
         DISTILLERS["FRePo"].distill,
-        {"data": raw, "checkpoint": lambda folder: folder / "checkpoint"},
+        {"data": raw, "images_per_class": same(1), "seed": same(1), "device": same("cpu"),
+         "store": lambda folder: folder / "store", "progress": same(False)},
     ),
-    "with_options": Entry(DISTILLERS["DSA"].with_options, {"images_per_class": same(2), "seed": same(1)}),
+    "with_options": Entry(DISTILLERS["DSA"].with_options, {"iterations": same(2), "outer_loop": same(1)}),
     "LabelledImages": Entry(LabelledImages, DATA),
     "LabelledImages.subset": Entry(lambda indices: raw().subset(indices), {"indices": same([0, 2])}),
     "PreprocessedImages": Entry(PreprocessedImages, FLOATS),

@@ -40,7 +40,7 @@ def stream(folder: Path | None = None) -> Any:
 
 
 def policy(folder: Path | None = None) -> DistilledBuffer:
-    return DistilledBuffer(Random(images_per_class=1), num_classes=3)
+    return DistilledBuffer(Random(), images_per_class=1, num_classes=3)
 
 
 def network(folder: Path | None = None) -> torch.nn.Module:
@@ -70,8 +70,9 @@ CONTINUAL = {
     ),
     "DistilledBuffer": Entry(
         used_buffer,
-        {"distiller": same(Random(images_per_class=1)), "num_classes": same(3), "classes": same(None),
-         "preprocessing": same(None), "max_size": same(None), "held_out": same(None), "cache_dir": same(None)},
+        {"distiller": same(Random()), "images_per_class": same(1), "seed": same(0), "device": same("cpu"),
+         "num_classes": same(3), "classes": same(None), "preprocessing": same(None), "max_size": same(None),
+         "held_out": same(None), "store": same(None)},
     ),
     "post_adapt": Entry(
         lambda **given: policy().post_adapt(**given),

@@ -24,7 +24,7 @@ from distill.runtime.seeds import generator_for
 
 def ours(benchmark: Any, train: PreprocessedImages, recipe: TrainingRecipe, per_class: int, seed: int) -> float:
     """Our GDumb on random real images; trained at the last step only, since it starts anew at each."""
-    policy = DistilledBuffer(Random(images_per_class=per_class, seed=seed), classes=train.classes)
+    policy = DistilledBuffer(Random(), images_per_class=per_class, seed=seed, classes=train.classes)
     model = build(train, recipe, seed)
     strategy = GDumb(model=model, storage_policy=policy, recipe=recipe, seed=seed, evaluator=accuracy_evaluator())
     for experience in benchmark.train_stream:

@@ -117,10 +117,9 @@ class Run:
         self.train, self.test = load_parts(arguments)
         check_classes(self.train, self.test, arguments)
         self.sizes = step_sizes(self.train.num_classes, arguments.steps, arguments.first)
-        common = {"images_per_class": arguments.images_per_class, "device": arguments.device}
         options = {prefix: self._class_options(prefix) for prefix in OPTION_CLASSES}
         self.recipe = TrainingRecipe(**options["train"])
-        self.distillers = {name: METHODS[name](**options.get(name, {}), **common) for name in self.methods}
+        self.distillers = {name: METHODS[name](**options.get(name, {})) for name in self.methods}
         self._check_images()
         self._fingerprints = fingerprints(self.train, self.test)
         self._images: tuple[Path, PreprocessedImages, PreprocessedImages] | None = None
@@ -247,11 +246,14 @@ def buffer_of(run: Run, method: str, seed: int) -> DistilledBuffer:
     """A buffer that finds in the folder what was distilled before."""
     train, test = run.images(seed)
     return DistilledBuffer(
-        run.distillers[method].with_options(seed=seed),
+        run.distillers[method],
+        images_per_class=run.arguments.images_per_class,
+        seed=seed,
+        device=run.arguments.device,
         classes=train.classes,
         preprocessing=train.preprocessing,
         held_out=test,
-        cache_dir=folder_of(run, method, seed),
+        store=folder_of(run, method, seed),
         progress=True,
     )
 

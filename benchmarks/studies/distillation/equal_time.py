@@ -3,6 +3,7 @@
 import time
 
 from distill import Distiller, InputError, PreprocessedImages
+from distill.distillers.run import Run
 from distill.distillers.stepwise import StepwiseDistiller
 
 __all__ = ["with_seconds"]
@@ -12,7 +13,9 @@ AT_LEAST = 3  # steps counted
 SECONDS = 3.0  # and so long, if more steps than that are to be had
 
 
-def with_seconds(distiller: Distiller, data: PreprocessedImages, seconds: float) -> tuple[Distiller, float | None]:
+def with_seconds(
+    distiller: Distiller, data: PreprocessedImages, seconds: float, run: Run
+) -> tuple[Distiller, float | None]:
     """The distiller with as many steps as take about `seconds`, by timing some of them; and what one took.
 
     Its state is thrown away. One that does not learn images is returned as it is, with `None`. What is recorded along
@@ -21,18 +24,18 @@ def with_seconds(distiller: Distiller, data: PreprocessedImages, seconds: float)
     """
     if not isinstance(distiller, StepwiseDistiller):
         return distiller, None
-    per_step = seconds_per_step(distiller, data)
+    per_step = seconds_per_step(distiller, data, run)
     if seconds < per_step:
         raise InputError(
             f"--seconds is {seconds:g}, but a single step of {distiller.method} takes {per_step:.1f}; allow more"
         )
-    return distiller.with_updates(int(seconds / per_step)), per_step
+    return distiller.with_updates(int(seconds / per_step), run.images_per_class), per_step
 
 
-def seconds_per_step(distiller: StepwiseDistiller, data: PreprocessedImages) -> float:
+def seconds_per_step(distiller: StepwiseDistiller, data: PreprocessedImages, run: Run) -> float:
     """Mean time of a step, the first ones left out."""
-    data = distiller.prepare(data)
-    state = distiller.start(data)
+    data = distiller.prepare(data, run)
+    state = distiller.start(data, run)
     for _ in range(WARM_UP):
         distiller.step(state, data)
     count, started = 0, time.perf_counter()

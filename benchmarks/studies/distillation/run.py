@@ -16,6 +16,7 @@ from benchmarks.harness.options import class_options, option_value
 from benchmarks.studies.distillation.equal_time import with_seconds
 from benchmarks.studies.distillation.saved_sets import check_set_options, files_of, names_of, read_set
 from distill import Distiller, Identity, InputError, PreprocessedImages, Preprocessing, TrainingRecipe
+from distill.distillers.run import Run as DistillerRun
 from distill.files import read_json, write_json
 from distill.networks import NETWORKS, default_norm
 from distill.runtime.checks import check_device
@@ -102,11 +103,9 @@ class Run:
         option, *values = self.arguments.sweep or [""]
         swept = option.partition("-")[0]
         given = self.arguments.method or ([swept, "random"] if swept else ["frepo", "random", "herding"])
-        common = {"images_per_class": self.arguments.images_per_class, "device": self.arguments.device}
         rows = []
         for name in chosen_methods(given):
-            options = {**(self._class_options(name) if name in OPTION_CLASSES else {}), **common}
-            distiller = METHODS[name](**options)
+            distiller = METHODS[name](**(self._class_options(name) if name in OPTION_CLASSES else {}))
             if name != swept:
                 rows.append(Row(name, distiller))
                 continue
@@ -122,7 +121,7 @@ class Run:
         shape = (channels, height, width)
         for row in self.rows:
             if row.distiller is not None:
-                check_counts(self.train, row.distiller.images_per_class)
+                check_counts(self.train, self.arguments.images_per_class)
                 row.distiller.check_images(shape, self.train.num_classes)
             if row.file is not None:  # read again when "fit" is known; whatever else is wrong with it shows now
                 read_set(row.file, self.arguments, self.test, Identity())
@@ -156,7 +155,8 @@ class Run:
             if row.name in known:
                 changed = row.distiller.with_options(**known[row.name]["options"])
             else:
-                changed, seconds = with_seconds(row.distiller, self.data, self.arguments.seconds)
+                asked = DistillerRun(images_per_class=self.arguments.images_per_class, device=self.arguments.device)
+                changed, seconds = with_seconds(row.distiller, self.data, self.arguments.seconds, asked)
                 before, after = row.distiller.options(), changed.options()
                 differing = {name: value for name, value in after.items() if value != before[name]}
                 known[row.name] = {"options": differing, "seconds_per_step": seconds}

@@ -18,6 +18,7 @@ from distill.runtime.ranks import is_first_rank, is_own, wait_for_ranks
 from distill.runtime.seeds import generator_for
 from distill.sets.drawing import plot_before_after, plot_evolution, plot_labels, save_gif
 from distill.sets.synthetic import initial_labels
+from distill.store import Store
 from distill.training.evaluation import evaluate_network
 
 __all__ = ["evaluations", "pictures"]
@@ -69,25 +70,31 @@ def set_of(run: Run, row: Row, seed: int) -> SyntheticSet:
         make_set(run, row, seed, path)
         wait_for_ranks()
     if is_first_rank():
-        path.with_name("checkpoint.safetensors").unlink(missing_ok=True)
+        checkpoints(path).clear()
     return SyntheticSet.load(path)
+
+
+def checkpoints(path: Path) -> Store:
+    """Where what is of no use any more when the set at `path` is there is kept until then."""
+    return Store(path.with_name("checkpoint"))
 
 
 def make_set(run: Run, row: Row, seed: int, path: Path) -> None:
     """Make the set and save it at `path`; of several ranks the first one does that."""
-    started, checkpoint = time.monotonic(), path.with_name("checkpoint.safetensors")
+    started = time.monotonic()
     if row.file is not None:
         synthetic = read_set(row.file, run.arguments, run.test, run.preprocessing)
     else:
-        synthetic = distilled(run, row, seed, checkpoint)
+        synthetic = distilled(run, row, seed, checkpoints(path))
     if is_first_rank():
-        updates = row.distiller.updates if isinstance(row.distiller, StepwiseDistiller) else None
+        per_class = run.arguments.images_per_class
+        updates = row.distiller.updates(per_class) if isinstance(row.distiller, StepwiseDistiller) else None
         seconds = time.monotonic() - started
         write_json(path.with_name("distilled.json"), {"seconds": seconds, "updates": updates})
         synthetic.save(path)
 
 
-def distilled(run: Run, row: Row, seed: int, checkpoint: Path) -> SyntheticSet:
+def distilled(run: Run, row: Row, seed: int, store: Store) -> SyntheticSet:
     """Distil, and keep the images as they were whenever something was recorded."""
     assert row.distiller is not None
     assert run.data is not None
@@ -97,10 +104,13 @@ def distilled(run: Run, row: Row, seed: int, checkpoint: Path) -> SyntheticSet:
             path = snapshot_folder(run, row, seed) / f"{step:08}.safetensors"
             replace(so_far, preprocessing=KeptElsewhere()).save(path)
 
-    return row.distiller.with_options(seed=seed).distill(
+    return row.distiller.distill(
         run.data,
+        images_per_class=run.arguments.images_per_class,
+        seed=seed,
+        device=run.arguments.device,
         held_out=run.tested_as(run.data.preprocessing),  # recorded, never used to change anything
-        checkpoint=checkpoint,
+        store=store,
         progress=True,
         on_record=keep,
     )

@@ -14,6 +14,7 @@ from distill.files import read_json, write_json
 from distill.networks import Network
 from distill.runtime.seeds import generator_for
 from distill.sets.synthetic import initial_labels
+from distill.store import Store
 from distill.training.accuracy import accuracy
 from distill.training.evaluation import network_features, train_network
 from privacy import AttackRecords, AuditReport, audit
@@ -77,13 +78,13 @@ def training_set(run: Run, arm: str, images: MemberSet) -> SyntheticSet:
         labels = initial_labels(members.labels, members.num_classes)
         return SyntheticSet(members.images[:], labels, members.labels, members.classes, members.preprocessing)
     folder = run.folder / arm / f"members-{images.seed}"
-    path, checkpoint = folder / "synthetic.safetensors", folder / "checkpoint.safetensors"
+    path, store = folder / "synthetic.safetensors", Store(folder / "checkpoint")
     if not path.exists():
-        distiller = run.distillers[arm].with_options(seed=images.seed)
-        synthetic = distiller.distill(members, checkpoint=checkpoint, progress=True)
+        asked = {"images_per_class": run.arguments.images_per_class, "device": run.arguments.device}
+        synthetic = run.distillers[arm].distill(members, **asked, seed=images.seed, store=store, progress=True)
         synthetic.plot(folder / "images.png")
         synthetic.save(path)
-    checkpoint.unlink(missing_ok=True)
+    store.clear()
     return SyntheticSet.load(path)
 
 

@@ -71,9 +71,8 @@ class Run:
         options = {prefix: class_options(arguments, prefix=prefix, preset=PRESETS[arguments.preset].get(prefix, {}))
                    for prefix in OPTION_CLASSES}
         self.recipe = TrainingRecipe(**options["train"])
-        common = {"images_per_class": arguments.images_per_class, "device": arguments.device}
         self.distillers: dict[str, Distiller] = {
-            arm: METHODS["random" if arm == "subset" else arm](**options.get(arm, {}), **common)
+            arm: METHODS["random" if arm == "subset" else arm](**options.get(arm, {}))
             for arm in arguments.arms if arm != "real"
         }
         self.train, self.test = load_parts(arguments)

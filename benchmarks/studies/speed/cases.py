@@ -20,6 +20,7 @@ from benchmarks.studies.speed.plain import PlainStep, PlainTraining
 from distill import DM, DSA, FRePo, PreprocessedImages, SyntheticSet, TrainingRecipe
 from distill.distillers.features import features_of
 from distill.distillers.frepo import FRePoState, meta_loss, sample_batch, with_mirror_images
+from distill.distillers.run import Run
 from distill.distillers.stepwise import StepwiseDistiller
 from distill.networks import build_network
 from distill.preprocess import Identity
@@ -156,23 +157,26 @@ def real_images(case: Case, per_class: int) -> PreprocessedImages:
 def frepo_of(case: Case) -> FRePo:
     """The paper's options in the case's size."""
     return FRePo(
-        images_per_class=case.images // case.classes,
         width=case.width,
         batch_size=case.batch,
         mirror=case.mirror,
         chunk_size=case.chunk_size,
         distilled_batch_size=case.distilled_batch,
         pool_size=2,  # memory and time of a step do not depend on it
-        device=case.device,
     )
+
+
+def run_of(case: Case) -> Run:
+    """What is asked of the distiller of the case."""
+    return Run(images_per_class=case.images // case.classes, device=case.device)
 
 
 def started(case: Case) -> tuple[FRePo, FRePoState, PreprocessedImages]:
     """A distillation before its first step, models renewed at once so that all weights are plausible."""
     distiller = frepo_of(case)
     per_class = max(case.images // case.classes, -(-case.batch // case.classes))
-    data = distiller.prepare(real_images(case, per_class))
-    return distiller, distiller.start(data), data
+    data = distiller.prepare(real_images(case, per_class), run_of(case))
+    return distiller, distiller.start(data, run_of(case)), data
 
 
 def measure_frepo(case: Case) -> dict[str, Any]:
@@ -250,13 +254,13 @@ def operations_of(case: Case, distiller: FRePo, state: FRePoState, data: Preproc
 def measure_matching(case: Case) -> dict[str, Any]:
     """An update of the images by DM or DSA, in their own network; `batch` real images of each class."""
     per_class = case.images // case.classes
-    options: dict[str, Any] = {"images_per_class": per_class, "width": case.width, "batch_size": case.batch}
+    options: dict[str, Any] = {"width": case.width, "batch_size": case.batch}
     # As the paper timed it: one update and one pass of the network, its optimistic estimate.
     loops = {"outer_loop": 1, "inner_loop": 1} if case.what == "dsa" else {}
     make: Callable[..., StepwiseDistiller] = DSA if case.what == "dsa" else DM
-    distiller = make(**options, **loops, device=case.device)
-    data = distiller.prepare(real_images(case, max(per_class, case.batch)))
-    state = distiller.start(data)
+    distiller = make(**options, **loops)
+    data = distiller.prepare(real_images(case, max(per_class, case.batch)), run_of(case))
+    state = distiller.start(data, run_of(case))
     clock = Clock(case)
     timed = clock.time(lambda: distiller.step(state, data), warm_up=1)
     return {"seconds": timed, "peak_memory_mib": clock.peak_mib(), "ceiling": ceiling(case.device)}

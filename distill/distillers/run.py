@@ -1,0 +1,60 @@
+"""What one call of `distill` was asked for, as it travels to everything that takes part in it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from distill.errors import InputError, shown
+from distill.preprocess import PreprocessedImages
+from distill.runtime.checks import check_device, check_option_types, require_not_negative, require_positive
+from distill.runtime.seeds import generator_for
+from distill.sets.synthetic import SyntheticSet
+from distill.store import Store
+
+__all__ = ["Recorder", "Run"]
+
+Recorder = Callable[[int, SyntheticSet], None]  # is called with a step and the set as it is then
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """The arguments of one call of `Distiller.distill`, checked; everything but the data and the hyper-parameters.
+
+    Raises `InputError` for values that make no sense and for a device that is not there.
+
+    >>> Run(images_per_class=2).options()
+    {'images_per_class': 2, 'seed': 0, 'device': 'cpu'}
+    """
+
+    images_per_class: int = 10
+    """Images for each class that the data have images of, 1 or more."""
+    seed: int = 0
+    """Every random choice comes from it, 0 or more; the same seed gives the same set on the same machine."""
+    device: str = "cpu"
+    """Where the work is done: "cpu", "cuda" or "mps". Sets always come back on the CPU."""
+    held_out: PreprocessedImages | None = None
+    """Images that are not distilled, to record accuracy on; they never change anything."""
+    store: Store | None = None
+    """Where checkpoints, and whatever else is expensive to make again, are kept; `None`: nowhere."""
+    progress: bool = False
+    """Show a progress bar with the time left."""
+    on_record: Recorder | None = None
+    """Called with the step and the set so far whenever a distiller that learns images records something."""
+
+    def __post_init__(self) -> None:
+        check_option_types(self)
+        require_positive(self, "images_per_class")
+        require_not_negative(self, "seed")
+        check_device(self.device)
+        if self.on_record is not None and not callable(self.on_record):
+            raise InputError(f"on_record is {shown(self.on_record)}; wanted a function of a step and a set")
+
+    def generator(self, *purpose: int) -> torch.Generator:
+        """A generator of random numbers for a purpose, from the seed; always on the CPU."""
+        return generator_for(self.seed, *purpose)
+
+    def options(self) -> dict[str, Any]:
+        """The arguments that decide the result, JSON-able."""
+        return {"images_per_class": self.images_per_class, "seed": self.seed, "device": self.device}

@@ -1,0 +1,150 @@
+"""A folder where runs keep what is expensive to make again, each entry with what it was made from."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from distill.errors import InputError
+from distill.files import as_path
+from distill.tensor_files import read_tensors, write_tensors
+
+__all__ = ["Entry", "MadeFrom", "Store", "as_store"]
+
+FORMAT = 4  # raised whenever networks or optimizers name their tensors anew, or fingerprints are taken otherwise
+KEY = "made_from"  # in the metadata of each file
+
+
+@dataclass(frozen=True)
+class MadeFrom:
+    """What an entry of a `Store` was made from. All of it is JSON-able.
+
+    Two entries are the same only if all of this is the same.
+    """
+
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Whatever decides the result and can be read by a person."""
+    data: Mapping[str, Any] = field(default_factory=dict)
+    """Fingerprints (`distill.fingerprint`), by what they are fingerprints of: "images", "labels", ..."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a `Store` gives back: tensors on the CPU, and what goes with them."""
+
+    tensors: dict[str, torch.Tensor]
+    metadata: dict[str, Any]
+
+
+class Store:
+    """A folder of entries, each a safetensors file that says what it was made from.
+
+    An entry is written whole or not at all, so that several processes may use one store, and so that a process that
+    is killed leaves nothing broken behind. An entry that was made from something else is refused.
+
+    - `folder`: where the entries lie; made when the first one is saved.
+
+    >>> import tempfile, torch
+    >>> store = Store(tempfile.mkdtemp())
+    >>> made_from = MadeFrom(options={"steps": 10})
+    >>> store.load("network", made_from) is None
+    True
+    >>> _ = store.save("network", made_from, {"weight": torch.ones(2)}, {"age": 3})
+    >>> store.load("network", made_from).metadata
+    {'age': 3}
+    >>> store.load("network", MadeFrom(options={"steps": 20}))
+    Traceback (most recent call last):
+        ...
+    distill.errors.InputError: ...network.safetensors was made with other options or data (steps was 10, now 20); ...
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = as_path(folder, "store")
+        if self.folder.exists() and not self.folder.is_dir():
+            raise InputError(f"store is the file {self.folder}; wanted a folder")
+
+    def __repr__(self) -> str:
+        return f"Store({str(self.folder)!r})"
+
+    def within(self, name: str) -> "Store":
+        """The store in the folder `name` of this one."""
+        return Store(self.folder / name)
+
+    def path(self, name: str) -> Path:
+        """The file of the entry `name`."""
+        return self.folder / f"{name}.safetensors"
+
+    def load(self, name: str, made_from: MadeFrom) -> Entry | None:
+        """The entry `name`, or `None` where there is none.
+
+        Raises `InputError` when the entry was made from something else than `made_from`, by another version of this
+        toolkit, or is damaged.
+        """
+        path = self.path(name)
+        if not path.exists():
+            return None
+        tensors, metadata = read_tensors(path)
+        found = metadata.pop(KEY, None)
+        if not isinstance(found, dict) or found.get("format") != FORMAT:
+            raise InputError(
+                f"{path} was made by another version of this toolkit, or is not an entry of a store; remove it or "
+                "choose another store"
+            )
+        if differing := differences(found, as_json(made_from)):
+            raise InputError(
+                f"{path} was made with other options or data ({differing}); use those it was made with, remove it, or "
+                "choose another store"
+            )
+        return Entry(tensors, metadata)
+
+    def save(
+        self, name: str, made_from: MadeFrom, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, Any]
+    ) -> Path:
+        """Save an entry, in the place of an older one of that name. `metadata`: JSON-able.
+
+        Raises `InputError` when the folder cannot be written to.
+        """
+        return write_tensors(self.path(name), tensors, {**metadata, KEY: as_json(made_from)})
+
+    def remove(self, name: str) -> None:
+        """Remove the entry `name`, if there is one."""
+        self.path(name).unlink(missing_ok=True)
+
+    def clear(self) -> None:
+        """Remove the folder and everything in it."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def as_store(given: Any) -> Store | None:
+    """A `Store` as it is, a folder as a store, and `None` as it is; raises `InputError` for anything else."""
+    return given if given is None or isinstance(given, Store) else Store(given)
+
+
+def as_json(made_from: MadeFrom) -> dict[str, Any]:
+    """What is written to the file, as it will be when it is read back."""
+    content = {"format": FORMAT, "options": dict(made_from.options), "data": dict(made_from.data)}
+    return json.loads(json.dumps(content))
+
+
+def differences(found: dict[str, Any], wanted: dict[str, Any]) -> str:
+    """What `found` says otherwise than `wanted`, in words; "" for nothing."""
+    before, now = found["options"], wanted["options"]
+    words = [
+        f"{name} was {before.get(name)!r}, now {now.get(name)!r}"
+        for name in sorted(before.keys() | now.keys())
+        if before.get(name) != now.get(name)
+    ]
+    words += [f"other {name}" for name, value in wanted["data"].items() if not same(found["data"].get(name), value)]
+    return ", ".join(words)
+
+
+def same(found: Any, wanted: Any) -> bool:
+    """Whether two fingerprints are equal; sums only have to be near enough."""
+    if isinstance(found, dict) and isinstance(wanted, dict) and found.keys() == wanted.keys() == {"sums", "tolerance"}:
+        pairs = zip(found["sums"], wanted["sums"], strict=True)
+        return all(abs(a - b) <= wanted["tolerance"] for a, b in pairs)
+    return bool(found == wanted)
