@@ -1,4 +1,4 @@
-# Each target does all of its set-up, in a virtual environment of its own: make demo, make test.
+# Each target does all of its set-up, in a virtual environment of its own: make demo, make test, make docs.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -8,7 +8,7 @@ INSTALLED := $(VENV)/.installed
 VENV_TF ?= .venv-tf-privacy
 INSTALLED_TF := $(VENV_TF)/.installed
 
-.PHONY: demo test test-tf-privacy lint clean
+.PHONY: demo test test-tf-privacy lint docs clean
 
 demo: $(INSTALLED)
 	rm -rf results/demo
@@ -21,12 +21,16 @@ test: $(INSTALLED)
 
 # pytest fails when all of it is skipped, and the line before says what is missing.
 test-tf-privacy: $(INSTALLED_TF)
-	$(VENV_TF)/bin/python -c 'from privacy.official import check_official; check_official()'
+	$(VENV_TF)/bin/python -c 'from privacy.tf_privacy import check_official; check_official()'
 	OMP_NUM_THREADS=1 $(VENV_TF)/bin/python -m pytest -c tests/tf_privacy/pytest.ini -n auto --dist worksteal tests/tf_privacy
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+# The site, in site/; every warning is an error. The variable silences a notice about MkDocs 2.
+docs: $(INSTALLED)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 $(INSTALLED): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.10 or newer is needed, this is " + sys.version) if sys.version_info < (3, 10) else None'
@@ -44,4 +48,4 @@ $(INSTALLED_TF): tests/tf_privacy/requirements.txt
 	touch $(INSTALLED_TF)
 
 clean:
-	rm -rf $(VENV) $(VENV_TF) results/demo
+	rm -rf $(VENV) $(VENV_TF) results/demo site

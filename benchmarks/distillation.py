@@ -5,7 +5,7 @@ from pathlib import Path
 
 if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parents[1])  # the repository in place of this folder
-    from benchmarks.harness.options import run_command
-    from benchmarks.studies.distillation.study import main
+    from benchmarks.harness.program import run_program
+    from benchmarks.studies.distillation.options import DistillationOptions
 
-    sys.exit(run_command(main, when_stopped="stopped; the same command with --resume resumes the run"))
+    sys.exit(run_program(DistillationOptions))

@@ -18,7 +18,7 @@ try:
 except ModuleNotFoundError as error:
     raise ImportError(
         f"continual needs {str(error.name).partition('.')[0]}, which is not installed: "
-        "pip install 'frepo-toolkit[continual]'"
+        "pip install '.[continual]'"
     ) from error
 
 from continual.accuracy import (

@@ -5,7 +5,11 @@ files, does not need torch.
 """
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
+
+if find_spec("torch") is None:
+    raise ImportError("distill needs torch: pip install '.[distill]'")
 
 if TYPE_CHECKING:
     from distill.data.labelled import LabelledImages as LabelledImages

@@ -1,15 +1,25 @@
-"""Membership-inference audits of any framework's model, from its outputs and labels; needs no torch."""
+"""Membership-inference audits of any framework's model, from its outputs and labels; needs no torch.
 
-from privacy.attacks import Attack, Scores, TrainedAttack
+    from privacy import AttackRecords, audit
+
+    records = AttackRecords(members=(logits, labels), non_members=(other_logits, other_labels))
+    report = audit(records)
+    print(report)
+    report.to_html("audit.html")
+"""
+
+from importlib.metadata import PackageNotFoundError, version
+
+from privacy.attacks import ATTACKS, Attack, TrainedAttack
 from privacy.auditing import audit
 from privacy.errors import InputError
 from privacy.exposed import Exposed
 from privacy.intervals import auc_difference, auc_interval, tpr_interval
-from privacy.metrics import Interval, Roc, auc_ceiling, roc_of
+from privacy.metrics import Interval, Roc, auc_ceiling, auc_of, roc_of
 from privacy.records import AttackRecords
-from privacy.registry import ATTACKS
 from privacy.report import AuditReport
 from privacy.results import Found, Result
+from privacy.scores import Scores
 from privacy.summary import Summary
 from privacy.verdict import Verdict
 
@@ -31,7 +41,13 @@ __all__ = [
     "auc_ceiling",
     "auc_difference",
     "auc_interval",
+    "auc_of",
     "audit",
     "roc_of",
     "tpr_interval",
 ]
+
+try:
+    __version__ = version("frepo-toolkit")
+except PackageNotFoundError:  # run from a checkout that is not installed
+    __version__ = "unknown"

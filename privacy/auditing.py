@@ -1,8 +1,10 @@
 """Runs attacks on records and puts what they found in a report."""
 
+import platform
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -10,15 +12,16 @@ from joblib import Parallel, cpu_count, delayed
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from privacy.attacks import Attack, Part, Scores, gather, split_seed
+from privacy.attacks import ATTACKS, Attack, Task, chosen_attacks
+from privacy.attacks.base import split_seed
 from privacy.errors import InputError
 from privacy.exposed import checked_images
 from privacy.inputs import require_flag, require_mapping, require_one_of, require_whole
-from privacy.official import check_official, official_scores
 from privacy.records import AttackRecords
-from privacy.registry import ATTACKS, chosen_attacks
 from privacy.report import AuditReport
+from privacy.scores import Scores, gather
 from privacy.slices import Masks, checked_slices
+from privacy.tf_privacy import check_official, official_scores, official_versions
 from privacy.workers import workers_end_with_program
 
 __all__ = ["Engine", "audit"]
@@ -47,23 +50,34 @@ def audit(
 ) -> AuditReport:
     """Attack a model through its records and report how well members are told from non-members.
 
-    - `attacks`: "all", or some of "threshold", "lr", "mlp", "rf", "knn", or attacks of your own (`privacy.Attack`).
+    - `attacks`: "all", or some of "threshold", "lr", "mlp", "rf", "knn", or your own attacks (`privacy.Attack`).
     - `engine`: "fast" is ours; "tf-privacy" runs TensorFlow Privacy's own code on the same records, where installed.
     - `seed`: the same seed gives the same scores, whatever `jobs` and the number of threads are.
-    - `jobs`: processes side by side; `None` takes one for each core.
-    - `by_class`, `by_correctness`, `masks`: also report on parts of the records: on each class, on those the model
-      gets right and wrong, and on any parts of your own, `{name: (members, non_members)}`: masks (a vector of zeros and
-      ones for all records of a side) or positions, `None` for a whole side. The attacks are not trained anew for a
-      part: for that, audit `records.subset(...)`.
-    - `splits`: how often the records are split anew for the attacks that are trained; figures are means over splits.
+    - `jobs`: how many processes run in parallel; `None` takes one for each core.
+    - `by_class`, `by_correctness`, `masks`: also report on slices of the records: on each class, on those the model
+      gets right and wrong, and on your own, `{name: (members, non_members)}`: masks (a vector of zeros and ones for all
+      records of a side) or positions, `None` for a whole side. The attacks are not trained again for a slice: for that,
+      audit `records.subset(...)`.
+    - `splits`: how often the records are split again for the attacks that are trained; figures are means over splits.
       `None` takes 3, or 2 from 3000 records a side on, and 1 for "tf-privacy". A trained attack on a single split has
       no interval.
     - `images`: of the members, `(n, H, W)` or `(n, H, W, channels)`, integers 0 to 255 or floats 0 to 1: the report
       shows those of the most exposed.
-    - `info`: anything JSON-able to keep with the report (the model's name, its test accuracy, training steps).
+    - `info`: anything that JSON can hold, to keep with the report (the model's name, `test_accuracy`, `train_steps`).
     - `progress`: show a progress bar.
 
-    Raises `InputError` when an attack, a mask or the images do not go with the records, or the engine is not installed.
+    Raises `InputError` when an attack, a mask or the images do not fit the records, or the engine is not installed.
+
+    >>> generator = np.random.default_rng(0)
+    >>> labels = np.zeros(100, int)
+    >>> members = generator.normal(3, 1, (100, 2)) * [1, 0]  # surer of the label than the non-members
+    >>> non_members = generator.normal(1, 1, (100, 2)) * [1, 0]
+    >>> records = AttackRecords(members=(members, labels), non_members=(non_members, labels))
+    >>> report = audit(records, attacks="threshold", jobs=1)
+    >>> print(report.result("threshold").auc)
+    0.928 [0.883, 0.957]
+    >>> report.verdict.leaks
+    True
     """
     if not isinstance(records, AttackRecords):
         raise InputError(f"records is a {type(records).__name__}; wanted AttackRecords(members=..., non_members=...)")
@@ -79,57 +93,54 @@ def audit(
     for attack in chosen:
         attack.check(records)
     slices = checked_slices(records, by_class=by_class, by_correctness=by_correctness, masks=masks or {})
-    pictures = checked_images(images, len(records.members))
-    run = run_fast if engine == "fast" else run_official
+    pictures = checked_images(images, int(records.is_member.sum()))
+    run_attacks = run_fast if engine == "fast" else run_official
     jobs, splits, started = jobs or cpu_count(), splits or default_splits(records, engine), time.monotonic()
-    scores = run(records, chosen, seed=seed, splits=splits, jobs=jobs, progress=progress)
+    scores = run_attacks(records, chosen, seed=seed, splits=splits, jobs=jobs, progress=progress)
+    run = {"engine": engine, "jobs": jobs, "splits": splits, "seconds": time.monotonic() - started, "seed": seed}
     return AuditReport.of(
         records,
         scores,
         titles={attack.name: attack.title for attack in chosen},
         slices=slices,
         images=pictures,
-        seed=seed,
-        run={"engine": engine, "jobs": jobs, "splits": splits, "seconds": time.monotonic() - started},
+        run=run | {"versions": versions(engine)},
         info=dict(info or {}),
     )
 
 
 def default_splits(records: AttackRecords, engine: Engine) -> int:
-    """How often the records are split anew where the caller does not say."""
+    """How often the records are split again where the caller does not say."""
     if engine == "tf-privacy":
         return 1
-    return SPLITS if min(len(records.members), len(records.non_members)) < MANY_RECORDS else SPLITS_OF_MANY
+    smaller = min(records.is_member.sum(), (~records.is_member).sum())
+    return SPLITS if smaller < MANY_RECORDS else SPLITS_OF_MANY
 
 
 def run_fast(
     records: AttackRecords, attacks: list[Attack], *, seed: int, splits: int, jobs: int, progress: bool
 ) -> dict[str, Scores]:
-    """Scores of our attacks, the parts of all of them side by side, the slowest first."""
+    """Scores of our attacks, the tasks of all of them in parallel, the most expensive first."""
+    runs = [(attack, split) for attack in attacks for split in range(splits if attack.trained else 1)]
     work = [
-        (attack, split, part)
-        for attack in attacks
-        for split in range(splits if attack.trained else 1)
-        for part in attack.parts(records, seed=split_seed(seed, split))
+        (attack, split, task)
+        for attack, split in runs
+        for task in attack.tasks(records, seed=split_seed(seed, split))
     ]
     work.sort(key=lambda item: -item[0].cost)
     jobs = min(jobs, sum(attack.cost > 0 for attack, *_ in work)) or 1
-    tasks = (delayed(run_part)(part) for *_, part in work)
-    results = with_progress(Parallel(n_jobs=jobs, return_as="generator")(tasks), len(work), progress)
-    found: dict[tuple[str, int], list[tuple[np.ndarray, np.ndarray]]] = {}
-    for (attack, split, _), result in zip(work, results, strict=True):
-        found.setdefault((attack.name, split), []).append(result)
-    def scores_of(attack: Attack) -> Scores:
-        parts = [found.get((attack.name, split), []) for split in range(splits if attack.trained else 1)]
-        return Scores.mean([gather(records, own, name=attack.name) for own in parts], trained=attack.trained)
-
-    return {attack.name: scores_of(attack) for attack in attacks}
+    done = Parallel(n_jobs=jobs, return_as="generator")(delayed(run_task)(task) for *_, task in work)
+    results: dict[tuple[str, int], list[tuple[np.ndarray, np.ndarray]]] = {(a.name, split): [] for a, split in runs}
+    for (attack, split, _), result in zip(work, with_progress(done, len(work), progress), strict=True):
+        results[attack.name, split].append(result)
+    scores = {key: gather(len(records), own, name=key[0]) for key, own in results.items()}
+    return joined(records, attacks, scores)
 
 
-def run_part(part: Part) -> tuple[np.ndarray, np.ndarray]:
-    """One part on one thread: sums in another order would give other last digits on another number of threads."""
+def run_task(task: Task) -> tuple[np.ndarray, np.ndarray]:
+    """One task on one thread: on another number of threads, sums in another order would change the last digits."""
     with threadpool_limits(1):
-        return part()
+        return task()
 
 
 def run_official(
@@ -139,25 +150,43 @@ def run_official(
     check_official()
     if unknown := [attack.name for attack in attacks if attack.name not in ATTACKS]:
         raise InputError(f"TensorFlow Privacy has no attack {', '.join(unknown)}; wanted some of {', '.join(ATTACKS)}")
-    work = [(attack, split) for attack in attacks for split in range(splits if attack.trained else 1)]
-    tasks = (
-        delayed(official_scores)(records, attack.name, seed=split_seed(seed, split)) for attack, split in work
+    runs = [(attack.name, split) for attack in attacks for split in range(splits if attack.trained else 1)]
+    done = Parallel(n_jobs=min(jobs, len(runs)), return_as="generator")(
+        delayed(official_scores)(records, name, seed=split_seed(seed, split)) for name, split in runs
     )
-    run = Parallel(n_jobs=min(jobs, len(work)), return_as="generator")(tasks)
-    results = list(with_progress(run, len(work), progress))
+    found = zip(runs, with_progress(done, len(runs), progress), strict=True)
+    return joined(records, attacks, {key: scores.values for key, scores in found})
+
+
+def joined(
+    records: AttackRecords, attacks: list[Attack], scores: Mapping[tuple[str, int], np.ndarray]
+) -> dict[str, Scores]:
+    """The scores of every attack from those of its splits, which are `scores[name, split]`."""
     return {
-        attack.name: Scores.mean(
-            [(r.members, r.non_members) for (owner, _), r in zip(work, results, strict=True) if owner is attack],
-            trained=attack.trained,
+        attack.name: Scores(
+            np.stack([values for (name, _), values in scores.items() if name == attack.name]),
+            records.is_member,
+            attack.trained,
         )
         for attack in attacks
     }
 
 
 def with_progress(results: Iterable[Any], total: int, progress: bool) -> Iterable[Any]:
-    """`results` under a progress bar, if one is wanted; in log files it is written now and then only."""
+    """`results` under a progress bar, if one is wanted; log files get a line only now and then."""
     pace = 0.2 if sys.stderr.isatty() else 30.0
     return tqdm(
         results, disable=not progress, leave=None, dynamic_ncols=True, mininterval=pace, total=total, desc="attack",
-        unit="part",
+        unit="task",
     )  # fmt: skip
+
+
+def versions(engine: Engine) -> dict[str, str]:
+    """Versions of Python and of the packages that the figures depend on."""
+    found = {"python": platform.python_version()}
+    for package in ("frepo-toolkit", "numpy", "scikit-learn"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:  # run from a checkout that is not installed
+            found[package] = "not installed"
+    return found | (official_versions() if engine == "tf-privacy" else {})

@@ -17,7 +17,9 @@ from privacy.errors import InputError, shown
 if sys.platform != "win32":
     import fcntl
 
-__all__ = ["as_path", "read_arrays", "write_arrays", "write_atomically", "write_json"]
+__all__ = ["PICTURES", "as_path", "jsonable", "read_arrays", "write_arrays", "write_atomically", "write_json"]
+
+PICTURES = (".png", ".pdf", ".svg", ".jpg")  # the suffixes of figures that can be written
 
 
 def as_path(given: Any) -> Path:
@@ -70,6 +72,23 @@ def write_json(path: str | Path, content: Any) -> Path:
     """Write `content` as indented JSON, whole or not at all."""
     text = json.dumps(content, indent=2, allow_nan=True) + "\n"
     return write_atomically(path, lambda file: file.write_text(text))
+
+
+def jsonable(value: Any) -> Any:
+    """`value` as JSON has it: NumPy's numbers as Python's, `None` for NaN and infinity, strings for everything else.
+
+    >>> jsonable({"auc": np.float64(0.75), "spread": float("nan"), 3: Path("a")})
+    {'auc': 0.75, 'spread': None, '3': 'a'}
+    """
+    if isinstance(value, Mapping):
+        return {str(key): jsonable(inner) for key, inner in value.items()}
+    if isinstance(value, tuple | list):
+        return [jsonable(inner) for inner in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float):
+        return value if np.isfinite(value) else None
+    return value if value is None or isinstance(value, str | int | bool) else str(value)
 
 
 def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray]) -> Path:

@@ -31,7 +31,9 @@ Split = tuple[np.ndarray, np.ndarray]  # scores of members (n,) and of non-membe
 
 
 def auc_interval(splits: Sequence[Split], *, trained: bool = False) -> Interval:
-    """Mean AUC over splits of the same records, with its 95 % interval; of one split for attacks that are not trained.
+    """Mean AUC over splits of the same records, with its 95 % interval; attacks that are not trained have one split.
+
+    `splits`: for each, the scores of the members `(n,)` and of the non-members `(m,)`, higher for more like a member.
 
     Wilson's score interval for as many records as DeLong's variance says the AUC is worth. That variance, as a share of
     `A (1 - A)`, is drawn towards the one third that it is where nothing leaks, with the weight of ten records at
@@ -40,29 +42,30 @@ def auc_interval(splits: Sequence[Split], *, trained: bool = False) -> Interval:
 
     Without ends where a side has fewer than six records, or a trained attack has a single split: the errors of its two
     folds go together where nothing leaks, and one split does not tell how much.
+
+    >>> import numpy as np
+    >>> print(auc_interval([(np.arange(20) + 5, np.arange(20))]))
+    0.719 [0.543, 0.846]
     """
     splits = checked_splits(splits, "splits")
     n, m = len(splits[0][0]), len(splits[0][1])
-    values, shares = [], []
-    for members, non_members in splits:
-        of_members, of_others = placements(members, non_members)
-        values.append(of_members.mean())
-        shares.append([of_members.var(ddof=1) if n > 1 else 0, of_others.var(ddof=1) if m > 1 else 0])
+    placed = [placements(*split) for split in splits]
+    values = [each.auc for each in placed]
     value = float(np.mean(values))
     if why := missing(n, m, len(splits), trained):
         return Interval(value, why=why)
-    low, high = wilson(value, effective_records(value, np.mean(shares, axis=0), n, m))
+    low, high = wilson(value, effective_records(value, np.mean([each.variances for each in placed], axis=0), n, m))
     return widened(Interval(value, low, high), values, trained=trained)
 
 
 def checked_splits(splits: Any, name: str) -> list[Split]:
-    """Splits as a list of pairs of float64 arrays; raises `InputError` for what is none."""
+    """Splits as a list of pairs of float64 arrays; raises `InputError` for anything else."""
     if not isinstance(splits, list | tuple) or not splits:
-        raise InputError(f"{name} are {shown(splits)}; wanted a list of (member scores, non-member scores)")
+        raise InputError(f"{name} is {shown(splits)}; wanted a list of (member scores, non-member scores)")
     found = []
     for split in splits:
         if not isinstance(split, list | tuple) or len(split) != 2:
-            raise InputError(f"{name} hold {shown(split)}; wanted (member scores, non-member scores)")
+            raise InputError(f"{name} contains {shown(split)}; wanted (member scores, non-member scores)")
         found.append((checked_scores(split[0], "member scores"), checked_scores(split[1], "non-member scores")))
     if len({(len(members), len(others)) for members, others in found}) > 1:
         raise InputError(f"{name} are of different numbers of records; wanted the same records in every split")
@@ -70,14 +73,14 @@ def checked_splits(splits: Any, name: str) -> list[Split]:
 
 
 def checked_repetitions(given: Any, name: str) -> list[list[Split]]:
-    """The splits of several audits; raises `InputError` for what is none."""
+    """The splits of several audits; raises `InputError` for anything else."""
     if not isinstance(given, list | tuple) or not given:
         raise InputError(f"{name} is {shown(given)}; wanted a list with the splits of each repetition")
     return [checked_splits(splits, f"the splits of {name}") for splits in given]
 
 
 def missing(members: int, non_members: int, splits: int, trained: bool) -> str:
-    """Why there is no interval, if so."""
+    """Why there is no interval; empty where there is one."""
     if min(members, non_members) < FEWEST_RECORDS:
         return TOO_FEW_RECORDS
     return ONE_SPLIT if trained and splits < 2 else ""
@@ -86,7 +89,7 @@ def missing(members: int, non_members: int, splits: int, trained: bool) -> str:
 def effective_records(value: float, variances: np.ndarray, n: int, m: int) -> float:
     """How many independent yes-or-no answers an AUC is worth, from the variances of both sides' placements."""
     largest = value * (1 - value)
-    # Where one side is much smaller, its share alone counts: towards 1 it can be twice the prior, not half of it.
+    # Where one side is much smaller, only its share counts: towards 1 it can be twice the prior, not half of it.
     tilt = PRIOR_SHARE * np.sqrt(abs(2 * value - 1)) * min(1.0, np.log(max(n, m) / min(n, m)) / np.log(4))
     priors = np.array([PRIOR_SHARE + tilt, PRIOR_SHARE - tilt])[:: 1 if n <= m else -1]
     weights = 4 * largest * np.array([n, m])
@@ -96,7 +99,7 @@ def effective_records(value: float, variances: np.ndarray, n: int, m: int) -> fl
 
 
 def wilson(value: float, records: float) -> tuple[float, float]:
-    """Wilson's score interval of a share `value` of so many records, a real number (Wilson 1927)."""
+    """Wilson's score interval of a share `value` of `records` records, a real number (Wilson 1927)."""
     c = Z**2 / records
     middle, half = (value + c / 2) / (1 + c), np.sqrt(c * value * (1 - value) + c**2 / 4) / (1 + c)
     return float(max(0.0, middle - half)), float(min(1.0, middle + half))
@@ -130,6 +133,10 @@ def tpr_interval(splits: Sequence[Split], fpr: float, *, trained: bool = False) 
     How many non-members lie above the threshold whose true FPR is `fpr` is binomial, and so is how many members do; the
     interval is of the mixture of both (Jeffreys' prior for the second). Where fewer false positives than one are
     allowed, no threshold of that FPR can be found, and there is no value.
+
+    >>> import numpy as np
+    >>> print(tpr_interval([(np.arange(20) + 5, np.arange(20))], 0.1))
+    0.330 [0.058, 0.609]
     """
     splits = checked_splits(splits, "splits")
     if not isinstance(fpr, float | int) or not 0 < fpr < 1:
@@ -185,6 +192,11 @@ def auc_difference(
     Both hold, for each repetition, the splits of one audit. Repetition `i` of both must score the same records in the
     same order, split by split: what is easy or hard in a record is the same on both sides of the difference (paired
     DeLong variance). Repetitions are taken as independent.
+
+    >>> import numpy as np
+    >>> scores = np.arange(20)
+    >>> print(auc_difference([[(scores + 5, scores)]], [[(scores + 2, scores)]]))
+    0.124 [0.091, 0.157]
     """
     sides = [checked_repetitions(side, name) for side, name in ((first, "first"), (second, "second"))]
     shapes = [[[(len(a), len(b)) for a, b in splits] for splits in side] for side in sides]
@@ -198,9 +210,9 @@ def paired_difference(first: Sequence[Split], second: Sequence[Split], *, traine
     """The difference of one repetition."""
     values, variances = [], []
     for one, other in zip(first, second, strict=True):
-        gaps = [a - b for a, b in zip(placements(*one), placements(*other), strict=True)]
-        values.append(gaps[0].mean())
-        variances.append(sum(gap.var(ddof=1) / len(gap) if len(gap) > 1 else 0 for gap in gaps))
+        gap = placements(*one).minus(placements(*other))
+        values.append(gap.auc)
+        variances.append(sum(np.divide(gap.variances, (len(gap.members), len(gap.non_members)))))
     value, variance = float(np.mean(values)), float(np.mean(variances))
     n, m = len(first[0][0]), len(first[0][1])
     if why := missing(n, m, len(first), trained):

@@ -1,15 +1,18 @@
-"""How well scores tell members from non-members: ROC, AUC, advantage, members found at a low false-positive rate."""
+"""How well scores tell members from non-members: AUC, ROC, advantage, members found at a low false-positive rate."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import kstwobign, norm, rankdata
-from sklearn import metrics
+from sklearn.metrics import roc_curve
 
 from privacy.errors import InputError
 from privacy.inputs import checked_scores, require_whole
 
-__all__ = ["FPR_LEVELS", "Interval", "Roc", "auc_ceiling", "chance_advantage", "members_above", "placements", "roc_of"]
+__all__ = [
+    "FPR_LEVELS", "Interval", "Placements", "Roc", "auc_ceiling", "auc_of", "chance_advantage", "members_above",
+    "placements", "roc_of",
+]  # fmt: skip
 
 FPR_LEVELS = (0.001, 0.01, 0.1)
 
@@ -19,6 +22,12 @@ class Interval:
     """A value with the ends of its 95 % confidence interval.
 
     Where there is no honest interval its ends are NaN and `why` says why; where there is no value either, that is NaN.
+
+    >>> interval = Interval(0.62, 0.55, 0.69)
+    >>> print(interval)
+    0.620 [0.550, 0.690]
+    >>> 0.5 in interval
+    False
     """
 
     value: float
@@ -29,7 +38,7 @@ class Interval:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Interval):
             return NotImplemented
-        return np.array_equal(self._numbers(), other._numbers(), equal_nan=True)  # what is not there is the same
+        return np.array_equal(self._numbers(), other._numbers(), equal_nan=True)  # two missing numbers are equal
 
     def __hash__(self) -> int:
         return hash(tuple(str(number) for number in self._numbers()))
@@ -45,17 +54,21 @@ class Interval:
 
     @property
     def known(self) -> bool:
-        """Whether it has ends."""
+        """Whether the interval has ends."""
         return self.low == self.low
 
     def stretched(self, comparisons: int) -> "Interval":
-        """A wider interval: so many of them cover together in 95 % of cases (Bonferroni)."""
+        """A wider interval: `comparisons` of them all cover in 95 % of cases (Bonferroni)."""
         factor = float(norm.isf(0.025 / comparisons) / norm.isf(0.025))
         low, high = (self.value + factor * (end - self.value) for end in (self.low, self.high))
         return Interval(self.value, low, high, self.why)
 
     def text(self, digits: int = 3, factor: float = 1.0, unit: str = "") -> str:
-        """`value unit [low, high]`; the value alone where there is no interval, a dash where there is none either."""
+        """`value unit [low, high]`; only the value where there is no interval, a dash where there is no value either.
+
+        >>> Interval(0.123, 0.1, 0.15).text(1, 100, " %")
+        '12.3 % [10.0, 15.0]'
+        """
         if self.value != self.value:
             return "–"
         value = f"{factor * self.value:.{digits}f}{unit}"
@@ -64,15 +77,13 @@ class Interval:
 
 @dataclass(frozen=True, eq=False)
 class Roc:
-    """A ROC curve: `fpr` and `tpr`, shape `(k,)`, from (0, 0) to (1, 1). Members are the positives."""
+    """A ROC curve: `fpr` and `tpr`, shape `(k,)`, from (0, 0) to (1, 1). Members are the positives.
+
+    The area under it is `auc_of` the scores.
+    """
 
     fpr: np.ndarray
     tpr: np.ndarray
-
-    @property
-    def auc(self) -> float:
-        """Area under the curve: the chance that a member scores higher than a non-member, ties counting half."""
-        return float(metrics.auc(self.fpr, self.tpr))
 
     @property
     def advantage(self) -> float:
@@ -81,7 +92,7 @@ class Roc:
 
     @classmethod
     def mean(cls, curves: "list[Roc]") -> "Roc":
-        """The mean TPR of several curves at every FPR; its area is the mean of their areas."""
+        """The mean TPR of several curves at every FPR; the area under it is the mean of their areas."""
         if len(curves) == 1:
             return curves[0]
         fpr = np.unique(np.concatenate([curve.fpr for curve in curves]))
@@ -102,12 +113,66 @@ class Roc:
 
 
 def roc_of(members: np.ndarray, non_members: np.ndarray) -> Roc:
-    """The ROC curve of member scores `(n,)` against non-member scores `(m,)`; higher means more like a member."""
+    """The ROC curve of member scores `(n,)` against non-member scores `(m,)`; higher means more like a member.
+
+    >>> curve = roc_of([0.9, 0.8, 0.2], [0.3, 0.1])
+    >>> curve.fpr.tolist()
+    [0.0, 0.0, 0.0, 0.5, 0.5, 1.0]
+    >>> curve.advantage
+    0.6666666666666666
+    """
     members, non_members = checked_scores(members, "members"), checked_scores(non_members, "non_members")
     truth = np.r_[np.ones(len(members)), np.zeros(len(non_members))]
-    # Every threshold: on a straight stretch the default leaves out those that an FPR of just so much needs.
-    fpr, tpr, _ = metrics.roc_curve(truth, np.r_[members, non_members], drop_intermediate=False)
+    # Every threshold: by default those on a straight stretch are left out, and the TPR at an FPR there with them.
+    fpr, tpr, _ = roc_curve(truth, np.r_[members, non_members], drop_intermediate=False)
     return Roc(fpr, tpr)
+
+
+@dataclass(frozen=True, eq=False)
+class Placements:
+    """Where each record's score lies among those of the other side (DeLong, DeLong & Clarke-Pearson 1988).
+
+    - `members` `(n,)`: for each member the share of non-members below it. `non_members` `(m,)`: for each non-member the
+      share of members above it. Ties count half.
+    """
+
+    members: np.ndarray
+    non_members: np.ndarray
+
+    @property
+    def auc(self) -> float:
+        """Area under the ROC curve: the chance that a member scores higher than a non-member, ties counting half."""
+        return float(self.members.mean())
+
+    def minus(self, other: "Placements") -> "Placements":
+        """The differences of the placements of the same records under two attacks."""
+        return Placements(self.members - other.members, self.non_members - other.non_members)
+
+    @property
+    def variances(self) -> tuple[float, float]:
+        """The variance of the placements of the members, and of the non-members; 0 for a single record."""
+        first, second = (
+            float(side.var(ddof=1)) if len(side) > 1 else 0.0 for side in (self.members, self.non_members)
+        )
+        return first, second
+
+
+def placements(members: np.ndarray, non_members: np.ndarray) -> Placements:
+    """The placements of member scores `(n,)` and non-member scores `(m,)`."""
+    n, m = len(members), len(non_members)
+    ranks = rankdata(np.r_[members, non_members])
+    return Placements((ranks[:n] - rankdata(members)) / m, 1 - (ranks[n:] - rankdata(non_members)) / n)
+
+
+def auc_of(members: np.ndarray, non_members: np.ndarray) -> float:
+    """The AUC of member scores `(n,)` against non-member scores `(m,)`; 0.5 is guessing, 1 finds every member.
+
+    Raises `InputError` for scores that are not one vector of finite numbers.
+
+    >>> auc_of([0.9, 0.8, 0.2], [0.3, 0.1])
+    0.8333333333333334
+    """
+    return placements(checked_scores(members, "members"), checked_scores(non_members, "non_members")).auc
 
 
 def members_above(members: np.ndarray, non_members: np.ndarray) -> np.ndarray:
@@ -116,6 +181,9 @@ def members_above(members: np.ndarray, non_members: np.ndarray) -> np.ndarray:
     An attacker who allows k false positives finds entry k + 1. Where scores are equal, the threshold falls at random
     within them: a members and b non-members that are equal count, at the i-th of these b, as `a i / (b + 1)` members,
     the mean over all orders. Without ties these are whole numbers, and no interpolation (Carlini et al. 2022).
+
+    >>> members_above(np.array([0.9, 0.8, 0.2]), np.array([0.3, 0.1])).tolist()
+    [0.0, 2.0, 3.0, 3.0]
     """
     n, m = len(members), len(non_members)
     values, place = np.unique(-np.r_[members, non_members], return_inverse=True)
@@ -128,20 +196,10 @@ def members_above(members: np.ndarray, non_members: np.ndarray) -> np.ndarray:
     return np.r_[0.0, counts, n]
 
 
-def placements(members: np.ndarray, non_members: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For each member the share of non-members below it `(n,)`, for each non-member that of members above it `(m,)`.
-
-    Ties count half. The mean of either is the AUC (DeLong, DeLong & Clarke-Pearson 1988).
-    """
-    n, m = len(members), len(non_members)
-    ranks = rankdata(np.r_[members, non_members])
-    return (ranks[:n] - rankdata(members)) / m, 1 - (ranks[n:] - rankdata(non_members)) / n
-
-
 def chance_advantage(members: int, non_members: int, *, trained: bool) -> float:
     """What the advantage stays below in 95 % of cases where nothing leaks (Kolmogorov & Smirnov).
 
-    The gaps of a trained attack go together in both folds, which widens them by up to the root of two.
+    The two folds of a trained attack err in the same direction, which widens the gaps by up to the root of two.
     """
     spread = np.sqrt((members + non_members) / (members * non_members))
     return float(min(1.0, kstwobign.isf(0.05) * spread * (np.sqrt(2) if trained else 1)))
@@ -150,11 +208,14 @@ def chance_advantage(members: int, non_members: int, *, trained: bool) -> float:
 def auc_ceiling(seen: int, members: int) -> float:
     """The AUC when `seen` of `members` are told apart without a mistake, and the others not at all: `1/2 + seen/2n`.
 
-    A model that was shown 500 of 10 000 members cannot give away more than 0.525 about membership, however much it
-    memorises; an AUC near one half is then arithmetic, not privacy.
+    A model that was shown 500 of 10 000 members cannot reveal more than 0.525 about membership, however much it
+    memorises; an AUC near one half is then arithmetic, not privacy. Raises `InputError` where `seen` exceeds `members`.
+
+    >>> auc_ceiling(500, 10_000)
+    0.525
     """
     require_whole("members", members, least=1)
     require_whole("seen", seen, least=0)
     if seen > members:
-        raise InputError(f"seen is {seen}, more than the {members} members; wanted at most that many")
+        raise InputError(f"seen is {seen}, more than the {members} members; wanted at most {members}")
     return 0.5 + 0.5 * seen / members

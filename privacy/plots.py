@@ -1,45 +1,41 @@
 """Pictures of audits; figures without pyplot, so that no display is needed and nothing is global."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from privacy.errors import InputError
-from privacy.files import write_atomically
-
-if TYPE_CHECKING:  # a report draws itself
-    from privacy.report import AuditReport
-    from privacy.summary import Summary
+from privacy.figures import AuditFigures
+from privacy.files import PICTURES, write_atomically
+from privacy.rows import SummaryRows
 
 __all__ = ["COLOURS", "auc_figure", "curves_figure", "roc_figure", "roc_panel", "save_figure"]
 
-PICTURES = (".png", ".pdf", ".svg", ".jpg")
 COLOURS = {"threshold": "tab:gray", "lr": "tab:blue", "mlp": "tab:orange", "rf": "tab:red", "knn": "tab:green"}
 
 
-def roc_figure(report: "AuditReport", slice: str) -> Figure:
+def roc_figure(report: AuditFigures, slice_name: str) -> Figure:
     """ROC curves of all attacks on a slice: linear axes at the left, logarithmic ones at the right."""
     figure = Figure(figsize=(10, 4.8), layout="constrained")
     for axes, logarithmic in zip(figure.subplots(1, 2), (False, True), strict=True):
-        draw_roc(axes, report, slice, logarithmic=logarithmic)
+        draw_roc(axes, report, slice_name, logarithmic=logarithmic)
     return figure
 
 
-def roc_panel(report: "AuditReport", slice: str, *, logarithmic: bool) -> Figure:
-    """One half of `roc_figure`, to stand by itself on a narrow page."""
+def roc_panel(report: AuditFigures, slice_name: str, *, logarithmic: bool) -> Figure:
+    """One half of `roc_figure`, for narrow pages."""
     figure = Figure(figsize=(5, 4.6), layout="constrained")
-    draw_roc(figure.subplots(), report, slice, logarithmic=logarithmic)
+    draw_roc(figure.subplots(), report, slice_name, logarithmic=logarithmic)
     return figure
 
 
-def draw_roc(axes: Axes, report: "AuditReport", slice: str, *, logarithmic: bool) -> None:
+def draw_roc(axes: Axes, report: AuditFigures, slice_name: str, *, logarithmic: bool) -> None:
     """ROC curves of all attacks on a slice, on linear axes with a legend or on logarithmic ones."""
-    lowest = min(1.0, 1 / report.strongest(slice).non_members)
+    lowest = min(1.0, 1 / report.strongest(slice_name).non_members)
     for attack in report.scores:
-        roc, auc = report.roc(attack, slice), report.result(attack, slice).auc
+        roc, auc = report.roc(attack, slice_name), report.result(attack, slice_name).auc
         label = literal(f"{report.titles[attack]}: {auc.value:.3f}")
         axes.plot(roc.fpr, roc.tpr, label=label, color=COLOURS.get(attack), linewidth=1.4)
     line = np.geomspace(lowest / 2, 1, 100)
@@ -57,19 +53,19 @@ def draw_roc(axes: Axes, report: "AuditReport", slice: str, *, logarithmic: bool
 
 
 def literal(text: str) -> str:
-    """A text that matplotlib draws as it is: no formulas, and no label that hides from the legend."""
+    """A text that matplotlib draws unchanged: without formulas, and not left out of the legend."""
     return text.replace("$", r"\$").lstrip("_") or "?"
 
 
 def save_figure(figure: Figure, path: str | Path) -> Path:
-    """Write a figure, whole or not at all; raises `InputError` for a kind of file that is no picture."""
+    """Write a figure, whole or not at all; raises `InputError` unless the name ends in one of `PICTURES`."""
     if Path(path).suffix.lower() not in PICTURES:
         raise InputError(f"cannot draw {path}; wanted a name that ends in {', '.join(PICTURES)}")
     return write_atomically(path, lambda file: figure.savefig(file, dpi=150))
 
 
-def auc_figure(summary: "Summary") -> Figure:
-    """AUC of every attack on every arm, at its most training steps, as points with their spread."""
+def auc_figure(summary: SummaryRows) -> Figure:
+    """AUC of every attack on every arm, at its largest number of training steps, as points with their spread."""
     rows = summary.last()
     figure = Figure(figsize=(6.4, 1.6 + 0.75 * len(rows)), layout="constrained")
     axes = figure.subplots()
@@ -91,12 +87,12 @@ def auc_figure(summary: "Summary") -> Figure:
     return figure
 
 
-def curves_figure(summary: "Summary") -> Figure:
-    """Test accuracy and AUC of the strongest attack of every arm with several numbers of training steps."""
+def curves_figure(summary: SummaryRows) -> Figure:
+    """Test accuracy, and AUC of the strongest attack, against training steps, a line for each arm."""
     figure = Figure(figsize=(10, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2)
     by_arm = {arm: [r for r in summary.rows if r.arm == arm and r.train_steps is not None] for arm in summary.reports}
-    # A part of the members that was only audited at the end is no curve.
+    # Arms that were audited only at the end are not curves.
     for arm, rows in ({arm: rows for arm, rows in by_arm.items() if len(rows) > 1} or by_arm).items():
         steps = [row.train_steps for row in rows]
         strongest = [max(row.auc.values(), key=lambda value: value.mean) for row in rows]

@@ -1,4 +1,4 @@
-"""The figures of one attack on one slice, and what speaks for a leak in them."""
+"""The figures of one attack on one slice, and the p-values that a verdict rests on."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from scipy.stats import hypergeom, norm, pearson3, rankdata
 
-from privacy.attacks import Scores
 from privacy.intervals import FEWEST_RECORDS, auc_interval, tpr_interval
 from privacy.metrics import FPR_LEVELS, Interval, chance_advantage, members_above, roc_of
+from privacy.scores import Scores
 
 __all__ = ["FEW_LEVELS", "Found", "Result", "result_from", "result_of"]
 
@@ -19,63 +19,65 @@ LARGEST_DEVIATION = 37.0  # of a normal distribution whose tail is not 0 in floa
 
 @dataclass(frozen=True)
 class Found:
-    """Members found at few false positives, beside what chance finds.
-
-    - `false_positives`: non-members that may be called members. `members`: members found, a mean over splits.
-    - `chance`: members found where nothing leaks. `p`: how often chance alone finds as many, `None` where it is not
-      tested.
-    """
+    """Members found at few false positives, beside what chance finds."""
 
     false_positives: int
+    """How many non-members may be called members."""
     members: float
+    """Members found, a mean over splits."""
     chance: float
+    """Members found where nothing leaks."""
     p: float | None
+    """How often chance alone finds as many; `None` where it is not tested."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """What one attack achieved on one slice; figures of a trained attack are means over its splits.
-
-    - `attack`, `slice`: their names. `members`, `non_members`: how many records the slice has.
-    - `auc`: with its 95 % interval. `p`: how often chance alone reaches as much, `None` where it is not tested;
-      `p_reversed`: as little.
-    - `advantage`: largest `|TPR - FPR|`; `chance_advantage`: what it stays below in 95 % of cases where nothing leaks.
-    - `tpr_at_fpr`: pairs of an FPR and the share of members found at it, with its 95 % interval.
-    - `found`: the exposed few, at 0.1 and 1 % false positives (once, where both allow the same number).
-    """
+    """What one attack achieved on one slice; figures of a trained attack are means over its splits."""
 
     attack: str
+    """The attack's name."""
     slice: str
+    """The slice's name."""
     members: int
+    """How many members the slice has."""
     non_members: int
+    """How many non-members the slice has."""
     auc: Interval
+    """The AUC with its 95 % interval."""
     p: float | None
+    """How often chance alone reaches as high an AUC; `None` where it is not tested."""
     p_reversed: float | None
+    """How often chance alone reaches as low an AUC."""
     advantage: float
+    """Largest `|TPR - FPR|`, in [0, 1]."""
     chance_advantage: float
+    """What the advantage stays below in 95 % of cases where nothing leaks."""
     tpr_at_fpr: tuple[tuple[float, Interval], ...]
+    """Pairs of an FPR and the share of members found at it, with its 95 % interval."""
     found: tuple[Found, ...]
+    """The exposed few, at 0.1 and 1 % false positives (once, where both allow the same number)."""
 
     def tpr(self, fpr: float) -> Interval:
         """The share of members found at one of `FPR_LEVELS`."""
         return dict(self.tpr_at_fpr)[fpr]
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything, in kinds of values that JSON has."""
+        """Everything, as values that JSON has."""
         rates = {str(fpr): asdict(tpr) for fpr, tpr in self.tpr_at_fpr}
         return {**asdict(self), "tpr_at_fpr": rates, "found": [asdict(found) for found in self.found]}
 
 
-def result_of(attack: str, slice: str, scores: Scores, *, tested: bool = True) -> Result:
-    """All figures of one attack on one slice; `tested`: whether they may speak for a leak."""
-    splits, trained = scores.splits, scores.trained
+def result_of(attack: str, slice_name: str, scores: Scores, *, tested: bool = True) -> Result:
+    """All figures of one attack on one slice; `tested`: whether they may count as evidence of a leak."""
+    splits, trained = scores.pairs, scores.trained
     n, m = len(scores.members), len(scores.non_members)
     tested = tested and min(n, m) >= FEWEST_RECORDS
     auc = auc_interval(splits, trained=trained)
     p, p_reversed = auc_p_values(scores) if tested else (None, None)
     return Result(
         attack,
-        slice,
+        slice_name,
         n,
         m,
         auc,
@@ -104,17 +106,17 @@ def interval_from(entry: Mapping[str, Any]) -> Interval:
 def inflation(scores: Scores) -> float:
     """By how much the choice of splits can widen what chance gives: `sqrt(1 + 1 / R)` for R splits.
 
-    Where nothing leaks the two folds of a split can go together entirely, not further.
+    Where nothing leaks the two folds of a split err in the same direction, by as much as each other at most.
     """
     return float(np.sqrt(1 + 1 / len(scores.splits))) if scores.trained else 1.0
 
 
 def auc_p_values(scores: Scores) -> tuple[float, float]:
-    """How often an AUC as high, and one as low, comes about where members and non-members are alike.
+    """How often an AUC as high, and one as low, arises where members and non-members are alike.
 
     The mean over splits of what each says in standard deviations, over `inflation`.
     """
-    tails = np.array([rank_sum_p_values(*split) for split in scores.splits])
+    tails = np.array([rank_sum_p_values(*split) for split in scores.pairs])
     deviations = np.clip(norm.isf(tails), -LARGEST_DEVIATION, LARGEST_DEVIATION).mean(0) / inflation(scores)
     high, low = (1.0 if (tails[:, side] >= 1).all() else float(norm.sf(deviations[side])) for side in (0, 1))
     return high, low
@@ -145,7 +147,7 @@ def rank_sum_p_values(members: np.ndarray, non_members: np.ndarray) -> tuple[flo
 def found_of(scores: Scores, *, tested: bool) -> tuple[Found, ...]:
     """The exposed few at each number of false positives that `FEW_LEVELS` allow."""
     n, m = len(scores.members), len(scores.non_members)
-    counts = np.mean([members_above(*split) for split in scores.splits], axis=0)
+    counts = np.mean([members_above(*split) for split in scores.pairs], axis=0)
     allowed = dict.fromkeys(int(np.floor(fpr * m * (1 + 1e-12))) for fpr in FEW_LEVELS)
     return tuple(
         Found(k, float(counts[k + 1]), n * (k + 1) / (m + 1),

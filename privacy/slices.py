@@ -1,4 +1,4 @@
-"""Named parts of the records that a report looks at by themselves."""
+"""Named slices of the records that a report looks at by themselves."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,15 +18,14 @@ Masks = tuple[Any, Any]  # of members and of non-members: boolean masks, positio
 
 @dataclass(frozen=True, eq=False)
 class Slices:
-    """Named parts of the records: boolean `masks` of members and of non-members, the whole first.
+    """Named slices of the records, all records first."""
 
-    - `left_out`: slices that were asked for and have no record on a side, and which side that is.
-    - `one_sided`: slices that pick among one side alone, and so compare different kinds of records.
-    """
-
-    masks: dict[str, tuple[np.ndarray, np.ndarray]]
+    masks: dict[str, np.ndarray]
+    """A boolean mask of all records for each slice, `(n,)`."""
     left_out: dict[str, str] = field(default_factory=dict)
+    """Slices that were asked for but have no record on a side, and which side that is."""
     one_sided: tuple[str, ...] = ()
+    """Slices that pick among one side only, and so compare different kinds of records."""
 
 
 def checked_slices(
@@ -35,38 +34,42 @@ def checked_slices(
     """The slices of the records that were asked for.
 
     Classes, and right or wrong answers, that are missing on a side are `left_out`. Raises `InputError` for a mask of
-    the caller's that is none, or picks nothing.
+    the caller's that does not fit, or picks nothing.
+
+    >>> records = AttackRecords(members=([[4.0, 0], [0, 3]], [0, 1]), non_members=([[1.0, 0]], [0]))
+    >>> slices = checked_slices(records, by_class=True, by_correctness=False, masks={})
+    >>> {name: mask.tolist() for name, mask in slices.masks.items()}
+    {'all records': [True, True, True], 'class 0': [True, False, True]}
+    >>> slices.left_out
+    {'class 1': 'non-members'}
     """
-    members, others = records.members, records.non_members
-    asked: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    is_member = records.is_member
+    asked: dict[str, np.ndarray] = {}
     if by_class:
-        for label in range(records.num_classes):
-            asked[f"class {label}"] = (members.labels == label, others.labels == label)
+        asked = {f"class {label}": records.labels == label for label in range(records.num_classes)}
     if by_correctness:
-        asked["answered right"] = (members.correct, others.correct)
-        asked["answered wrong"] = (~members.correct, ~others.correct)
-    slices = {WHOLE: (np.ones(len(members), bool), np.ones(len(others), bool))}
+        asked |= {"answered right": records.correct, "answered wrong": ~records.correct}
+    found = {WHOLE: np.ones(len(records), bool)}
     left_out = {}
-    for name, sides in asked.items():
-        lacking = [side for side, mask in zip(("members", "non-members"), sides, strict=True) if not mask.any()]
-        if lacking:
+    for name, mask in asked.items():
+        sides = {"members": mask & is_member, "non-members": mask & ~is_member}
+        if lacking := [side for side, own in sides.items() if not own.any()]:
             left_out[name] = " and no ".join(lacking)
         else:
-            slices[name] = sides
+            found[name] = mask
     for name, given in masks.items():
-        if name in slices or name in left_out:
+        if name in found or name in left_out:
             raise InputError(f"there is a slice {name!r} already; give this one another name")
-        slices[name] = checked_masks(given, name, (len(members), len(others)))
-    one_sided = tuple(name for name in masks if slices[name][0].all() != slices[name][1].all())
-    return Slices(slices, left_out, one_sided)
+        found[name] = joined_mask(given, name, is_member)
+    one_sided = tuple(name for name in masks if found[name][is_member].all() != found[name][~is_member].all())
+    return Slices(found, left_out, one_sided)
 
 
-def checked_masks(given: Any, name: str, sizes: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Boolean masks of both sides; raises `InputError` for what is none."""
+def joined_mask(given: Any, name: str, is_member: np.ndarray) -> np.ndarray:
+    """One mask of all records from what picks on each side; raises `InputError` for anything that does not fit."""
     if not isinstance(given, tuple | list) or len(given) != 2:
         raise InputError(f"slice {name!r} must be (members, non_members): a mask, positions or None for each side")
-    of_members, of_others = (
-        checked_mask(mask, size, f"slice {name!r} of {which}")
-        for mask, size, which in zip(given, sizes, ("members", "non_members"), strict=True)
-    )
-    return of_members, of_others
+    mask = np.empty(len(is_member), bool)
+    for side, which, chosen in zip(("members", "non_members"), (is_member, ~is_member), given, strict=True):
+        mask[which] = checked_mask(chosen, int(which.sum()), f"slice {name!r} of {side}")
+    return mask

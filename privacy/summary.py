@@ -1,155 +1,33 @@
-"""Many audits side by side: several models, seeds and numbers of training steps."""
+"""Many audits side by side: as text, tables, plots and pages."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from privacy.errors import InputError, shown
-from privacy.files import write_atomically, write_json
-from privacy.inputs import require_mapping
-from privacy.intervals import Split, auc_difference, mean_interval
-from privacy.metrics import FPR_LEVELS, Interval
-from privacy.report import AuditReport, plain
+from privacy.files import jsonable, write_atomically, write_json
+from privacy.metrics import FPR_LEVELS
+from privacy.rows import Row, Spread, SummaryRows
 from privacy.tables import text_table
 
 __all__ = ["Row", "Spread", "Summary"]
 
 
-@dataclass(frozen=True)
-class Spread:
-    """Mean of `n` values and their standard deviation; of one value, half the width of its 95 % interval, if known."""
-
-    mean: float
-    spread: float
-    n: int
-
-    @classmethod
-    def of(cls, values: Sequence[float], *, half_width: float = float("nan")) -> "Spread":
-        """Mean and spread of values, one for each repetition."""
-        spread = float(np.std(values, ddof=1)) if len(values) > 1 else half_width
-        return cls(float(np.mean(values)), spread, len(values))
-
-    @classmethod
-    def of_intervals(cls, intervals: Sequence[Interval]) -> "Spread":
-        """Mean and spread of values with intervals, one for each repetition."""
-        half_width = (intervals[0].high - intervals[0].low) / 2
-        return cls.of([interval.value for interval in intervals], half_width=half_width)
-
-    def text(self, digits: int, factor: float = 1.0) -> str:
-        """`mean ± spread`, or the mean alone; a dash where there is none."""
-        if self.mean != self.mean:
-            return "–"
-        mean = f"{factor * self.mean:.{digits}f}"
-        return mean if self.spread != self.spread else f"{mean} ± {factor * self.spread:.{digits}f}"
-
-
-@dataclass(frozen=True)
-class Row:
-    """The audits of one arm at one number of training steps: AUC and TPR of each attack, and accuracy on test images.
-
-    - `arm`: whose models. `train_steps`, `test_accuracy`: from the reports' `info`, where they say so.
-    - `auc`: by attack. `tpr_at_fpr`: by attack, for each of `FPR_LEVELS`.
-    """
-
-    arm: str
-    train_steps: int | None
-    n: int
-    test_accuracy: Spread | None
-    auc: Mapping[str, Spread]
-    tpr_at_fpr: Mapping[str, tuple[Spread, ...]]
-
-
-class Summary:
+class Summary(SummaryRows):
     """Many reports combined: `{arm: its reports}`, one report for each seed and number of training steps.
 
     Reports that have the same `info["train_steps"]` are repetitions; their mean and standard deviation are shown, or
-    half the 95 % interval of a single one. Raises `InputError` when an arm has no report or the attacks differ.
+    half the 95 % interval of a single one.
+
+    Raises `InputError` when an arm has no report or the attacks differ.
+
+    >>> import numpy as np
+    >>> from privacy import AttackRecords, audit
+    >>> records = AttackRecords(members=(5 * np.eye(2), [0, 1]), non_members=(np.eye(2), [1, 0]))
+    >>> summary = Summary({"mine": [audit(records, attacks="threshold", jobs=1)]})
+    >>> print(summary.auc("mine", "threshold"))
+    1.000
     """
-
-    def __init__(self, reports: Mapping[str, Sequence[AuditReport]]) -> None:
-        require_mapping("reports", reports, "{arm: its reports}")
-        for arm, own in reports.items():
-            if not isinstance(own, list | tuple) or not all(isinstance(report, AuditReport) for report in own):
-                raise InputError(f"reports of {arm!r} are {shown(own)}; wanted a list of AuditReport")
-            for report in own:
-                check_info(arm, report.info)
-        if not reports or not all(reports.values()):
-            raise InputError(f"nothing to combine for {', '.join(a for a, r in reports.items() if not r) or 'no arm'}")
-        self.reports = {arm: list(own) for arm, own in reports.items()}
-        everything = [report for own in self.reports.values() for report in own]
-        self.attacks, self.titles = list(everything[0].scores), everything[0].titles
-        for report in everything:
-            if list(report.scores) != self.attacks:
-                raise InputError(
-                    f"reports of other attacks cannot be combined: {', '.join(report.scores)} beside "
-                    f"{', '.join(self.attacks)}"
-                )
-        self.rows = [
-            self._row(arm, steps) for arm, own in self.reports.items() for steps in sorted(steps_of(own), key=step_key)
-        ]
-
-    def _row(self, arm: str, steps: int | None) -> Row:
-        own = [report for report in self.reports[arm] if report.info.get("train_steps") == steps]
-        accuracies = [report.info["test_accuracy"] for report in own if report.info.get("test_accuracy") is not None]
-        auc, rates = {}, {}
-        for attack in self.attacks:
-            results = [report.result(attack) for report in own]
-            auc[attack] = Spread.of_intervals([r.auc for r in results])
-            rates[attack] = tuple(Spread.of_intervals([r.tpr(fpr) for r in results]) for fpr in FPR_LEVELS)
-        return Row(arm, steps, len(own), Spread.of(accuracies) if accuracies else None, auc, rates)
-
-    def last(self) -> list[Row]:
-        """Each arm's row with the most training steps."""
-        return list({row.arm: row for row in self.rows}.values())
-
-    def difference(self, first: str, second: str, attack: str) -> Interval:
-        """Mean AUC of one arm minus another's at their most training steps, with its paired 95 % interval.
-
-        Both arms' reports must be in the same order of seeds and score the same records in the same order.
-        """
-        sides = [self._scores(arm, attack) for arm in (first, second)]
-        shapes = [[(len(members), len(others)) for ((members, others), *_) in side] for side in sides]
-        if shapes[0] != shapes[1]:
-            raise InputError(
-                f"{first} and {second} cannot be compared: their reports are about {shapes[0]} and {shapes[1]} members "
-                "and non-members; wanted the same records, seed by seed"
-            )
-        pairs = zip(self._last_reports(first), self._last_reports(second), strict=True)
-        if not all(np.array_equal(one.labels, other.labels) for one, other in pairs):
-            raise InputError(
-                f"{first} and {second} cannot be compared: the labels of their members differ; wanted the same records "
-                "in the same order, seed by seed"
-            )
-        trained = self.reports[first][0].scores[attack].trained
-        return auc_difference(sides[0], sides[1], trained=trained)
-
-    def auc(self, arm: str, attack: str) -> Interval:
-        """Mean AUC of an arm at its most training steps, with its 95 % interval over the records."""
-        self._check_attack(attack)
-        return mean_interval([report.result(attack).auc for report in self._last_reports(arm)])
-
-    def _scores(self, arm: str, attack: str) -> list[Sequence[Split]]:
-        """Scores of members and non-members, split by split, in every report of an arm at its most training steps."""
-        reports = self._last_reports(arm)
-        self._check_attack(attack)
-        return [report.scores[attack].splits for report in reports]
-
-    def _check_attack(self, attack: str) -> None:
-        """Raise `InputError` for an attack that the reports do not have."""
-        if attack not in self.attacks:
-            raise InputError(f"there is no attack {attack!r}; wanted one of {', '.join(self.attacks)}")
-
-    def _last_reports(self, arm: str) -> list[AuditReport]:
-        """The reports of an arm at its most training steps."""
-        if arm not in self.reports:
-            raise InputError(f"there is no arm {arm!r}; wanted one of {', '.join(self.reports)}")
-        most = max(steps_of(self.reports[arm]), key=step_key)
-        return [report for report in self.reports[arm] if report.info.get("train_steps") == most]
-
-    # -- words and files -----------------------------------------------------------------------------------------
 
     def __str__(self) -> str:
         title = f"AUC of every attack ({self.spread_in_words()})"
@@ -158,42 +36,9 @@ class Summary:
             lines += ["", f"members found, in %, at {100 * level:g} % false positives", text_table(self.rate_cells(i))]
         return "\n".join(lines)
 
-    def spread_in_words(self) -> str:
-        """What stands behind each ±."""
-        numbers = {row.n for row in self.rows}
-        if numbers == {1}:
-            return "± half the 95 % interval, one repetition"
-        alone = "; where n is 1, half the 95 % interval" if 1 in numbers else ""
-        return f"± standard deviation of n repetitions{alone}"
-
-    def answer_cells(self) -> list[list[str]]:
-        """The cells of the table of answers, header first: how many audits of each arm find a leak of either kind."""
-        rows = [["trained on", "members differ on average", "a few are exposed"]]
-        for arm in self.reports:
-            own = self._last_reports(arm)
-            found = [r.verdict.leaks_on_average for r in own], [r.verdict.exposes_a_few for r in own]
-            rows.append([arm, *map(yes_or_no, found)])
-        return rows
-
-    def auc_cells(self) -> list[list[str]]:
-        """The cells of the table of AUCs, header first."""
-        rows = [["trained on", "steps", "n", "test accuracy, %", *self.attacks]]
-        for row in self.rows:
-            accuracy = row.test_accuracy.text(1, 100) if row.test_accuracy else ""
-            steps = "" if row.train_steps is None else str(row.train_steps)
-            rows.append([row.arm, steps, str(row.n), accuracy, *(row.auc[a].text(3) for a in self.attacks)])
-        return rows
-
-    def rate_cells(self, level: int) -> list[list[str]]:
-        """The cells of the table of TPRs at `FPR_LEVELS[level]`, in %, header first; each arm's last row."""
-        rows = [["trained on", "n", *self.attacks]]
-        for row in self.last():
-            rows.append([row.arm, str(row.n), *(row.tpr_at_fpr[a][level].text(1, 100) for a in self.attacks)])
-        return rows
-
     def to_dict(self) -> dict[str, Any]:
-        """All rows, JSON-able; `None` for a spread that one repetition does not have."""
-        return {"fpr_levels": list(FPR_LEVELS), "rows": [plain(asdict(row)) for row in self.rows]}
+        """All rows, ready for JSON; `None` for a spread that one repetition does not have."""
+        return {"fpr_levels": list(FPR_LEVELS), "rows": [jsonable(asdict(row)) for row in self.rows]}
 
     def to_json(self, path: str | Path) -> Path:
         """Write `to_dict` as JSON, whole or not at all."""
@@ -203,50 +48,19 @@ class Summary:
         self, path: str | Path, *, title: str = "Membership-inference audit", notes: Sequence[str] = ()
     ) -> Path:
         """Write one self-contained page: tables, plots, meaning; `notes` are paragraphs, the first above the tables."""
-        from privacy.page import summary_page
+        from privacy.page import summary_page  # matplotlib and Jinja are not needed for figures alone
 
         page = summary_page(self, title=title, notes=notes)
         return write_atomically(path, lambda file: file.write_text(page, encoding="utf-8"))
 
     def plot_auc(self, path: str | Path) -> Path:
-        """Draw every arm's AUCs at its most training steps."""
-        from privacy.plots import auc_figure, save_figure
+        """Draw every arm's AUCs at its largest number of training steps."""
+        from privacy.plots import auc_figure, save_figure  # matplotlib is not needed for figures alone
 
         return save_figure(auc_figure(self), path)
 
     def plot_curves(self, path: str | Path) -> Path:
         """Draw test accuracy and the strongest attack's AUC against training steps, a line for each arm."""
-        from privacy.plots import curves_figure, save_figure
+        from privacy.plots import curves_figure, save_figure  # as above
 
         return save_figure(curves_figure(self), path)
-
-
-def yes_or_no(found: Sequence[bool | None]) -> str:
-    """In how many audits something is so; `None`: not tested."""
-    tested = [each for each in found if each is not None]
-    if not tested:
-        return "not tested"
-    if len(found) == 1:
-        return "yes" if tested[0] else "no"
-    return f"in {sum(tested)} of {len(tested)} audits" + ", others not tested" * (len(tested) < len(found))
-
-
-def check_info(arm: str, info: Mapping[str, Any]) -> None:
-    """Raise `InputError` for a test accuracy that is none, or a number of steps that is no whole number."""
-    accuracy, steps = info.get("test_accuracy"), info.get("train_steps")
-    if accuracy is not None and (not isinstance(accuracy, int | float) or not 0 <= accuracy <= 1):
-        raise InputError(f"a report of {arm!r} has test_accuracy {shown(accuracy)}; wanted a share from 0 to 1")
-    if steps is not None and (isinstance(steps, bool) or not isinstance(steps, int)):
-        raise InputError(f"a report of {arm!r} has train_steps {shown(steps)}; wanted a whole number")
-
-
-def steps_of(reports: Sequence[AuditReport]) -> set[int | None]:
-    """The numbers of training steps that reports are about."""
-    return {report.info.get("train_steps") for report in reports}
-
-
-def step_key(steps: int | None) -> int:
-    """A number to sort by."""
-    return -1 if steps is None else steps
-
-

@@ -1,4 +1,4 @@
-"""What the figures of an audit say on the whole, with chance given its due."""
+"""What the figures of an audit say overall, with chance taken into account."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -8,27 +8,27 @@ from privacy.slices import WHOLE
 
 __all__ = ["FALSE_ALARMS", "Verdict", "verdict_of"]
 
-FALSE_ALARMS = 0.05  # of audits where nothing leaks; each of the two questions may use up half of them
+FALSE_ALARMS = 0.05  # share of audits where nothing leaks; each of the two questions may use up half of it
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Answers to two questions: do members differ on average, and are a few of them exposed?
-
-    - `average`, `few`: the result that speaks most strongly for a leak, `None` where none was tested.
-    - `average_p`, `few_p`: how often chance alone gives as much in any attack and slice (Bonferroni). `found`: with
-      `few`, how many were found.
-    - `reversed`: the result on all records with the lowest AUC, where chance does not explain it.
-    - `comparisons`: how many figures the first question was asked of, and the second.
-    """
+    """Answers to two questions: do members differ on average, and are a few of them exposed?"""
 
     average: Result | None
+    """The strongest evidence that members differ on average; `None` where nothing was tested."""
     average_p: float
+    """How often chance alone gives as much in any attack and slice (Bonferroni)."""
     few: Result | None
+    """The strongest evidence that a few are exposed; `None` where nothing was tested."""
     few_p: float
+    """How often chance alone gives as much in any attack and slice (Bonferroni)."""
     found: Found | None
+    """With `few`: how many members were found."""
     reversed: Result | None
+    """The result on all records with the lowest AUC, where chance does not explain it."""
     comparisons: tuple[int, int]
+    """How many figures the first question was asked of, and how many the second."""
 
     @property
     def leaks_on_average(self) -> bool | None:
@@ -42,16 +42,19 @@ class Verdict:
 
     @property
     def leaks(self) -> bool:
-        """Whether either is so."""
+        """Whether members differ on average or a few are exposed."""
         return bool(self.leaks_on_average or self.exposes_a_few)
 
     def is_reversed(self, result: Result) -> bool:
-        """Whether an AUC below one half is too low for chance, whatever attack and slice one looks at."""
+        """Whether an AUC below one half is too low for chance, whichever attack and slice one looks at."""
         return result.p_reversed is not None and result.p_reversed * self.comparisons[0] < FALSE_ALARMS / 2
 
 
 def verdict_of(results: Sequence[Result]) -> Verdict:
-    """The verdict on all attacks and slices, each question corrected for how often it was asked."""
+    """The verdict on all attacks and slices, each question corrected for how often it was asked.
+
+    `results`: of every attack and slice that counts; the order does not matter.
+    """
     averages = [(result.p, -result.auc.value, result) for result in results if result.p is not None]
     few = [
         (found.p, -found.members / result.members, result, found)

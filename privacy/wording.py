@@ -1,22 +1,16 @@
-"""What an audit says in sentences: its answers, and what a reader has to know of its figures."""
+"""What an audit says in sentences: its answers, and what a reader has to know about its figures."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
+from privacy.figures import AuditFigures
 from privacy.intervals import FEWEST_RECORDS, ONE_SPLIT
 from privacy.metrics import FPR_LEVELS
 from privacy.results import Found, Result
 from privacy.slices import WHOLE
 from privacy.verdict import FALSE_ALARMS, Verdict
 
-if TYPE_CHECKING:  # a report speaks of itself
-    from privacy.report import AuditReport
-
 __all__ = ["answers", "headline", "notes", "slice_notes"]
 
 
-def headline(report: AuditReport) -> str:
+def headline(report: AuditFigures) -> str:
     """One line on what was attacked and how."""
     about = report.about
     return (
@@ -27,13 +21,13 @@ def headline(report: AuditReport) -> str:
     )
 
 
-def answers(report: AuditReport) -> tuple[str, str, str]:
+def answers(report: AuditFigures) -> tuple[str, str, str]:
     """Whether members are told apart on average, whether a few are exposed, and how sure both answers are."""
     verdict = report.verdict
     return average_answer(report, verdict), few_answer(report, verdict), sureness(verdict)
 
 
-def average_answer(report: AuditReport, verdict: Verdict) -> str:
+def average_answer(report: AuditFigures, verdict: Verdict) -> str:
     """The answer to the first question."""
     best = verdict.average
     if best is None:
@@ -41,9 +35,9 @@ def average_answer(report: AuditReport, verdict: Verdict) -> str:
     who = f"“{report.titles[best.attack]}”{among(best)}"
     if verdict.reversed is not None and not verdict.leaks_on_average:
         return (
-            "On average: members and non-members differ, but the wrong way round: the attack "
+            "On average: members and non-members differ, but in the wrong direction: the attack "
             f"“{report.titles[verdict.reversed.attack]}” has an AUC of {verdict.reversed.auc}. Are the two sides "
-            "swapped? Or do they differ in something else than membership?"
+            "swapped? Or do they differ in something other than membership?"
         )
     if verdict.leaks_on_average:
         return (
@@ -56,7 +50,7 @@ def average_answer(report: AuditReport, verdict: Verdict) -> str:
     )
 
 
-def few_answer(report: AuditReport, verdict: Verdict) -> str:
+def few_answer(report: AuditFigures, verdict: Verdict) -> str:
     """The answer to the second question."""
     best, found = verdict.few, verdict.found
     if best is None or found is None:
@@ -71,7 +65,7 @@ def few_answer(report: AuditReport, verdict: Verdict) -> str:
 
 
 def found_words(result: Result, found: Found) -> str:
-    """How many members were found, at what price, and how many chance finds."""
+    """How many members were found, at how many false positives, and how many chance finds."""
     if found.false_positives == 0:
         price = "with no non-member called a member by mistake"
     else:
@@ -82,43 +76,43 @@ def found_words(result: Result, found: Found) -> str:
 
 
 def among(result: Result) -> str:
-    """Which slice a result is about, if not the whole."""
-    return "" if result.slice == WHOLE else f" on the part “{result.slice}”"
+    """Which slice a result is about, if not all records."""
+    return "" if result.slice == WHOLE else f" on the slice “{result.slice}”"
 
 
 def sureness(verdict: Verdict) -> str:
-    """What both answers allow for."""
+    """What both answers take into account."""
     first, second = verdict.comparisons
     return (
-        f"These answers allow for the {first} and {second} figures that were looked at: where nothing leaks, at most "
+        f"These answers allow for the {first} and {second} figures that were tested: where nothing leaks, at most "
         f"{100 * FALSE_ALARMS:.0f} % of audits say that something does. Attacks that fail prove nothing about other "
         "attacks."
     )
 
 
-def notes(report: AuditReport) -> list[str]:
-    """What a reader of all figures has to know."""
+def notes(report: AuditFigures) -> list[str]:
+    """What a reader has to know about all figures."""
     found = list(report.about["notes"])
     trained = [result for result in report.results if result.auc.why == ONE_SPLIT]
     if trained:
         found.append(
-            "attacks that are trained have no interval here: on a single split the errors of both halves may go "
-            "together; splits=3 gives intervals"
+            "attacks that are trained have no interval here: on a single split both halves may err in the same "
+            "direction; splits=3 gives intervals"
         )
     if left_out := report.about["left_out"]:
         named = ", ".join(f"{name} (no {sides})" for name, sides in left_out.items())
-        found.append(f"left out, for want of records: {named}")
+        found.append(f"left out, because a side has no records: {named}")
     return found
 
 
-def slice_notes(report: AuditReport, slice: str) -> list[str]:
-    """What a reader of one slice's figures has to know."""
-    own = [result for result in report.results if result.slice == slice]
+def slice_notes(report: AuditFigures, slice_name: str) -> list[str]:
+    """What a reader has to know about one slice's figures."""
+    own = report.results_on(slice_name)
     members, non_members = own[0].members, own[0].non_members
     found = []
-    if slice in report.about["one_sided"]:
+    if slice_name in report.about["one_sided"]:
         found.append(
-            "picked on one side alone: these figures compare different kinds of records, and may show that kind and "
+            "picked on one side only: these figures compare different kinds of records, and may show the kind and "
             "not membership; they do not count in the answers above"
         )
     if min(members, non_members) < FEWEST_RECORDS:
@@ -129,6 +123,6 @@ def slice_notes(report: AuditReport, slice: str) -> list[str]:
     if reversed_ones:
         found.append(
             f"{', '.join(reversed_ones)}: non-members look more like members than members do, beyond chance; the two "
-            "sides differ in something else than membership"
+            "sides differ in something other than membership"
         )
     return found

@@ -40,7 +40,6 @@ LONGEST_PROGRAM = 40
 # What does not pass yet. These lists only shrink: a test fails when an entry is no exception any more.
 CIRCLES = [
     {"distill.distillers.frepo", "distill.distillers.stepwise", "distill.distillers.watch"},
-    {"privacy.page", "privacy.plots", "privacy.report", "privacy.summary", "privacy.wording"},
 ]
 
 

@@ -1,34 +1,68 @@
-"""The programs in the docs run as they stand, and reach the figures that the text beside them gives."""
+"""The docs: their programs run as they stand and reach the figures beside them, their files exist, the site builds."""
 
 import os
 import re
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import nbformat
 import numpy as np
 import pytest
 import torch
 from avalanche.benchmarks.classic import ccifar100
+from nbclient import NotebookClient
+from nbformat import NotebookNode
 from PIL import Image
 from torch.utils.data import Dataset
 
 from continual import stream_accuracy
-from distill import load_images
+from distill import Preprocessing, load_images
+from distill.networks import NETWORKS
 
 ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
 DATA = Path(os.environ.get("FREPO_DATA", ROOT.parent / "shared" / "data"))
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md"))]
+NOTEBOOKS = sorted(DOCS.glob("notebooks/*.ipynb"))
+every_notebook = pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda notebook: notebook.stem)
+every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
 
-def programs(path: Path, *, start: str, end: str) -> list[str]:
-    """The Python programs between two headings or lines of a page."""
-    text = path.read_text()
-    part = text[text.index(start) : text.index(end)]
+def programs(path: Path, *, start: str = "", end: str | None = None) -> list[str]:
+    """The Python programs of a page, or between two of its headings."""
+    text = path.read_text(encoding="utf-8")
+    part = text[text.index(start) : None if end is None else text.index(end)]
     return re.findall(r"```python\n(.*?)```", part, re.DOTALL)
 
 
+@pytest.fixture
+def names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict]:
+    """The names of a page's programs, which run in an empty folder and leave nothing registered."""
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+    networks, kinds = dict(NETWORKS), dict(Preprocessing.kinds)
+    yield {"__name__": "page"}
+    for registry, kept in ((NETWORKS, networks), (Preprocessing.kinds, kinds)):
+        registry.clear()
+        registry.update(kept)
+
+
+# Pages with programs too long for here have tests of their own below.
+RUN_WHOLE = [page for page in PAGES if programs(page) and page.name != "replay.md"]
+
+
 @pytest.mark.filterwarnings("ignore:Call to deprecated function")
-def test_replay_page(capsys: pytest.CaptureFixture[str]) -> None:
-    replay, gdumb = programs(ROOT / "docs" / "replay.md", start="## A complete example", end="## What is kept")
-    names: dict = {}
+@pytest.mark.parametrize("page", RUN_WHOLE, ids=lambda page: page.name)
+def test_programs_of_a_page_run_one_after_the_other(page: Path, names: dict) -> None:
+    for program in programs(page):
+        exec(compile(program, str(page), "exec"), names)
+
+
+@pytest.mark.filterwarnings("ignore:Call to deprecated function")
+def test_replay_page(capsys: pytest.CaptureFixture[str], names: dict) -> None:
+    replay, gdumb = programs(DOCS / "replay.md", start="## A complete example", end="## On SplitCIFAR100")
     exec(replay, names)
     assert names["accuracy"] > 0.85
     assert f"{100 * names['accuracy']:.1f} % over all classes" in capsys.readouterr().out
@@ -62,19 +96,73 @@ SHORTENED = {
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Call to deprecated function")
 @pytest.mark.skipif(not (DATA / "cifar100.npz").exists(), reason="needs cifar100.npz")
-def test_readme_on_split_cifar100(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_replay_page_on_split_cifar100(monkeypatch: pytest.MonkeyPatch, names: dict) -> None:
     """The first two experiences, 50 instead of 500 steps of distillation and 100 instead of 400 updates of GDumb.
 
     Chance is 5 % of 20 classes.
     """
     monkeypatch.setattr(ccifar100, "get_cifar100_dataset", lambda root: (Pictures("train"), Pictures("test")))
-    gdumb, replay = programs(ROOT / "README.md", start="In your own Avalanche code", end="## Results")
-    names: dict = {}
-    torch.manual_seed(0)
-    for program in (gdumb, replay):
+    for program in programs(DOCS / "replay.md", start="## On SplitCIFAR100", end="## What is kept"):
         for given, short in SHORTENED.items():
             program = program.replace(given, short)
         exec(program, names)
         accuracy = stream_accuracy(names["strategy"], names["benchmark"].test_stream[:2])
         print(f"{accuracy:.3f}")
         assert accuracy > 0.15
+
+
+@every_page
+def test_files_that_a_page_names_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    links = [link.split("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in link]
+    missing = [link for link in links if link and not (page.parent / link).exists() and not is_generated(link)]
+    named = re.findall(r"(?<![\w./-])(?:distill|continual|privacy|benchmarks|tests|examples|docs)/[\w./-]*", text)
+    missing += [name for name in named if not (ROOT / name).exists()]
+    assert missing == []
+
+
+def is_generated(link: str) -> bool:
+    """Whether the site makes the page from a notebook."""
+    return link.startswith("notebooks/") and (DOCS / link).with_suffix(".ipynb").exists()
+
+
+@every_notebook
+def test_notebook_can_be_read_without_running_it(notebook: Path) -> None:
+    cells = [cell for cell in nbformat.read(notebook, as_version=4).cells if cell.cell_type == "code"]
+    outputs = [output for cell in cells for output in cell.outputs]
+    assert notebook.stat().st_size < 300_000
+    assert any("image/png" in output.get("data", {}) for output in outputs)
+    assert any(output.get("name") == "stdout" for output in outputs)
+    assert not [output for output in outputs if output.output_type == "error" or output.get("name") == "stderr"]
+
+
+@pytest.mark.slow
+@every_notebook
+def test_notebook_runs(notebook: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """In a process of its own, to the end; what it prints has the lines that are stored, figures aside."""
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]))
+    stored, run = nbformat.read(notebook, as_version=4), nbformat.read(notebook, as_version=4)
+    NotebookClient(run, timeout=900, kernel_name="python3", resources={"metadata": {"path": tmp_path}}).execute()
+    assert [printed(cell) for cell in run.cells] == [printed(cell) for cell in stored.cells]
+
+
+def printed(cell: NotebookNode) -> str:
+    """What a cell printed, numbers left out and spaces made one."""
+    text = "".join(output.text for output in cell.get("outputs", []) if output.get("name") == "stdout")
+    return re.sub(r"[-\s]+", " ", re.sub(r"[\d.]+", "#", text))
+
+
+def test_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) < 150
+
+
+def test_site_builds_without_a_warning_and_asks_nothing_of_other_servers(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)]
+    done = subprocess.run(
+        command, cwd=ROOT, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    for page in tmp_path.rglob("*.html"):
+        html = page.read_text(encoding="utf-8")
+        assert not re.findall(r"<(?:script|img|iframe)[^>]*src=[\"']?(?:https?:)?//", html), page
+        assert not re.findall(r"<link[^>]*rel=[\"']?(?:stylesheet|preconnect)[^>]*href=[\"']?https?://", html), page

@@ -1,6 +1,5 @@
 """The images that a benchmark works on: training images, those that accuracy is measured on, their fingerprints."""
 
-import argparse
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -8,39 +7,38 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.harness.options import DataOptions
 from distill import InputError, InputWarning, LabelledImages, Preprocessing, load_images
 from distill.distillers.base import check_varied
 from distill.fingerprint import data_fingerprint, file_fingerprint
 from distill.preprocess import default_preprocessing
-from distill.tensor_files import read_tensors, write_tensors
+from distill.store import MadeFrom, Store
 
-__all__ = ["check_classes", "check_counts", "fingerprints", "for_channels", "kept_preprocessing", "load_parts"]
+__all__ = ["check_classes", "check_counts", "fingerprints", "for_channels", "kept_preprocessing", "load_data"]
 
 
-def load_parts(arguments: argparse.Namespace) -> tuple[LabelledImages, LabelledImages]:
-    """Training images, and those that accuracy is measured on: the test set, or held-out training images."""
-    where = {
-        "data_dir": arguments.data_dir,
-        "resolution": arguments.resolution,
-        "cache_dir": getattr(arguments, "cache_dir", None),
-    }
-    train = load_images(arguments.dataset, split="train", **where)
+def load_data(options: DataOptions, *, held_out: int = 0) -> tuple[LabelledImages, LabelledImages]:
+    """Training images, and those that accuracy is measured on: the test set, or `held_out` training images a class."""
+    where: dict[str, Any] = {
+        "data_dir": options.data_dir, "resolution": options.resolution, "cache_dir": options.cache_dir
+    }  # fmt: skip
+    train = load_images(options.dataset, split="train", **where)
     check_varied(train.images)
-    if not getattr(arguments, "held_out", 0):
-        test = load_images(arguments.dataset, split="test", **where)
+    if not held_out:
+        test = load_images(options.dataset, split="test", **where)
         check_classes(train, test)
         return train, test
-    held_out = np.zeros(len(train), bool)
+    kept_out = np.zeros(len(train), bool)
     for class_id in range(train.num_classes):
-        held_out[np.flatnonzero(train.labels == class_id)[: arguments.held_out]] = True
-    check_classes(train.subset(~held_out), train, left_by=f", {arguments.held_out} of each held out")
-    return train.subset(~held_out), train.subset(held_out)
+        kept_out[np.flatnonzero(train.labels == class_id)[:held_out]] = True
+    check_classes(train.subset(~kept_out), train, left_by=f", {held_out} of each held out")
+    return train.subset(~kept_out), train.subset(kept_out)
 
 
 def fingerprints(train: LabelledImages, test: LabelledImages, *, files: Iterable[Path] = ()) -> dict[str, str]:
-    """Fingerprints of all data that a run depends on, by what they are of; `files`: data besides the two parts."""
-    parts = {"training": train, "test": test}
-    found = {f"{name} {of}": value for name, part in parts.items() for of, value in data_fingerprint(part).items()}
+    """Fingerprints of all data that a run depends on, by what they are of; `files`: data besides these two."""
+    splits = {"training": train, "test": test}
+    found = {f"{name} {of}": value for name, split in splits.items() for of, value in data_fingerprint(split).items()}
     return found | {f"file {file}": file_fingerprint(file) for file in files}
 
 
@@ -73,11 +71,11 @@ def for_channels(preset: Mapping[str, Any], data: LabelledImages) -> dict[str, A
     return {**preset, "mirror": preset["mirror"] and data.images.shape[-1] == 3} if "mirror" in preset else {**preset}
 
 
-def kept_preprocessing(path: Path, data: LabelledImages) -> Preprocessing:
-    """The paper's preprocessing fitted on `data`; kept at `path` and found there again, for whitening takes a while."""
-    if path.exists():
-        state, metadata = read_tensors(path)
-        return Preprocessing.from_state(metadata["kind"], state)
+def kept_preprocessing(store: Store, name: str, data: LabelledImages) -> Preprocessing:
+    """The paper's preprocessing fitted on `data`; kept in `store` under `name`, because whitening takes a while."""
+    made_from = MadeFrom(data=data_fingerprint(data))
+    if entry := store.load(name, made_from):
+        return Preprocessing.from_state(entry.metadata["kind"], entry.tensors)
     fitted = default_preprocessing(data)
-    write_tensors(path, fitted.state(), {"kind": fitted.kind})
+    store.save(name, made_from, fitted.state(), {"kind": fitted.kind})
     return fitted

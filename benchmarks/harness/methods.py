@@ -1,21 +1,50 @@
-"""The distillers that the benchmarks know by name; one more here is one more in all of them."""
+"""The distillers that all benchmarks know by name. Nothing heavy is imported before a distiller is asked for."""
 
-from distill import DM, DSA, Distiller, FRePo, Herding, Random, TrainingRecipe
+from __future__ import annotations
 
-__all__ = ["COLOURS", "METHODS", "OPTION_CLASSES", "chosen_methods"]
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-METHODS: dict[str, type[Distiller]] = {"frepo": FRePo, "random": Random, "herding": Herding, "dm": DM, "dsa": DSA}
+if TYPE_CHECKING:
+    from distill import Distiller
 
-# Whose options are flags of the command line, by the prefix of the flags; random choice has none of its own.
-OPTION_CLASSES: dict[str, type] = {name: cls for name, cls in METHODS.items() if cls is not Random}
-OPTION_CLASSES["train"] = TrainingRecipe
-
-
-def chosen_methods(given: list[str]) -> list[str]:
-    """What `--method` names, each once; "all" is every method."""
-    return list(METHODS) if "all" in given else list(dict.fromkeys(given))
+__all__ = ["COLOURS", "METHODS", "Method", "chosen_methods", "distiller_class", "option_classes"]
 
 
-COLOURS = {
-    "frepo": "tab:red", "herding": "tab:blue", "random": "tab:gray", "dm": "tab:green", "dsa": "tab:purple"
+@dataclass(frozen=True)
+class Method:
+    """The name of a distiller in `distill`, and the colour of its lines in plots."""
+
+    distiller: str
+    colour: str
+
+
+# A new distiller is one more line here: a method, or an arm, of every benchmark, its options on their command lines.
+METHODS = {
+    "frepo": Method("FRePo", "tab:red"),
+    "random": Method("Random", "tab:gray"),
+    "herding": Method("Herding", "tab:blue"),
+    "dm": Method("DM", "tab:green"),
+    "dsa": Method("DSA", "tab:purple"),
 }
+COLOURS = {name: method.colour for name, method in METHODS.items()}
+
+
+def distiller_class(name: str) -> type[Distiller]:
+    """The class of a method."""
+    return getattr(import_module("distill"), METHODS[name].distiller)
+
+
+def option_classes() -> dict[str, type]:
+    """Dataclasses whose fields are options of the command line, by the prefix of their flags."""
+    classes: dict[str, type] = {name: distiller_class(name) for name in METHODS}
+    classes["train"] = import_module("distill").TrainingRecipe
+    return {name: cls for name, cls in classes.items() if dataclasses.fields(cls)}
+
+
+def chosen_methods(given: Iterable[str]) -> tuple[str, ...]:
+    """What `--method` names, each once; "all" is every method."""
+    return tuple(METHODS) if "all" in given else tuple(dict.fromkeys(given))

@@ -1,6 +1,6 @@
 """How every process of a benchmark is set up: memory, reproducible convolutions, precision of float32 products."""
 
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
@@ -8,9 +8,7 @@ from distill import InputError
 from distill.runtime.memory import keep_freed_memory
 from distill.runtime.ranks import ranks_started
 
-__all__ = ["Precision", "set_up_process"]
-
-Precision = Literal["float32", "tf32", "bfloat16"]
+__all__ = ["set_up_process"]
 
 
 def has_cpu_bfloat16() -> bool:

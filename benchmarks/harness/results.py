@@ -1,83 +1,14 @@
-"""What a benchmark writes beside its figures: versions, machine, cost; and how it sums figures up."""
+"""How figures are summed up, and what a benchmark writes of them."""
 
 import math
-import os
-import platform
-import resource
 import statistics
-import sys
-import time
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
+from distill.files import write_atomically, write_json
 
-from distill.files import read_json, write_json
-
-__all__ = ["add_process", "machine", "mean_and_spread", "paired_leads", "peak_memory_mib", "percent", "write_results"]
-
-PACKAGES = ("frepo-toolkit", "torch", "avalanche-lib", "numpy")
-
-
-def machine() -> dict[str, Any]:
-    """What the figures were measured on."""
-    return {
-        "processor": processor(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        **{package: version(package) for package in PACKAGES},
-    }
-
-
-def processor() -> str:
-    """The processor's name, as far as the system tells it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
-
-
-def peak_memory_mib() -> float:
-    """The most memory this process has held so far, in MiB."""
-    unit = 2**20 if sys.platform == "darwin" else 2**10  # macOS counts bytes, Linux KiB
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
-
-
-def add_process(folder: Path, started: float, *, workers: Sequence[Mapping[str, Any]] | None = None) -> dict[str, Any]:
-    """Write down what this process, which began the run at `time.monotonic()` `started`, has taken so far.
-
-    Called now and then, so that a process that is killed has left its time. Returns what all processes that have worked
-    on the run took together. `workers` (default: those of the last call) work for this process while it waits, so that
-    their time is its own; the memory they held is added to it, each at its peak, so that it is the most that can have
-    been needed at once.
-    """
-    record = folder / "processes.json"
-    processes = read_json(record) if record.exists() else []
-    own = f"{os.getpid()}-{started:.3f}"
-    before: dict[str, Any] = next((process for process in processes if process.get("id") == own), {})
-    processes = [process for process in processes if process.get("id") != own]
-    seconds = time.monotonic() - started
-    processes.append({
-        "id": own, "seconds": seconds, "peak_memory_mib": peak_memory_mib(), "machine": machine(),
-        "workers": before.get("workers", []) if workers is None else list(workers),
-    })  # fmt: skip
-    write_json(record, processes)
-    return {
-        "seconds": sum(process["seconds"] for process in processes),
-        "peak_memory_mib": max(map(memory_with_workers, processes)),
-        "processes": processes,
-    }
-
-
-def memory_with_workers(process: Mapping[str, Any]) -> float:
-    """Peaks of a process and its workers, added up."""
-    return process["peak_memory_mib"] + sum(worker["peak_memory_mib"] for worker in process.get("workers", ()))
+__all__ = ["mean_and_spread", "paired_leads", "percent", "print_table", "write_results"]
 
 
 def mean_and_spread(values: Sequence[float]) -> tuple[float, float]:
@@ -111,9 +42,15 @@ def paired_leads(values: Mapping[tuple[Any, ...], float], *, of: str) -> dict[st
     return leads
 
 
-def write_results(folder: Path, results: Mapping[str, Any]) -> None:
-    """Write the figures of a run as results.json, which other programs can read."""
+def write_results(folder: Path, results: Mapping[str, Any], table: str) -> None:
+    """Write the figures of a run as results.json, which other programs can read, and as table.txt."""
     write_json(folder / "results.json", without_nan(results))
+    write_atomically(folder / "table.txt", lambda file: file.write_text(table.rstrip("\n") + "\n"))
+
+
+def print_table(folder: Path) -> None:
+    """Print the table that `write_results` wrote."""
+    print("\n" + (folder / "table.txt").read_text())
 
 
 def without_nan(content: Any) -> Any:

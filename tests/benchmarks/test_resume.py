@@ -1,6 +1,5 @@
 """Resuming on other data: every program refuses, says what is other, and leaves its folder alone; workers do too."""
 
-import importlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,9 +7,19 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
+from benchmarks.harness.command_line import parse
+from benchmarks.harness.program import run_program
+from benchmarks.studies.class_incremental.options import ClassIncrementalOptions
+from benchmarks.studies.class_incremental.study import ClassIncremental
+from benchmarks.studies.distillation.options import DistillationOptions
+from benchmarks.studies.distillation.study import Distillation
+from benchmarks.studies.membership.options import MembershipOptions
+from benchmarks.studies.membership.study import Membership
+from benchmarks.studies.speed.options import SpeedOptions
 from distill import InputError, Random, load_images
 from distill.files import read_json
 from distill.preprocess import default_preprocessing
+from distill.runtime.locks import lock_file
 
 TINY = [
     "--width", "4", "--images-per-class", "2", "--train-steps", "3", "--frepo-steps", "2", "--frepo-pool-size", "2",
@@ -21,11 +30,8 @@ PROGRAMS = {
     "mia": ["--members", "100", "--arms", "frepo", "--attacks", "threshold", "--jobs", "1"],
     "distillation": ["--networks", "1", "--method", "frepo"],
 }
-STUDIES = {
-    "cl_cifar100": "benchmarks.studies.class_incremental.study",
-    "mia": "benchmarks.studies.membership.study",
-    "distillation": "benchmarks.studies.distillation.study",
-}
+OPTIONS = {"cl_cifar100": ClassIncrementalOptions, "mia": MembershipOptions, "distillation": DistillationOptions}
+RUNS = {"cl_cifar100": ClassIncremental, "mia": Membership, "distillation": Distillation}
 PARTS = {
     "training images": "x_train", "training labels": "y_train", "test images": "x_test", "test labels": "y_test",
 }  # fmt: skip
@@ -35,7 +41,7 @@ Command = Callable[..., int]
 @pytest.fixture(scope="module", autouse=True)
 def freed_memory_is_not_kept() -> None:
     patch = pytest.MonkeyPatch()
-    patch.setattr("distill.runtime.memory.keep_freed_memory", lambda: None)
+    patch.setattr("benchmarks.harness.process.keep_freed_memory", lambda: None)
     yield
     patch.undo()
 
@@ -54,12 +60,7 @@ def write_data(path: Path, *, changed: str | None = None) -> None:
 
 def run(program: str, *options: object) -> int:
     """The exit code of a program with tiny options."""
-    process = importlib.import_module("benchmarks.harness.process")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(process, "keep_freed_memory", lambda: None)  # holds for a whole process
-        main = importlib.import_module(STUDIES[program]).main
-        command = [*TINY, *PROGRAMS[program], *map(str, options)]
-        return importlib.import_module("benchmarks.harness.options").run_command(lambda: main(command))
+    return run_program(OPTIONS[program], [*TINY, *PROGRAMS[program], *map(str, options)])
 
 
 def contents(folder: Path) -> dict[Path, bytes]:
@@ -99,19 +100,16 @@ def test_the_same_data_written_anew_are_resumed_and_their_fingerprints_are_in_th
     assert found.keys() == {f"{part} {of}" for part in ("training", "test") for of in ("images", "labels", "classes")}
 
 
-@pytest.mark.parametrize(
-    ("program", "build"), [("cl_cifar100", "run_of_worker"), ("mia", "run_of_worker"), ("distillation", "prepared_run")]
-)
-def test_a_worker_refuses_data_that_changed_while_the_program_ran(tmp_path, program, build):
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_worker_refuses_data_that_changed_while_the_program_ran(tmp_path, program):
     write_data(tmp_path / "data.npz")
     options = ["--dataset", tmp_path / "data.npz", "--output", tmp_path / "run"]
     assert run(program, *options) == 0
-    module = importlib.import_module(STUDIES[program])
-    arguments = module.parse([*TINY, *PROGRAMS[program], *map(str, options)])
-    getattr(module, build)(arguments)
+    parsed = parse(OPTIONS[program], [*TINY, *PROGRAMS[program], *map(str, options)])
+    RUNS[program].of_worker(parsed)
     write_data(tmp_path / "data.npz", changed="x_train")
     with pytest.raises(InputError, match=r"holds a run on other data \(training images changed"):
-        getattr(module, build)(arguments)
+        RUNS[program].of_worker(parsed)
 
 
 def test_saved_sets_and_what_says_how_they_were_made_are_known_by_their_bytes(tmp_path, capsys):
@@ -124,11 +122,7 @@ def test_saved_sets_and_what_says_how_they_were_made_are_known_by_their_bytes(tm
     options = ["--width", 4, "--train-steps", 2, "--networks", 1, "--set", write(0), "--output", tmp_path / "run"]
 
     def evaluate(*more: object) -> int:
-        module = importlib.import_module("benchmarks.studies.distillation.study")
-        command = ["--dataset", "digits", *map(str, [*options, *more])]
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("benchmarks.harness.process.keep_freed_memory", lambda: None)
-            return importlib.import_module("benchmarks.harness.options").run_command(lambda: module.main(command))
+        return run_program(DistillationOptions, ["--dataset", "digits", *map(str, [*options, *more])])
 
     assert evaluate() == 0
     assert evaluate("--resume") == 0
@@ -139,13 +133,10 @@ def test_saved_sets_and_what_says_how_they_were_made_are_known_by_their_bytes(tm
 
 @pytest.mark.parametrize("program", [*PROGRAMS, "speed"])
 def test_a_second_process_in_the_same_folder_is_refused(tmp_path, capsys, program):
-    locks = importlib.import_module("distill.runtime.locks")
     (tmp_path / "run").mkdir()
-    with locks.lock_file(tmp_path / "run" / ".lock", owner="process 7 on this machine"):
+    with lock_file(tmp_path / "run" / ".lock", owner="process 7 on this machine"):
         if program == "speed":
-            main = importlib.import_module("benchmarks.studies.speed.study").main
-            command = ["--study", "attacks", "--output", str(tmp_path / "run")]
-            assert importlib.import_module("benchmarks.harness.options").run_command(lambda: main(command)) == 2
+            assert run_program(SpeedOptions, ["--study", "attacks", "--output", str(tmp_path / "run")]) == 2
         else:
             assert run(program, "--dataset", "digits", "--output", tmp_path / "run", "--resume") == 2
         assert "run is in use by process 7 on this machine; wait for it" in capsys.readouterr().err

@@ -1,156 +1,193 @@
-"""Pieces side by side: who does them, what comes back, and how it ends when something goes wrong.
+"""Tasks side by side: who does them, what comes back, and how it ends when something goes wrong.
 
-This file is also the program whose pieces are done: workers import it by its name.
+This file is also the study whose tasks are done: workers import it by its name.
 """
 
-import importlib
 import os
 import signal
 import sys
-from argparse import Namespace
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
-from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
 from joblib import cpu_count
 
+from benchmarks.harness import tasks
+from benchmarks.harness.cost import add_process
+from benchmarks.harness.options import JobOptions, MachineOptions
+from benchmarks.harness.tasks import check_jobs, tasks_of
 from distill import InputError
 
-ARGUMENTS = Namespace(jobs=2, backend="loky", scheduler=None, device="cpu", precision="float32")
+
+@dataclass(frozen=True, kw_only=True)
+class SomeOptions(JobOptions, MachineOptions):
+    output: Path = Path()
 
 
-@pytest.fixture(scope="module")
-def pieces() -> ModuleType:
-    return importlib.import_module("benchmarks.harness.tasks")
+class Run:
+    def __init__(self, options: SomeOptions) -> None:
+        self.options, self.folder, self.made = options, options.output, os.urandom(8)
+
+    @classmethod
+    def of_worker(cls, options: SomeOptions) -> "Run":
+        return cls(options)
 
 
-# -- the program -----------------------------------------------------------------------------------------------------
-
-
-def build(arguments: Namespace) -> dict[str, Any]:
-    return {"arguments": arguments, "built": os.urandom(8)}
-
-
-def surroundings(run: dict[str, Any], number: int) -> dict[str, Any]:
+def surroundings(run: Run, number: int) -> Iterator[dict[str, Any]]:
     print("a bar", file=sys.stderr)
-    return {**run, "number": number, "pid": os.getpid(), "threads": torch.get_num_threads(), "folder": os.getcwd()}
+    for part in "ab":
+        yield {
+            "number": number, "part": part, "made": run.made, "options": run.options, "pid": os.getpid(),
+            "threads": torch.get_num_threads(), "folder": os.getcwd(),
+        }  # fmt: skip
 
 
-def refuse(run: dict[str, Any], number: int) -> None:
+def refuse(run: Run, number: int) -> Iterator[None]:
     raise InputError(f"{number} cannot be used")
+    yield
 
 
-def be_killed(run: dict[str, Any]) -> None:
+def be_killed(run: Run) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def endless_if_0(run: dict[str, Any], number: int, folder: Path) -> int:
+def endless_if_0(run: Run, number: int, folder: Path) -> Iterator[int]:
     (folder / str(os.getpid())).touch()
     if number == 0:
         Event().wait()
-    return number
+    yield number
 
 
-# -- what comes back -------------------------------------------------------------------------------------------------
+def results(options: SomeOptions, function: Any, each: list[tuple[Any, ...]], **more: Any) -> list[Any]:
+    with tasks_of(Run(options), time.monotonic()) as some:
+        return some.results(function, each, unit="task", **more)
 
 
-def test_every_task_is_done_in_a_worker_that_builds_the_run_once(pieces, capfd, monkeypatch, tmp_path):
+@pytest.fixture
+def options(tmp_path, monkeypatch) -> SomeOptions:
     monkeypatch.chdir(tmp_path)
-    tasks = [(number,) for number in range(6)]
-    with pieces.workers("test_tasks", "build", ARGUMENTS) as started:
-        done = dict(started.done("surroundings", tasks))
-        again = dict(started.done("surroundings", tasks))
-    assert sorted(done) == tasks
-    results = [*done.values(), *again.values()]
-    assert [done[task]["number"] for task in tasks] == list(range(6))
-    assert {result["pid"] for result in results}.isdisjoint({os.getpid()})
-    assert len({result["built"] for result in results}) == len({result["pid"] for result in results}) <= 2
-    assert {result["threads"] for result in results} == {max(1, cpu_count() // 2)}
-    assert {result["folder"] for result in results} == {str(tmp_path)}
-    assert all(vars(result["arguments"]) == vars(ARGUMENTS) | {"jobs": 1} for result in results)
-    assert {worker["id"].rpartition("-")[2] for worker in started.workers} == {str(r["pid"]) for r in results}
-    assert all(worker["peak_memory_mib"] > 10 for worker in started.workers)
-    assert capfd.readouterr().err == ""
+    return SomeOptions(jobs=2, output=tmp_path / "run")
 
 
-@pytest.mark.parametrize(("backend", "module"), [("dask", "distributed"), ("ray", "ray")])
-def test_clusters_do_pieces_where_they_are_installed(pieces, monkeypatch, backend, module):
-    pytest.importorskip(module)
-    # Ray's workers know nothing of where this process looks for modules, and this file is no program of benchmarks/.
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]))
-    arguments = Namespace(**vars(ARGUMENTS) | {"backend": backend})
-    with pieces.workers("test_tasks", "build", arguments) as started:
-        done = dict(started.done("surroundings", [(0,), (1,)]))
-    assert [done[number,]["number"] for number in (0, 1)] == [0, 1]
+def numbers(found: list[dict[str, Any]]) -> list[tuple[int, str]]:
+    return [(one["number"], one["part"]) for one in found]
 
 
-# -- what goes wrong -------------------------------------------------------------------------------------------------
+# -- what comes back ---------------------------------------------------------------------------------------------------
+
+TASKS = [(number,) for number in range(6)]
+IN_ORDER = [(number, part) for number in range(6) for part in "ab"]
 
 
-def test_mistake_in_a_piece_is_the_programs(pieces):
-    with (
-        pytest.raises(InputError, match=r"^7 cannot be used$"),
-        pieces.workers("test_tasks", "build", ARGUMENTS) as started,
-    ):
-        list(started.done("refuse", [(7,)]))
+@pytest.mark.parametrize("jobs", [None, 1])
+def test_tasks_one_after_the_other_are_done_here(options, capfd, jobs):
+    found = results(replace(options, jobs=jobs), surroundings, TASKS)
+    assert numbers(found) == IN_ORDER
+    assert {one["pid"] for one in found} == {os.getpid()}
+
+
+def test_every_task_is_done_in_a_worker_that_makes_the_run_once(options, tmp_path, capfd):
+    lines = []
+    with tasks_of(Run(options), time.monotonic()) as some:
+        found = some.results(surroundings, TASKS, unit="task")
+        found += some.results(surroundings, TASKS, unit="task", describe=lambda one: lines.append(one["part"]) or "")
+    assert numbers(found) == 2 * IN_ORDER
+    assert len(lines) == len(IN_ORDER)
+    assert {one["pid"] for one in found}.isdisjoint({os.getpid()})
+    assert len({one["made"] for one in found}) == len({one["pid"] for one in found}) <= 2
+    assert {one["threads"] for one in found} == {max(1, cpu_count() // 2)}
+    assert {one["folder"] for one in found} == {str(tmp_path)}
+    assert all(vars(one["options"]) == vars(options) | {"jobs": 1} for one in found)
+    workers = add_process(options.output, 0.0)["processes"][0]["workers"]
+    assert {worker["id"].rpartition("-")[2] for worker in workers} <= {str(one["pid"]) for one in found}
+    assert all(worker["peak_memory_mib"] > 10 for worker in workers)
+    assert "a bar" not in capfd.readouterr().err
 
 
 @pytest.mark.slow
-def test_worker_that_the_system_ends_is_a_want_of_memory(pieces):
-    with (
-        pytest.raises(InputError, match=r"ended a process, most likely for want of memory; .*fewer --jobs"),
-        pieces.workers("test_tasks", "build", ARGUMENTS) as started,
-    ):
-        list(started.done("be_killed", [()]))
+@pytest.mark.parametrize(("backend", "module"), [("dask", "distributed"), ("ray", "ray")])
+def test_clusters_do_tasks_where_they_are_installed(options, monkeypatch, backend, module):
+    pytest.importorskip(module)
+    # Workers of a cluster know nothing of where this process looks for modules, and this file is none of benchmarks/.
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]))
+    found = results(replace(options, backend=backend), surroundings, TASKS)
+    assert numbers(found) == IN_ORDER
+    assert {one["pid"] for one in found}.isdisjoint({os.getpid()})
 
 
-def test_interrupt_ends_all_workers(pieces, capfd, tmp_path):
-    def stop_at_first_result() -> None:
-        with pieces.workers("test_tasks", "build", ARGUMENTS) as started:
-            for _ in started.done("endless_if_0", [(number, tmp_path) for number in range(3)]):
-                os.kill(os.getpid(), signal.SIGINT)
+@pytest.mark.slow
+def test_tasks_are_done_by_a_dask_cluster_that_was_there_before(options, monkeypatch):
+    distributed = pytest.importorskip("distributed")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]))
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+        theirs = {worker.pid for worker in cluster.workers.values()}
+        given = replace(options, backend="dask", scheduler=cluster.scheduler_address)
+        found = results(given, surroundings, TASKS[:2])
+        assert {one["pid"] for one in found} <= theirs
+    assert numbers(found) == IN_ORDER[:4]
+
+
+# -- what goes wrong ---------------------------------------------------------------------------------------------------
+
+
+def test_mistake_in_a_task_is_the_programs(options):
+    with pytest.raises(InputError, match=r"^7 cannot be used$"):
+        results(options, refuse, [(7,)])
+
+
+@pytest.mark.slow
+def test_worker_that_the_system_ends_is_a_want_of_memory(options):
+    with pytest.raises(InputError, match=r"ended a process, most likely for want of memory; .*fewer --jobs"):
+        results(options, be_killed, [()])
+
+
+def test_interrupt_ends_all_workers(options, tmp_path, capfd):
+    def stop(_: int) -> str:
+        os.kill(os.getpid(), signal.SIGINT)
+        return ""
 
     with pytest.raises(KeyboardInterrupt):
-        stop_at_first_result()
-    pids = [int(path.name) for path in tmp_path.iterdir()]
+        results(options, endless_if_0, [(number, tmp_path) for number in range(3)], describe=stop)
+    pids = [int(path.name) for path in tmp_path.iterdir() if path.name.isdecimal()]
     assert pids
     for pid in pids:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
-    assert capfd.readouterr().err == ""
+    assert "Traceback" not in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"jobs": 0}, "--jobs is 0; wanted at least 1"),
-        ({"backend": "abacus"}, "--backend abacus cannot be had; wanted loky, dask, ray"),
-        ({"backend": "threading"}, "--backend threading cannot be had"),
+        ({"backend": "abacus"}, "--backend abacus is not available; wanted loky, dask, ray"),
+        ({"backend": "threading"}, "--backend threading is not available"),
         ({"backend": "dask"}, "--backend dask is not installed here; pip install dask distributed"),
         ({"backend": "ray"}, "--backend ray is not installed here; pip install ray"),
         ({"scheduler": "tcp://here:8786"}, "--scheduler is for --backend dask or ray, but --backend is loky"),
     ],
     ids=str,
 )
-def test_what_cannot_be_had_is_refused(pieces, monkeypatch, changes, message):
-    monkeypatch.setattr(pieces, "find_spec", lambda name: None)
+def test_what_is_not_available_is_refused(options, monkeypatch, changes, message):
+    monkeypatch.setattr(tasks, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=message):
-        pieces.check_jobs(Namespace(**vars(ARGUMENTS) | changes))
+        check_jobs(replace(options, **changes))
 
 
 @pytest.mark.parametrize("jobs", [None, 1, 3])
-def test_what_can_be_had_is_not_refused(pieces, jobs):
-    pieces.check_jobs(Namespace(**vars(ARGUMENTS) | {"jobs": jobs}))
+def test_what_is_available_is_not_refused(options, jobs):
+    check_jobs(replace(options, jobs=jobs))
 
 
-# -- what it cost ----------------------------------------------------------------------------------------------------
+# -- what it cost ------------------------------------------------------------------------------------------------------
 
 
-def test_memory_of_workers_is_added_and_their_time_is_not(pieces, tmp_path):
-    add_process = importlib.import_module("benchmarks.harness.results").add_process
+def test_memory_of_workers_is_added_and_their_time_is_not(tmp_path):
     alone = add_process(tmp_path, 0.0)
     workers = [{"id": "a", "peak_memory_mib": 1e6}, {"id": "b", "peak_memory_mib": 2e6}]
     with_workers = add_process(tmp_path, 0.0, workers=workers)

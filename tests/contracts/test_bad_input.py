@@ -5,36 +5,33 @@ of options and folders of results is in their own tests as well; wrong types for
 """
 
 import dataclasses
-import importlib
 import math
 import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
 import bad_input
+from benchmarks.harness.command_line import flag as flag_of
+from benchmarks.harness.methods import option_classes
+from benchmarks.harness.program import run_program
+from benchmarks.studies.class_incremental.options import ClassIncrementalOptions, StockOptions
+from benchmarks.studies.distillation.options import DistillationOptions
+from benchmarks.studies.membership.options import MembershipOptions
+from benchmarks.studies.speed.options import SpeedOptions
 from distill import InputError, SyntheticSet
 from privacy import __main__ as privacy_program
 
-MODULES = {
-    "distillation": "benchmarks.studies.distillation.study",
-    "cl_cifar100": "benchmarks.studies.class_incremental.study",
-    "mia": "benchmarks.studies.membership.study",
-    "speed": "benchmarks.studies.speed.study",
-    "cl_stock_gdumb": "benchmarks.studies.class_incremental.stock_gdumb",
-    "options": "benchmarks.harness.options",
-    "methods": "benchmarks.harness.methods",
-    "results": "benchmarks.harness.results",
-}
+OPTIONS = {"distillation": DistillationOptions, "cl_cifar100": ClassIncrementalOptions, "mia": MembershipOptions,
+           "speed": SpeedOptions, "cl_stock_gdumb": StockOptions}  # fmt: skip
 DISTILLING = {"distillation": ["--method", "random"], "cl_cifar100": ["--method", "random", "--steps", "1"],
               "cl_stock_gdumb": ["--steps", "1"]}  # fmt: skip
 PROGRAMS = {**DISTILLING, "mia": ["--arms", "real", "--jobs", "1"]}
-OPENS = {"distillation": "open_folder", "cl_cifar100": "open_folder", "mia": "open_folder", "speed": "open_folder",
-         "cl_stock_gdumb": "class_incremental"}  # fmt: skip
+OPENS = ("benchmarks.harness.experiment.open_folder", "benchmarks.studies.speed.study.open_folder",
+         "benchmarks.studies.class_incremental.stock_gdumb.class_incremental")
 pytestmark = pytest.mark.filterwarnings("always::distill.errors.InputWarning")
 
 
@@ -46,31 +43,23 @@ def taken(*_: Any, **__: Any) -> None:
     raise TakenError
 
 
-@pytest.fixture(scope="module")
-def modules() -> dict[str, ModuleType]:
-    return {name: importlib.import_module(path) for name, path in MODULES.items()}
-
-
 @pytest.fixture
-def said(modules, monkeypatch, tmp_path, capsys) -> Callable[..., str]:
+def said(monkeypatch, tmp_path, capsys) -> Callable[..., str]:
     """What a program says of its arguments: one line where it refuses them, its warnings where it takes them."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FREPO_DATA", str(tmp_path))
     monkeypatch.delenv("FREPO_CACHE", raising=False)
     monkeypatch.setattr("benchmarks.harness.process.keep_freed_memory", lambda: None)
-    for name, function in OPENS.items():
-        monkeypatch.setattr(modules[name], function, taken)
+    for function in OPENS:
+        monkeypatch.setattr(function, taken)
 
     def run(program: str, *arguments: Any) -> str:
         before = contents(tmp_path)
         capsys.readouterr()
-        command = modules[program].main
         try:
-            code = modules["options"].run_command(lambda: command([str(argument) for argument in arguments]))
+            code = run_program(OPTIONS[program], [str(argument) for argument in arguments])
         except TakenError:
             code = 0
-        except SystemExit as stopped:  # argparse
-            code = stopped.code
         assert contents(tmp_path) == before
         return judged(code, capsys.readouterr())
 
@@ -213,24 +202,22 @@ def test_bad_option_of_the_speed_benchmark_is_refused(said, case):
 
 
 @pytest.mark.parametrize("case", STOCK_OPTIONS)
-def test_bad_option_of_the_comparison_with_avalanche_is_refused(said, monkeypatch, modules, case):
+def test_bad_option_of_the_comparison_with_avalanche_is_refused(said, monkeypatch, case):
     from continual import class_incremental
 
-    monkeypatch.setattr(modules["cl_stock_gdumb"], "class_incremental", class_incremental)
+    monkeypatch.setattr(OPENS[-1], class_incremental)
     options, message = STOCK_OPTIONS[case]
     line = said("cl_stock_gdumb", "--dataset", "digits", *options)
     assert re.search(message, line), line
 
 
 @pytest.fixture(scope="module")
-def class_flags(modules) -> dict[str, type]:
+def class_flags() -> dict[str, type]:
     """Flags of the options of distillers and training, with the type of the value."""
-    options = modules["options"]
     found = {}
-    for prefix, cls in modules["methods"].OPTION_CLASSES.items():
+    for prefix, cls in option_classes().items():
         for one in dataclasses.fields(cls):
-            if one.name not in ("images_per_class", "seed", "device"):
-                found[options.flag(prefix, one.name)] = one.type
+            found[flag_of(prefix, one.name)] = one.type
     return found
 
 

@@ -42,7 +42,7 @@ if __name__ == "__main__":
 MEASURING = """
 import sys
 sys.path.append(sys.argv[1])
-from benchmarks.harness.options import run_command
+from benchmarks.harness.program import run_command
 from benchmarks.studies.speed.cases import Case, measured
 
 if __name__ == "__main__":
@@ -192,7 +192,7 @@ def test_in_another_thread_nothing_is_done_about_signals():
 
 @pytest.fixture
 def options() -> ModuleType:
-    return importlib.import_module("benchmarks.harness.options")
+    return importlib.import_module("benchmarks.harness.program")
 
 
 def be_sent(number: int) -> None:

@@ -13,12 +13,21 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
 from sklearn.tree import DecisionTreeClassifier
 
-from privacy import mlp
-from privacy.attacks import FOLDS, INNER_FOLDS, folds
-from privacy.forest import MAX_DEPTHS, MIN_LEAVES, MIN_SPLITS, RandomForest, cut_votes, ends, grow, out_of_bag_accuracy
-from privacy.mlp import DECAYS, LAYERS, MultilayerPerceptron, Search
-from privacy.networks import Perceptrons
-from privacy.simple_attacks import KNearestNeighbours, LogisticRegressionAttack
+from privacy.attacks import mlp
+from privacy.attacks.base import FOLDS, INNER_FOLDS, folds
+from privacy.attacks.forest import (
+    MAX_DEPTHS,
+    MIN_LEAVES,
+    MIN_SPLITS,
+    RandomForest,
+    cut_votes,
+    ends,
+    grow,
+    out_of_bag_accuracy,
+)
+from privacy.attacks.mlp import DECAYS, LAYERS, MultilayerPerceptron, Search
+from privacy.attacks.networks import Perceptrons
+from privacy.attacks.simple import KNearestNeighbours, LogisticRegressionAttack
 
 GRID = list(product(MAX_DEPTHS, MIN_SPLITS))
 CUTS = [*GRID, (0, 2), (1, 2), (2, 30), (None, 50), (3, 1000)]
@@ -172,7 +181,7 @@ def test_forest_chooses_a_setting_that_suits_the_data():
 def test_votes_are_those_of_a_classifier_for_each_number(n, seed):
     features, is_member = data(n, seed=seed)
     wanted = data(30, seed=seed + 1)[0]
-    votes = KNearestNeighbours()._votes(features, is_member, wanted)
+    votes = KNearestNeighbours().votes(features, is_member, wanted)
     for column, number in zip(votes.T, KNearestNeighbours.numbers, strict=True):
         model = KNeighborsClassifier(number).fit(features, is_member)
         assert np.allclose(column, model.predict_proba(wanted)[:, list(model.classes_).index(True)])
@@ -198,7 +207,7 @@ def hits(model, features, is_member) -> int:
 
 def test_fewer_records_than_neighbours_vote_all_together():
     features, is_member = data(4)
-    votes = KNearestNeighbours()._votes(features, is_member, features)
+    votes = KNearestNeighbours().votes(features, is_member, features)
     assert np.allclose(votes[:, 1:], is_member.mean())
 
 

@@ -92,6 +92,7 @@ def test_a_backend_that_starts_no_processes_is_left_as_it_is():
             assert set(Parallel(n_jobs=2)(delayed(os.getpid)() for _ in range(2))) == {os.getpid()}
 
 
+@pytest.mark.slow
 def test_workers_are_used_again():
     def pids() -> set[int]:
         return set(Parallel(n_jobs=2)(delayed(os.getpid)() for _ in range(4)))

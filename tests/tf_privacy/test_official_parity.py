@@ -8,13 +8,13 @@ import pytest
 from sklearn.model_selection import StratifiedKFold
 from victims import Kind, records_of
 
-from privacy import official
-from privacy.attacks import Scores
+from privacy import tf_privacy as official
+from privacy.attacks import ATTACKS
 from privacy.errors import InputError
-from privacy.metrics import roc_of
-from privacy.official import check_official, official_scores
+from privacy.metrics import auc_of
 from privacy.records import AttackRecords
-from privacy.registry import ATTACKS
+from privacy.scores import Scores
+from privacy.tf_privacy import check_official, official_scores
 
 try:
     check_official()
@@ -47,7 +47,7 @@ DRAWS = {"rf": 4}  # our forests are cheap, so the mean of several stands agains
 
 
 def auc(scores: Scores) -> float:
-    return roc_of(scores.members, scores.non_members).auc
+    return auc_of(scores.members, scores.non_members)
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def same_folds(monkeypatch: pytest.MonkeyPatch):
         split = StratifiedKFold(2).split(kept, data.labels_all[kept])
         (first, second), (third, fourth) = [(kept[train], kept[scored]) for train, scored in split]
         folds = [(first, second), (third, np.concatenate([fourth, left_out]).astype(int))]
-        monkeypatch.setattr("privacy.attacks.folds", lambda is_member, *, seed: folds)
+        monkeypatch.setattr("privacy.attacks.base.folds", lambda is_member, *, seed: folds)
 
     return use
 
@@ -201,7 +201,7 @@ def test_too_few_records() -> None:
 
 def test_a_run_that_gives_up_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(official.attack_module(), "_run_attack", lambda *args: None)
-    with pytest.raises(InputError, match="lr attack finds the records too few: 40 members, 50 non-members"):
+    with pytest.raises(InputError, match="lr attack needs more records than 40 members and 50 non-members"):
         official_scores(small(40, 50), "lr")
 
 

@@ -5,15 +5,15 @@ set of initial weights, and has neither schedule nor augmentation nor soft label
 learning rates, and all are shown.
 """
 
-import argparse
 from pathlib import Path
 from typing import Any
 
 import torch
 from avalanche.training import GDumb as StockGDumb
 
-from benchmarks.harness.results import machine, mean_and_spread
-from benchmarks.studies.class_incremental.study import PRESETS
+from benchmarks.harness.cost import machine
+from benchmarks.harness.results import mean_and_spread
+from benchmarks.studies.class_incremental.options import PRESETS, StockOptions
 from continual import DistilledBuffer, GDumb, accuracy_evaluator, class_incremental, stream_accuracy
 from distill import InputError, Random, TrainingRecipe, load_images
 from distill.files import write_json
@@ -64,36 +64,27 @@ def build(train: PreprocessedImages, recipe: TrainingRecipe, seed: int) -> torch
     )
 
 
-def main(argv: list[str] | None = None) -> None:
+def main(options: StockOptions) -> None:
     """Print the final accuracy of both."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dataset", default="cifar100")
-    parser.add_argument("--data-dir", type=Path)
-    parser.add_argument("--steps", type=int, default=10)
-    parser.add_argument("--images-per-class", type=int, default=20)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1], help="of weights and chosen images")
-    parser.add_argument("--rates", type=float, nargs="+", default=[3e-4, 1e-3, 3e-3], help="of Avalanche's Adam")
-    parser.add_argument("--output", type=Path, help="a JSON file (default: results/stock-gdumb-DATASET.json)")
-    arguments = parser.parse_args(argv)
-    if min(arguments.rates) <= 0 or min(arguments.seeds) < 0 or arguments.images_per_class < 1:
+    if min(options.rates) <= 0 or min(options.seeds) < 0 or options.images_per_class < 1:
         raise InputError("--rates and --images-per-class must be above 0, --seeds not below")
     keep_freed_memory()
-    raw = load_images(arguments.dataset, split="train", data_dir=arguments.data_dir)
+    raw = load_images(options.dataset, split="train", data_dir=options.data_dir)
     preprocessing = default_preprocessing(raw)
     train = preprocessing.apply(raw)
-    test = preprocessing.apply(load_images(arguments.dataset, split="test", data_dir=arguments.data_dir))
-    benchmark = class_incremental(train, test, steps=arguments.steps)
+    test = preprocessing.apply(load_images(options.dataset, split="test", data_dir=options.data_dir))
+    benchmark = class_incremental(train, test, steps=options.steps)
     recipe = TrainingRecipe(**PRESETS["quick"]["train"])
-    per_class = arguments.images_per_class
-    rows = {"ours": [ours(benchmark, train, recipe, per_class, seed) for seed in arguments.seeds]}
-    for rate in arguments.rates:
-        values = [stock(benchmark, train, recipe, per_class, seed, rate) for seed in arguments.seeds]
+    per_class = options.images_per_class
+    rows = {"ours": [ours(benchmark, train, recipe, per_class, seed) for seed in options.seeds]}
+    for rate in options.rates:
+        values = [stock(benchmark, train, recipe, per_class, seed, rate) for seed in options.seeds]
         rows[f"Avalanche's, Adam {rate:g}"] = values
-    title = f"GDumb on {per_class} random real images a class of {arguments.dataset}, final accuracy"
-    print(f"{title}, seeds {arguments.seeds}")
-    output = arguments.output or Path("results") / f"stock-gdumb-{Path(arguments.dataset).stem}.json"
-    options = {name: str(value) if isinstance(value, Path) else value for name, value in vars(arguments).items()}
-    write_json(output, {"options": options, "machine": machine(), "accuracy": rows})
+    title = f"GDumb on {per_class} random real images a class of {options.dataset}, final accuracy"
+    print(f"{title}, seeds {options.seeds}")
+    output = options.output or Path("results") / f"stock-gdumb-{Path(options.dataset).stem}.json"
+    given = {name: str(value) if isinstance(value, Path) else value for name, value in vars(options).items()}
+    write_json(output, {"options": given, "machine": machine(), "accuracy": rows})
     for name, values in rows.items():
         mean, spread = mean_and_spread(values)
         print(f"  {name:24} {100 * mean:5.1f} ± {100 * spread:.1f} %")

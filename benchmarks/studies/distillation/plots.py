@@ -1,26 +1,15 @@
 """Plots of the distillation benchmark: accuracy by method, by network, against an option, and along the way."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 
 from benchmarks.harness.methods import COLOURS
-from distill.files import write_atomically
+from benchmarks.harness.plots import accuracy_axis, draw
 
 __all__ = ["plot_columns", "plot_curves", "plot_rows", "plot_sweep"]
-
-
-def draw(path: Path, title: str, size: tuple[float, float], fill: Callable[[Axes], None]) -> None:
-    """One pair of axes with a title, written whole or not at all."""
-    figure = Figure(figsize=size, layout="constrained")
-    axes = figure.subplots()
-    fill(axes)
-    axes.set_title(title)
-    write_atomically(path, lambda file: figure.savefig(file, dpi=150))
 
 
 def spread(cell: Mapping[str, Any]) -> float:
@@ -139,11 +128,3 @@ def as_number(text: str) -> float | None:
         return float(text)
     except ValueError:
         return None
-
-
-def accuracy_axis(axes: Axes, which: str, *, name: str) -> None:
-    """Percent, a name and a grid on one axis."""
-    axis = axes.xaxis if which == "x" else axes.yaxis
-    axis.set_major_formatter(PercentFormatter(1.0))
-    axis.set_label_text(name)
-    axes.grid(alpha=0.3, axis="x" if which == "x" else "both")

@@ -1,18 +1,18 @@
 """What the distillation benchmark leaves behind: figures as JSON, a table, plots."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from benchmarks.harness.cost import took
 from benchmarks.harness.published import TABLE_1, TABLE_2, TABLE_7
-from benchmarks.harness.results import mean_and_spread, paired_leads, percent, write_results
+from benchmarks.harness.results import mean_and_spread, paired_leads, percent
 from benchmarks.studies.distillation.plots import plot_columns, plot_curves, plot_rows, plot_sweep
-from benchmarks.studies.distillation.run import Run
+from benchmarks.studies.distillation.run import DistillationRun
 from distill import SyntheticSet
 from distill.data.labelled import DATASETS
-from distill.files import write_atomically
 from privacy.tables import text_table
 
-__all__ = ["describe", "print_table", "write_report"]
+__all__ = ["describe", "reported"]
 
 
 def describe(records: Sequence[dict[str, Any]]) -> str:
@@ -22,19 +22,18 @@ def describe(records: Sequence[dict[str, Any]]) -> str:
     return f"{first['row']}, seed {first['seed']}: {first['images']} images, accuracy {', '.join(parts)} %"
 
 
-def write_report(run: Run, records: list[dict[str, Any]], cost: dict[str, Any]) -> None:
-    """Write results.json, table.txt and the plots from a record for each row, seed, column and network."""
-    folder, options = run.folder, run.options()
+def reported(
+    run: DistillationRun, records: list[dict[str, Any]], cost: Mapping[str, Any]
+) -> tuple[dict[str, Any], str]:
+    """Draw the plots from a record for each row, seed, column and network; returns the figures and the table."""
+    folder = run.folder
     cells = summarize(records)
     leads = lead_over_others(records)
-    write_results(folder, {"options": options, "cost": cost, "summary": cells, "leads": leads, "networks": records})
-    text = f"{protocol(run)}\n\n{format_table(run, cells)}\n\n{notes(run, cells, leads, cost)}"
-    write_atomically(folder / "table.txt", lambda file: file.write_text(text))
     paper = TABLE_1.get(published_key(run), {})
-    measured = "accuracy on held-out images" if run.arguments.held_out else "test accuracy"
+    measured = "accuracy on held-out images" if run.options.held_out else "test accuracy"
     first = [cell for cell in cells if cell["column"] == run.columns[0].name]
-    if run.arguments.sweep:
-        option, *values = run.arguments.sweep
+    if run.options.sweep:
+        option, *values = run.options.sweep
         value_of = {row.name: row.value for row in run.rows}
         plot_sweep(folder / "sweep.png", first, option, value_of, values, title(run), measured)
     if len(run.columns) > 1:
@@ -42,18 +41,15 @@ def write_report(run: Run, records: list[dict[str, Any]], cost: dict[str, Any]) 
     else:
         plot_rows(folder / "accuracy.png", cells, title(run), measured, paper)
     plot_curves(folder / "curves.png", histories(run), title(run))
+    text = f"{protocol(run)}\n\n{format_table(run, cells)}\n\n{notes(run, cells, leads, cost)}"
+    return {"summary": cells, "leads": leads, "networks": records}, text
 
 
-def print_table(folder: Any) -> None:
-    """Print the table that `write_report` wrote."""
-    print("\n" + (folder / "table.txt").read_text())
-
-
-def title(run: Run) -> str:
+def title(run: DistillationRun) -> str:
     """What all plots are of."""
-    if run.arguments.set:
+    if run.options.set:
         return f"{run.train.name}, saved sets"
-    count = run.arguments.images_per_class
+    count = run.options.images_per_class
     return f"{run.train.name}, {count} image{'s' * (count > 1)} a class"
 
 
@@ -83,26 +79,26 @@ def lead_over_others(records: Sequence[dict[str, Any]]) -> dict[str, dict[str, A
     return paired_leads(values, of="frepo")
 
 
-def protocol(run: Run) -> str:
+def protocol(run: DistillationRun) -> str:
     """One paragraph that says how the figures came about."""
-    arguments, recipe = run.arguments, run.columns[0].recipe
-    where = f"{arguments.held_out} held-out training images a class" if arguments.held_out else "the test images"
-    seeds, networks = ", ".join(map(str, arguments.seeds)), f"{arguments.networks} networks"
+    options, recipe = run.options, run.columns[0].recipe
+    where = f"{options.held_out} held-out training images a class" if options.held_out else "the test images"
+    seeds, networks = ", ".join(map(str, options.seeds)), f"{options.networks} networks"
     spread = f"over seeds {seeds} and {networks} each"
-    if arguments.set or len(arguments.seeds) == 1:
-        made = "" if arguments.set else f" (distillation seed {seeds})"
+    if options.set or len(options.seeds) == 1:
+        made = "" if options.set else f" (distillation seed {seeds})"
         spread = f"over {networks} trained on each one set{made}"
     budget = ""
-    if arguments.seconds:
-        budget = f"\nEvery method that learns images was allotted the steps of {arguments.seconds:g} s."
+    if options.seconds:
+        budget = f"\nEvery method that learns images was allotted the steps of {options.seconds:g} s."
     return (
-        f"{title(run)}, preset {arguments.preset}.\nAccuracy in % on {where}; mean ± standard deviation {spread},\n"
+        f"{title(run)}, preset {options.preset}.\nAccuracy in % on {where}; mean ± standard deviation {spread},\n"
         f"all trained from scratch by one recipe on the set alone (width {recipe.width}, {recipe.loss}, Adam "
         f"{recipe.learning_rate:g}).{budget}"
     )
 
 
-def format_table(run: Run, cells: list[dict[str, Any]]) -> str:
+def format_table(run: DistillationRun, cells: list[dict[str, Any]]) -> str:
     """Rows against columns; or, where there is one network, everything about each row."""
     if len(run.columns) > 1:
         return columns_table(run, cells)
@@ -115,7 +111,7 @@ def format_table(run: Run, cells: list[dict[str, Any]]) -> str:
     return text_table(rows)
 
 
-def columns_table(run: Run, cells: list[dict[str, Any]]) -> str:
+def columns_table(run: DistillationRun, cells: list[dict[str, Any]]) -> str:
     """A line for each network, a column for each row: there are more networks than methods."""
     names = [row.name for row in run.rows]
     found = {(cell["row"], cell["column"]): percent(cell) for cell in cells}
@@ -125,7 +121,7 @@ def columns_table(run: Run, cells: list[dict[str, Any]]) -> str:
 
 
 def notes(
-    run: Run, cells: list[dict[str, Any]], leads: dict[str, dict[str, Any]], cost: dict[str, Any]
+    run: DistillationRun, cells: list[dict[str, Any]], leads: dict[str, dict[str, Any]], cost: Mapping[str, Any]
 ) -> str:
     """What stands under the table: FRePo's lead, the paper's figures, what it took."""
     lines = [
@@ -136,20 +132,20 @@ def notes(
     failed = [cell["row"] for cell in cells if cell["failed"]]
     if failed:
         lines.append(f"networks became NaN on {', '.join(failed)}: lower --train-learning-rate")
-    if run.arguments.resume:
+    if run.options.resume:
         lines.append("resumed: the seconds leave out what a stopped process spent on the set it was stopped in")
-    lines.append(f"{cost['seconds'] / 60:.1f} minutes, {cost['peak_memory_mib'] / 1024:.1f} GiB of memory")
+    lines.append(took(cost))
     return "\n".join(lines) + "\n"
 
 
-def published_key(run: Run) -> tuple[str, int]:
+def published_key(run: DistillationRun) -> tuple[str, int]:
     """Where the paper's tables may have figures of the same images, as many a class, tested alike."""
-    arguments = run.arguments
-    same = arguments.dataset in DATASETS and not (arguments.held_out or arguments.set or arguments.resolution)
-    return (arguments.dataset if same else "", arguments.images_per_class)
+    options = run.options
+    same = options.dataset in DATASETS and not (options.held_out or options.set or options.resolution)
+    return (options.dataset if same else "", options.images_per_class)
 
 
-def published(run: Run) -> list[str]:
+def published(run: DistillationRun) -> list[str]:
     """The paper's figures for this data set and size, if it has them; their budgets were other ones."""
     key = published_key(run)
     if key not in TABLE_1:
@@ -168,7 +164,7 @@ def published(run: Run) -> list[str]:
     return lines
 
 
-def histories(run: Run) -> dict[str, list[list[dict[str, float]]]]:
+def histories(run: DistillationRun) -> dict[str, list[list[dict[str, float]]]]:
     """What was recorded along the way, by row, for each seed."""
     found = {}
     for row in run.rows:

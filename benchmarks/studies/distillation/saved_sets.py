@@ -1,11 +1,11 @@
 """Saved sets that a run evaluates instead of distilling: this toolkit's, and others'."""
 
-import argparse
 import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from benchmarks.studies.distillation.options import DistillationOptions
 from distill import InputError, LabelledImages, Preprocessing, SyntheticSet, import_set
 from distill.preprocess import KeptElsewhere
 from distill.sets.importing import parse_preprocessing
@@ -16,38 +16,38 @@ OURS = ".safetensors"
 SAID_OF_OTHERS = ("preprocessing", "pixels", "labels")
 
 
-def check_set_options(arguments: argparse.Namespace) -> None:
+def check_set_options(options: DistillationOptions) -> None:
     """Raise `InputError` for options that do not go with evaluating saved sets, or with not doing so."""
-    stated = [f"--{name}" for name in SAID_OF_OTHERS if getattr(arguments, name)]
-    stated += ["--layout"] if arguments.layout != "auto" else []
-    others = [file for file in arguments.set if file.suffix != OURS]
+    stated = [f"--{name}" for name in SAID_OF_OTHERS if getattr(options, name)]
+    stated += ["--layout"] if options.layout != "auto" else []
+    others = [file for file in options.set if file.suffix != OURS]
     if stated and not others:
         raise InputError(f"{', '.join(stated)}: about others' sets alone; name them with --set FILE")
-    if not arguments.set:
+    if not options.set:
         return
     clash = [f"--{name.replace('_', '-')}" for name in ("sweep", "method", "seconds", "held_out")
-             if getattr(arguments, name)]
+             if getattr(options, name)]
     if clash:
         raise InputError(f"--set evaluates saved sets on the test images and distils nothing; leave out {clash[0]}")
-    if missing := [file for file in arguments.set if not file.exists()]:
+    if missing := [file for file in options.set if not file.exists()]:
         raise InputError(f"--set {missing[0]}: there is no such file or folder")
-    folders = [file for file in arguments.set if file.is_dir()]
-    if folders and (arguments.labels or arguments.layout != "auto"):
-        said = "--labels" if arguments.labels else "--layout"
+    folders = [file for file in options.set if file.is_dir()]
+    if folders and (options.labels or options.layout != "auto"):
+        said = "--labels" if options.labels else "--layout"
         raise InputError(f"{said} is about files, but {folders[0]} is a folder: its class folders say it; leave it out")
-    if arguments.labels and len(arguments.set) > 1:
-        raise InputError(f"--labels goes with one set, but --set names {len(arguments.set)}; evaluate them one by one")
-    if others and not arguments.preprocessing:
+    if options.labels and len(options.set) > 1:
+        raise InputError(f"--labels goes with one set, but --set names {len(options.set)}; evaluate them one by one")
+    if others and not options.preprocessing:
         raise InputError(
             f"{others[0]} does not say how its images were preprocessed; say it with --preprocessing "
             "(identity, 'standardize:mean=...;std=...', a set of this toolkit, or fit)"
         )
 
 
-def files_of(arguments: argparse.Namespace) -> list[Path]:
+def files_of(options: DistillationOptions) -> list[Path]:
     """All files that say what the sets are."""
-    stated = [Path(arguments.preprocessing)] if str(arguments.preprocessing).endswith(OURS) else []
-    return [*arguments.set, *stated, *([arguments.labels] if arguments.labels else [])]
+    stated = [Path(options.preprocessing)] if options.preprocessing and options.preprocessing.endswith(OURS) else []
+    return [*options.set, *stated, *([options.labels] if options.labels else [])]
 
 
 def names_of(files: Sequence[Path]) -> list[str]:
@@ -63,7 +63,7 @@ def names_of(files: Sequence[Path]) -> list[str]:
 
 
 def read_set(
-    file: Path, arguments: argparse.Namespace, test: LabelledImages, fitted: Preprocessing | None
+    file: Path, options: DistillationOptions, test: LabelledImages, fitted: Preprocessing | None
 ) -> SyntheticSet:
     """The set in `file`; `fitted`: what "--preprocessing fit" stands for.
 
@@ -73,13 +73,13 @@ def read_set(
         synthetic = SyntheticSet.load(file)
     else:
         channels = test.images.shape[-1]
-        stated = fitted if arguments.preprocessing == "fit" else None
+        stated = fitted if options.preprocessing == "fit" else None
         synthetic = import_set(
             file,
-            preprocessing=stated or parse_preprocessing(arguments.preprocessing, channels=channels),
-            layout=arguments.layout,
-            pixels=arguments.pixels,
-            labels=arguments.labels,
+            preprocessing=stated or parse_preprocessing(options.preprocessing or "", channels=channels),
+            layout=options.layout,
+            pixels=options.pixels,
+            labels=options.labels,
             classes=test.classes if file.is_dir() else None,
             channels=channels if file.is_dir() else None,
         )

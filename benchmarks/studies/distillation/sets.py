@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from benchmarks.studies.distillation.run import Column, Row, Run
+from benchmarks.studies.distillation.columns import Column
+from benchmarks.studies.distillation.run import DistillationRun, Row
 from benchmarks.studies.distillation.saved_sets import read_set
 from distill import InputError, SyntheticSet
 from distill.distillers.stepwise import StepwiseDistiller
@@ -26,15 +27,15 @@ __all__ = ["evaluations", "pictures"]
 FRAMES = 12  # of a film strip; more would be too small to see
 
 
-def evaluations(run: Run, row: Row, seed: int) -> Iterator[dict[str, Any]]:
+def evaluations(run: DistillationRun, row: Row, seed: int) -> Iterator[dict[str, Any]]:
     """A record for each network trained on the set of a row and seed; those found in the folder are not made again."""
     folder = run.folder_of(row, seed)
     synthetic = set_of(run, row, seed)
     cost = read_json(folder / "distilled.json")
-    networks = [(column, index) for column in run.columns for index in range(run.arguments.networks)]
+    networks = [(column, index) for column in run.columns for index in range(run.options.networks)]
     paths = [folder / "networks" / f"{column.name.replace(':', '-')}-{index}.json" for column, index in networks]
-    for piece, ((column, index), path) in enumerate(zip(networks, paths, strict=True)):
-        if is_own(piece) and not path.exists():
+    for number, ((column, index), path) in enumerate(zip(networks, paths, strict=True)):
+        if is_own(number) and not path.exists():
             write_json(path, {"index": index, **evaluated(run, synthetic, column, seed, index)})
     wait_for_ranks()
     for (column, _), path in zip(networks, paths, strict=True):
@@ -44,7 +45,7 @@ def evaluations(run: Run, row: Row, seed: int) -> Iterator[dict[str, Any]]:
         }  # fmt: skip
 
 
-def evaluated(run: Run, synthetic: SyntheticSet, column: Column, seed: int, index: int) -> dict[str, Any]:
+def evaluated(run: DistillationRun, synthetic: SyntheticSet, column: Column, seed: int, index: int) -> dict[str, Any]:
     """One network trained and tested; one that became NaN has accuracies of NaN, and the rest of the run goes on."""
     started = time.monotonic()
     failed: dict[str, Any] = {}
@@ -54,7 +55,7 @@ def evaluated(run: Run, synthetic: SyntheticSet, column: Column, seed: int, inde
             run.tested_as(synthetic.preprocessing),
             recipe=column.recipe,
             generator=generator_for(seed, 5, index),
-            device=run.arguments.device,
+            device=run.options.device,
             progress=is_first_rank(),
         )
     except InputError as error:
@@ -62,7 +63,7 @@ def evaluated(run: Run, synthetic: SyntheticSet, column: Column, seed: int, inde
     return {"accuracy": network, "krr_accuracy": krr, "seconds": time.monotonic() - started, **failed}
 
 
-def set_of(run: Run, row: Row, seed: int) -> SyntheticSet:
+def set_of(run: DistillationRun, row: Row, seed: int) -> SyntheticSet:
     """The set of a row and seed: found in the folder, distilled, or read from its file."""
     path = run.folder_of(row, seed) / "synthetic.safetensors"
     wait_for_ranks()
@@ -79,22 +80,22 @@ def checkpoints(path: Path) -> Store:
     return Store(path.with_name("checkpoint"))
 
 
-def make_set(run: Run, row: Row, seed: int, path: Path) -> None:
+def make_set(run: DistillationRun, row: Row, seed: int, path: Path) -> None:
     """Make the set and save it at `path`; of several ranks the first one does that."""
     started = time.monotonic()
     if row.file is not None:
-        synthetic = read_set(row.file, run.arguments, run.test, run.preprocessing)
+        synthetic = read_set(row.file, run.options, run.test, run.preprocessing)
     else:
         synthetic = distilled(run, row, seed, checkpoints(path))
     if is_first_rank():
-        per_class = run.arguments.images_per_class
+        per_class = run.options.images_per_class
         updates = row.distiller.updates(per_class) if isinstance(row.distiller, StepwiseDistiller) else None
         seconds = time.monotonic() - started
         write_json(path.with_name("distilled.json"), {"seconds": seconds, "updates": updates})
         synthetic.save(path)
 
 
-def distilled(run: Run, row: Row, seed: int, store: Store) -> SyntheticSet:
+def distilled(run: DistillationRun, row: Row, seed: int, store: Store) -> SyntheticSet:
     """Distil, and keep the images as they were whenever something was recorded."""
     assert row.distiller is not None
     assert run.data is not None
@@ -106,9 +107,9 @@ def distilled(run: Run, row: Row, seed: int, store: Store) -> SyntheticSet:
 
     return row.distiller.distill(
         run.data,
-        images_per_class=run.arguments.images_per_class,
+        images_per_class=run.options.images_per_class,
         seed=seed,
-        device=run.arguments.device,
+        device=run.options.device,
         held_out=run.tested_as(run.data.preprocessing),  # recorded, never used to change anything
         store=store,
         progress=True,
@@ -119,12 +120,12 @@ def distilled(run: Run, row: Row, seed: int, store: Store) -> SyntheticSet:
 # -- pictures ----------------------------------------------------------------------------------------------------------
 
 
-def snapshot_folder(run: Run, row: Row, seed: int) -> Path:
+def snapshot_folder(run: DistillationRun, row: Row, seed: int) -> Path:
     """Where a set is kept as it was on the way."""
     return run.folder_of(row, seed) / "snapshots"
 
 
-def pictures(run: Run, row: Row, seed: int) -> None:
+def pictures(run: DistillationRun, row: Row, seed: int) -> None:
     """Draw the set: its images, its soft labels, and how they came about; what is drawn already is left."""
     folder = run.folder_of(row, seed)
     synthetic = SyntheticSet.load(folder / "synthetic.safetensors")

@@ -1,14 +1,5 @@
-"""Kill runs of the three benchmarks at random moments, resume them, and compare with runs that nobody disturbed.
+"""Runs that are killed at random moments, resumed, and compared with undisturbed ones."""
 
-    python benchmarks/kills.py --kills 100
-
-Each run works on scikit-learn's digits, with tiny options; its own process saves a checkpoint after every step. It is
-killed once (SIGKILL) or asked to end (SIGTERM), with one process or with two workers; then every process that it has
-started must be gone, and the same command with --resume must end in the same files, figures, tables and sets. Linux
-alone: it looks for processes in /proc.
-"""
-
-import argparse
 import itertools
 import os
 import signal
@@ -24,22 +15,22 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from benchmarks.harness.results import machine
+from benchmarks.harness.cost import machine
 from benchmarks.studies.kills.compare import differences
+from benchmarks.studies.kills.options import KillOptions
 from distill import InputError
 from distill.files import write_json
 
-PROGRAMS_IN = Path(__file__).resolve().parents[2]
+BENCHMARKS = Path(__file__).resolve().parents[2]
 COMMON = [
     "--dataset", "digits", "--width", "4", "--images-per-class", "2", "--frepo-steps", "20", "--frepo-pool-size", "2",
     "--frepo-batch-size", "64", "--train-steps", "6",
 ]  # fmt: skip
-PROGRAMS = {
+COMMANDS = {
     "cl_cifar100.py": [*COMMON, "--steps", "2", "--networks", "1", "--method", "frepo", "random"],
     "mia.py": [*COMMON, "--members", "100", "--arms", "real", "frepo", "--attacks", "threshold", "knn"],
     "distillation.py": [*COMMON, "--networks", "1", "--method", "frepo", "random"],
 }
-SIGNALS = {"SIGKILL": signal.SIGKILL, "SIGTERM": signal.SIGTERM}
 # A checkpoint after every step, so that kills hit the writing of some; in the program, not in its workers.
 WITH_CHECKPOINTS = (
     "import runpy, sys, distill.distillers.checkpoint as c; c.SECONDS_BETWEEN = 0.0; sys.argv = sys.argv[1:]; "
@@ -81,7 +72,7 @@ class Undisturbed:
 
 def started(case: Case, folder: Path, *, resume: bool = False) -> subprocess.Popen[bytes]:
     """The program, in a group of processes of its own; what it says lies beside its folder."""
-    command = [sys.executable, "-c", WITH_CHECKPOINTS, str(PROGRAMS_IN / case.program), *PROGRAMS[case.program]]
+    command = [sys.executable, "-c", WITH_CHECKPOINTS, str(BENCHMARKS / case.program), *COMMANDS[case.program]]
     command += ["--jobs", str(case.jobs), "--output", str(folder), *(["--resume"] if resume else [])]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with said_by(folder).open("wb") as said:
@@ -128,7 +119,7 @@ def killed_run(case: Case, folder: Path, moment: float) -> Outcome | None:
         pass
     outcome = Outcome(case, moment)
     start = time.monotonic()
-    process.send_signal(SIGNALS[case.signal])
+    process.send_signal(getattr(signal, case.signal))
     while (left := left_of(process.pid)) and time.monotonic() - start < PATIENCE:
         process.poll()  # takes its leave of the system
         time.sleep(0.01)
@@ -159,16 +150,16 @@ def one_kill(case: Case, folder: Path, wanted: Undisturbed, generator: np.random
     return outcome
 
 
-def outcomes(arguments: argparse.Namespace, folder: Path) -> Iterator[Outcome]:
+def outcomes(options: KillOptions, folder: Path) -> Iterator[Outcome]:
     """The kills, until there are enough of them or the time is up; programs, jobs and signals take turns."""
     cases = [
-        Case(program, jobs, name) for name in arguments.signals for jobs in arguments.jobs
-        for program in arguments.programs
+        Case(program, jobs, name) for name in options.signals for jobs in options.jobs
+        for program in options.programs
     ]  # fmt: skip
-    generator = np.random.default_rng(arguments.seed)
-    until = time.monotonic() + 60 * arguments.minutes
+    generator = np.random.default_rng(options.seed)
+    until = time.monotonic() + 60 * options.minutes
     whole: dict[tuple[str, int], Undisturbed] = {}
-    for number, case in zip(range(arguments.kills), itertools.cycle(cases), strict=False):
+    for number, case in zip(range(options.kills), itertools.cycle(cases), strict=False):
         if time.monotonic() > until:
             return
         key = (case.program, case.jobs)
@@ -195,38 +186,27 @@ def counts(own: list[Outcome]) -> tuple[int, int, int, str]:
     return len(own), sum(not outcome.faults for outcome in own), sum(outcome.left for outcome in own), f"{longest:.2f}"
 
 
-def parse(argv: list[str] | None) -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add = parser.add_argument
-    add("--kills", type=int, default=100, help="how many (default: 100)")
-    add("--minutes", type=float, default=float("inf"), help="no kill is begun after so long (default: no limit)")
-    add("--seed", type=int, default=0, help="of the moments (default: 0)")
-    add("--programs", nargs="+", choices=PROGRAMS, default=list(PROGRAMS), help="which (default: all three)")
-    add("--jobs", type=int, nargs="+", default=[1, 2], help="processes side by side (default: 1 2)")
-    add("--signals", nargs="+", choices=SIGNALS, default=list(SIGNALS), help="which (default: both)")
-    add("--output", type=Path, default=Path("results/kills.json"), help="figures (default: results/kills.json)")
-    arguments = parser.parse_args(argv)
-    if arguments.kills < 1 or min(arguments.jobs) < 1 or arguments.seed < 0:
+def check_options(options: KillOptions) -> None:
+    """Raise `InputError` for numbers that make no sense, and where there is no /proc."""
+    if options.kills < 1 or min(options.jobs) < 1 or options.seed < 0:
         raise InputError("--kills and --jobs are at least 1, --seed at least 0")
     if not Path("/proc/self/stat").exists():
         raise InputError("this looks for processes in /proc, which is not available here; run it on Linux")
-    return arguments
 
 
-def main(argv: list[str] | None = None) -> None:
+def main(options: KillOptions) -> None:
     """Kill, resume, compare; print the table. Raises `InputError` where a kill did not end well."""
-    arguments = parse(argv)
+    check_options(options)
     found: list[Outcome] = []
     with tempfile.TemporaryDirectory(prefix="kills-") as name:
-        for outcome in tqdm(outcomes(arguments, Path(name)), total=arguments.kills, desc="kills", unit="kill"):
+        for outcome in tqdm(outcomes(options, Path(name)), total=options.kills, desc="kills", unit="kill"):
             found.append(outcome)
             for fault in outcome.faults:
                 tqdm.write(f"{outcome.case} at {outcome.moment:.1f} s: {fault}")
-            options: dict[str, Any] = {**vars(arguments), "output": str(arguments.output)}
-            write_json(arguments.output, {
-                "options": options, "machine": machine(), "kills": [asdict(one) for one in found],
+            given: dict[str, Any] = {**vars(options), "output": str(options.output)}
+            write_json(options.output, {
+                "options": given, "machine": machine(), "kills": [asdict(one) for one in found],
             })  # fmt: skip
     print(summary(found))
     if bad := sum(bool(outcome.faults) for outcome in found):
-        raise InputError(f"{bad} of {len(found)} kills did not end well; see {arguments.output}")
+        raise InputError(f"{bad} of {len(found)} kills did not end well; see {options.output}")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.studies.membership.run import MemberSet, Run
+from benchmarks.studies.membership.run import MemberSet, MembershipRun
 from distill import PreprocessedImages, SyntheticSet, TrainingRecipe
 from distill.files import read_json, write_json
 from distill.networks import Network
@@ -26,16 +26,16 @@ __all__ = ["audits"]
 MEMBERS = {"all": "all members", "initial": "initial members", "others": "other members"}
 
 
-def audits(run: Run, arm: str, images: MemberSet) -> Iterator[tuple[str, AuditReport]]:
+def audits(run: MembershipRun, arm: str, seed: int) -> Iterator[tuple[str, AuditReport]]:
     """Reports on an arm's models with the names they go by; those found in the folder are not made again.
 
     One for each number of training steps; and of the model with the most steps also on the members whose images the
     set was started from, and on the other members, each against the non-members, with attacks trained on them alone.
     """
-    folder = run.folder / arm / f"members-{images.seed}"
+    images, folder = run.member_set(seed), run.folder / arm / f"members-{seed}"
     synthetic = training_set(run, arm, images)
-    most = max(run.arguments.train_steps)
-    for steps in run.arguments.train_steps:
+    most = max(run.options.train_steps)
+    for steps in run.options.train_steps:
         parts = member_parts(synthetic, run.size) if steps == most else {"all": None}
         paths = {part: folder / f"{part}-{steps}.npz" for part in parts}
         if not all(path.exists() for path in paths.values()):
@@ -44,10 +44,10 @@ def audits(run: Run, arm: str, images: MemberSet) -> Iterator[tuple[str, AuditRe
                 title = f"{run.train.name}, {arm}: {MEMBERS[part]}"
                 report = audit(
                     records.subset(members=parts[part]),
-                    attacks=run.arguments.attacks,
-                    engine=run.arguments.engine,
+                    attacks=run.options.attacks,
+                    engine=run.options.engine,
                     seed=images.seed,
-                    jobs=run.arguments.jobs,
+                    jobs=run.options.jobs,
                     images=run.pixels(images.seed, parts[part]),
                     info={**info, "trained_on": arm, "members": MEMBERS[part]},
                     progress=True,
@@ -71,7 +71,7 @@ def member_parts(synthetic: SyntheticSet, members: int) -> dict[str, np.ndarray 
     return {"all": None, "initial": initial, "others": ~initial}
 
 
-def training_set(run: Run, arm: str, images: MemberSet) -> SyntheticSet:
+def training_set(run: MembershipRun, arm: str, images: MemberSet) -> SyntheticSet:
     """What the models of an arm are trained on: all members, or what its distiller makes of them."""
     members = images.members
     if arm == "real":
@@ -80,8 +80,14 @@ def training_set(run: Run, arm: str, images: MemberSet) -> SyntheticSet:
     folder = run.folder / arm / f"members-{images.seed}"
     path, store = folder / "synthetic.safetensors", Store(folder / "checkpoint")
     if not path.exists():
-        asked = {"images_per_class": run.arguments.images_per_class, "device": run.arguments.device}
-        synthetic = run.distillers[arm].distill(members, **asked, seed=images.seed, store=store, progress=True)
+        synthetic = run.distillers[arm].distill(
+            members,
+            images_per_class=run.options.images_per_class,
+            seed=images.seed,
+            device=run.options.device,
+            store=store,
+            progress=True,
+        )
         synthetic.plot(folder / "images.png")
         synthetic.save(path)
     store.clear()
@@ -89,7 +95,7 @@ def training_set(run: Run, arm: str, images: MemberSet) -> SyntheticSet:
 
 
 def attacked_model(
-    run: Run, synthetic: SyntheticSet, images: MemberSet, steps: int, folder: Path
+    run: MembershipRun, synthetic: SyntheticSet, images: MemberSet, steps: int, folder: Path
 ) -> tuple[AttackRecords, dict[str, Any]]:
     """Train a network for `steps` updates; what an attacker sees of it, and what a reader should know of it.
 
@@ -104,7 +110,7 @@ def attacked_model(
         synthetic,
         recipe=recipe,
         generator=generator_for(images.seed, 5),
-        device=run.arguments.device,
+        device=run.options.device,
         progress=True,
     )
     info = {

@@ -1,14 +1,5 @@
-"""How often the audit's intervals cover the truth, and how often its verdict is a false alarm, by simulation.
+"""How often the audit's intervals cover the truth, and how often its verdict is a false alarm, by simulation."""
 
-    python benchmarks/mia_coverage.py
-
-Three parts. `scores`: scores drawn from distributions whose AUC and TPR are known. `audits`: whole audits of records
-whose logits are drawn, with all five attacks; the truth of an attack is its mean over all audits of the same kind.
-`noise`: audits where nothing leaks, sliced by class too, for the verdict. Prints tables, and writes them beside all
-counts as JSON.
-"""
-
-import argparse
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -22,6 +13,7 @@ from joblib import Parallel, delayed
 from scipy.stats import norm
 from threadpoolctl import threadpool_limits
 
+from benchmarks.studies.membership.options import CoverageOptions
 from distill.files import read_json, write_json
 from privacy import AttackRecords, AuditReport, Interval, auc_interval, audit, tpr_interval
 from privacy.intervals import Split
@@ -197,44 +189,29 @@ def verdict_table(audits: dict[str, list[dict[str, Any]]]) -> str:
     return text_table(rows)
 
 
-def parse(argv: list[str] | None) -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(description="Simulate the coverage of the audit's intervals.")
-    add = parser.add_argument
-    add("--draws", type=int, default=2000, help="of scores, for each distribution and size (default: 2000)")
-    add("--audits", type=int, default=200, help="whole audits for each leak and size (default: 200)")
-    add("--noise", type=int, default=600, help="audits without a leak, at 200 records a side (default: 600)")
-    add("--sizes", type=int, nargs="+", default=[20, 200, 2000], help="records a side of whole audits")
-    add("--seed", type=int, default=0, help="the first of the seeds (default: 0)")
-    add("--jobs", type=int, default=-1, help="processes side by side (default: one for each core)")
-    add("--output", type=Path, default=Path("results/mia-coverage"), help="folder; what it holds is not made again")
-    return parser.parse_args(argv)
-
-
-def main(argv: list[str] | None = None) -> None:
+def main(options: CoverageOptions) -> None:
     """Simulate, print the tables and keep them."""
-    arguments = parse(argv)
     began = time.monotonic()
     scores = run(
-        ((f"{kind} {auc} {size}", partial(simulate_scores, kind, auc, size, arguments.draws, arguments.seed))
+        ((f"{kind} {auc} {size}", partial(simulate_scores, kind, auc, size, options.draws, options.seed))
          for kind, auc, size in product(KINDS, AUCS, SIZES)),
-        arguments.output / "scores.json", arguments.jobs,
+        options.output / "scores.json", options.jobs,
     )
     print(scores_tables(scores), flush=True)
-    numbers = {(leak, size): arguments.audits for size in arguments.sizes for leak in LEAKS}
-    if 200 in arguments.sizes:
-        numbers["none", 200] = max(arguments.noise, arguments.audits)
+    numbers = {(leak, size): options.audits for size in options.sizes for leak in LEAKS}
+    if 200 in options.sizes:
+        numbers["none", 200] = max(options.noise, options.audits)
     audits = run(
-        ((f"{leak}, {size} #{i}", partial(simulate_audit, leak, size, arguments.seed + i, size == 200))
+        ((f"{leak}, {size} #{i}", partial(simulate_audit, leak, size, options.seed + i, size == 200))
          for i in range(max(numbers.values())) for (leak, size), number in numbers.items() if i < number),
-        arguments.output / "audits.json", arguments.jobs,
+        options.output / "audits.json", options.jobs,
     )
     grouped: dict[str, list[dict[str, Any]]] = {}
-    for leak, size in product(LEAKS, arguments.sizes):
+    for leak, size in product(LEAKS, options.sizes):
         for name, result in audits.items():
             if name.startswith(f"{leak}, {size} #"):
                 grouped.setdefault(f"{leak}, {size}", []).append(result)
     text = scores_tables(scores) + "\n" + audits_tables(grouped)
-    (arguments.output / "table.txt").write_text(text + "\n")
+    (options.output / "table.txt").write_text(text + "\n")
     print(audits_tables(grouped))
-    print(f"\n{(time.monotonic() - began) / 60:.1f} minutes; {arguments.output}")
+    print(f"\n{(time.monotonic() - began) / 60:.1f} minutes; {options.output}")

@@ -1,69 +1,40 @@
 """What the membership-inference benchmark leaves behind: figures as JSON, tables with their reading, plots, a page."""
 
 import textwrap
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.harness.results import write_results
+from benchmarks.harness.cost import took
+from benchmarks.harness.published import MEMBERSHIP, MEMBERSHIP_ATTACKS
 from distill import SyntheticSet
-from distill.files import write_atomically
 from privacy import AuditReport, Interval, Summary, auc_ceiling
 from privacy.tables import text_table
 
-__all__ = ["print_report", "write_report"]
+__all__ = ["reported"]
 
-# Test accuracy in %, and AUC of threshold, lr, mlp, rf, knn: Zhou et al. 2022, tables 4 and 6 (mean of five sets).
-ATTACKS = ("threshold", "lr", "mlp", "rf", "knn")
-PAPER: dict[str, dict[str, tuple[float, ...]]] = {
-    "mnist": {
-        "real": (99.2, 0.99, 0.99, 1.00, 1.00, 0.97),
-        "subset": (96.8, 0.52, 0.50, 0.53, 0.55, 0.54),
-        "frepo": (98.5, 0.52, 0.51, 0.53, 0.52, 0.51),
-        "dm": (98.3, 0.50, 0.51, 0.54, 0.54, 0.53),
-        "dsa": (98.5, 0.50, 0.51, 0.54, 0.54, 0.54),
-    },
-    "fmnist": {
-        "real": (89.7, 0.99, 0.99, 0.99, 0.99, 0.98),
-        "subset": (81.1, 0.53, 0.51, 0.52, 0.52, 0.53),
-        "frepo": (87.6, 0.52, 0.53, 0.53, 0.53, 0.52),
-        "dm": (87.3, 0.52, 0.51, 0.50, 0.52, 0.51),
-        "dsa": (87.0, 0.51, 0.51, 0.51, 0.52, 0.51),
-    },
-}
-
-
-def write_report(
-    folder: Path, options: dict[str, Any], reports: dict[str, list[AuditReport]], cost: dict[str, Any]
-) -> None:
-    """Write results.json, table.txt, report.html and the plots from the reports of every arm and part."""
+def reported(
+    folder: Path, options: dict[str, Any], reports: dict[str, list[AuditReport]], cost: Mapping[str, Any]
+) -> tuple[dict[str, Any], str]:
+    """Draw the plots and write report.html; returns the figures by name and the table."""
     summary = Summary(reports)
     differences = arm_differences(summary, options, folder)
-    results = {
-        "options": options,
-        "cost": cost,
-        **summary.to_dict(),
-        "differences_from_subset": {
-            arm: {attack: vars(interval) for attack, interval in own.items()} for arm, own in differences.items()
-        },
-        "audits": {name: [report.to_dict() for report in own] for name, own in reports.items()},
-    }
-    write_results(folder, results)
-    parts = [name for name in reports if "," in name]
-    found = [above_guessing(summary, name, comparisons=len(parts) * len(summary.attacks)) for name in parts]
+    partial = [name for name in reports if "," in name]
+    found = [above_guessing(summary, name, comparisons=len(partial) * len(summary.attacks)) for name in partial]
     paragraphs = [protocol(options), *reading(reports, options), *found, *told_apart(differences)]
     summary.to_html(folder / "report.html", title=f"Membership-inference audit: {options['dataset']}", notes=paragraphs)
     summary.plot_auc(folder / "auc.png")
     if len(options["train_steps"]) > 1:
         summary.plot_curves(folder / "curves.png")
     texts = [textwrap.fill(paragraph, 110) for paragraph in paragraphs]
-    took = f"{cost['seconds'] / 60:.1f} minutes, {cost['peak_memory_mib'] / 1024:.1f} GiB of memory"
-    text = "\n\n".join([texts[0], str(summary) + published(options), *texts[1:], took]) + "\n"
-    write_atomically(folder / "table.txt", lambda file: file.write_text(text))
-
-
-def print_report(folder: Path) -> None:
-    """Print the report that `write_report` wrote."""
-    print("\n" + (folder / "table.txt").read_text())
+    figures = {
+        **summary.to_dict(),
+        "differences_from_subset": {
+            arm: {attack: vars(interval) for attack, interval in own.items()} for arm, own in differences.items()
+        },
+        "audits": {name: [report.to_dict() for report in own] for name, own in reports.items()},
+    }
+    return figures, "\n\n".join([texts[0], str(summary) + published(options), *texts[1:], took(cost)])
 
 
 def protocol(options: dict[str, Any]) -> str:
@@ -155,8 +126,8 @@ def told_apart(differences: dict[str, dict[str, Interval]]) -> list[str]:
 def published(options: dict[str, Any]) -> str:
     """The paper's figures for this data set and sizes, if it has them; its budget was another one."""
     same_sizes = (options["members"], options["images_per_class"]) == (10_000, 50)
-    figures = PAPER.get(options["dataset"], {}) if same_sizes else {}
-    rows = [["published", "test accuracy, %", *ATTACKS]]
+    figures = MEMBERSHIP.get(options["dataset"], {}) if same_sizes else {}
+    rows = [["published", "test accuracy, %", *MEMBERSHIP_ATTACKS]]
     rows += [[arm, *map(str, row)] for arm, row in figures.items() if arm in options["arms"]]
     if len(rows) == 1:
         return ""

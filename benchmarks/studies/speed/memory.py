@@ -5,7 +5,7 @@ import re
 import sys
 from pathlib import Path
 
-from benchmarks.harness import results
+from benchmarks.harness import cost
 
 __all__ = ["forget_peak_memory", "peak_memory_mib"]
 
@@ -29,4 +29,4 @@ def peak_memory_mib() -> float:
         found = re.search(r"VmHWM:\s*(\d+) kB", STATUS.read_text())
     except OSError:
         found = None
-    return int(found[1]) / 1024 if found else results.peak_memory_mib()
+    return int(found[1]) / 1024 if found else cost.peak_memory_mib()

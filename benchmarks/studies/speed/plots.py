@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks.harness.methods import COLOURS
+from benchmarks.harness.plots import save
 from benchmarks.harness.published import TABLE_8, TABLE_9, TABLE_10, TABLE_11
-from distill.files import write_atomically
 
 __all__ = ["plot_growth", "plot_parts"]
 
@@ -32,7 +32,7 @@ def plot_growth(path: Path, records: Sequence[dict[str, Any]], growth: Mapping[s
             axes.grid(alpha=0.3)
             draw(axes, rows, study, growth[study], what)
     figure.suptitle("A step, measured here (solid) and published, on an RTX 6000 (dashed); growth exponents in legends")
-    write_atomically(path, lambda file: figure.savefig(file, dpi=130))
+    save(figure, path, dpi=130)
 
 
 def draw(
@@ -78,7 +78,7 @@ def plot_parts(path: Path, records: Sequence[dict[str, Any]]) -> None:
         axes.set_xticks(range(len(rows)), [str(row[study]) for row in rows])
         axes.set(xlabel=label, ylabel="share of a FRePo step", ylim=(0, 1))
     axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
-    write_atomically(path, lambda file: figure.savefig(file, dpi=130))
+    save(figure, path, dpi=130)
 
 
 def share_of_step(record: Mapping[str, Any], part: str) -> float:

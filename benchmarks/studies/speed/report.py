@@ -5,13 +5,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.harness.cost import machine
 from benchmarks.harness.published import TABLE_8, TABLE_9, TABLE_10, TABLE_11
-from benchmarks.harness.results import machine, write_results
 from benchmarks.studies.speed.plots import plot_growth, plot_parts
-from distill.files import write_atomically
 from privacy.tables import text_table
 
-__all__ = ["describe", "print_report", "write_report"]
+__all__ = ["describe", "reported"]
 
 Record = dict[str, Any]
 
@@ -41,19 +40,12 @@ def describe(record: Record) -> str:
     return f"{size}: {time_of(record)} s, {share_of(record)} of the ceiling, {record['peak_memory_mib']:.0f} MiB"
 
 
-def write_report(folder: Path, records: list[Record], cost: dict[str, Any]) -> None:
-    """Write results.json, table.txt and the plots from a record for each case."""
+def reported(folder: Path, records: list[Record]) -> tuple[dict[str, Any], str]:
+    """Draw the plots from a record for each case; returns the figures and the tables."""
     growth = {study: exponents(records, study, key) for study, key in (("width", "width"), ("images", "images"))}
-    write_results(folder, {"machine": machine(), "cost": cost, "growth": growth, "cases": records})
-    text = "\n\n".join([about(records), *sections(records, growth)]) + "\n"
-    write_atomically(folder / "table.txt", lambda file: file.write_text(text))
     plot_growth(folder / "growth.png", records, growth)
     plot_parts(folder / "parts.png", [r for r in records if "parts" in r and r["study"] in ("width", "images")])
-
-
-def print_report(folder: Path) -> None:
-    """Print the tables that `write_report` wrote."""
-    print("\n" + (folder / "table.txt").read_text())
+    return {"growth": growth, "cases": records}, "\n\n".join([about(records), *sections(records, growth)])
 
 
 def about(records: Sequence[Record]) -> str:

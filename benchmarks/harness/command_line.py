@@ -1,0 +1,203 @@
+"""Command lines made from dataclasses by tyro: each field is an option, and the text beside it is its help."""
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from contextlib import redirect_stderr
+from difflib import get_close_matches
+from functools import cache
+from inspect import cleandoc, get_annotations
+from io import StringIO
+from itertools import dropwhile, takewhile
+from pathlib import Path
+from textwrap import fill
+from typing import Annotated, Any, TypeVar, cast
+
+import docstring_parser
+import tyro
+
+from benchmarks.harness.methods import option_classes
+from benchmarks.harness.options import MORE, Options
+
+__all__ = ["UsageError", "flag", "flags", "help_texts", "option_value", "parse", "print_help"]
+
+O = TypeVar("O", bound=Options)  # noqa: E741 (options)
+PLAIN = {int: "INT", float: "NUMBER", str: "TEXT", Path: "PATH"}
+IN_WORDS = {"INT": "a whole number", "NUMBER": "a number", "TEXT": "text"}
+YES_OR_NO = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+AND_MORE = "\n\nOptions of the methods and of the training, and options that are rarely needed: --help-all"
+
+
+class UsageError(ValueError):
+    """A command line that cannot be read."""
+
+
+def help_texts(cls: type) -> dict[str, str]:
+    """The text beside each field of a dataclass and of its bases."""
+    texts: dict[str, str] = {}
+    for base in reversed(cls.__mro__):
+        if dataclasses.is_dataclass(base):
+            params = docstring_parser.parse_from_object(base).params
+            texts |= {param.arg_name: " ".join((param.description or "").split()) for param in params}
+    return texts
+
+
+def flag(prefix: str, name: str) -> str:
+    """`--prefix-option-name`, without saying the prefix twice."""
+    return f"--{name_of(prefix, name)}".replace("_", "-")
+
+
+def name_of(prefix: str, name: str) -> str:
+    """`prefix_option_name`, as `flag` says it."""
+    return f"{prefix}_{name.removeprefix(prefix + '_')}" if prefix else name
+
+
+def flags(
+    cls: type, *, prefix: str = "", presets: Mapping[str, Mapping[str, Any]] | None = None,
+    left_out: frozenset[str] = frozenset(), more: bool = True,
+) -> type:  # fmt: skip
+    """The fields of `cls` as a dataclass for tyro, in which they bear the names of their flags.
+
+    `presets`: by name, what differs from the defaults. `more`: those that are marked with `MORE` too.
+    """
+    texts, hints = help_texts(cls), typing.get_type_hints(cls, include_extras=True)
+    found = []
+    for option in sorted(dataclasses.fields(cls), key=lambda option: declared_by(cls, option.name)):
+        hint = hints[option.name]
+        if option.name in left_out or option.name == "given":
+            continue
+        if typing.get_origin(hint) is Annotated:
+            if MORE in hint.__metadata__ and not more:
+                continue
+            hint = hint.__origin__
+        given = presets or {"": {}}
+        shown = default_shown({name: own.get(option.name, option.default) for name, own in given.items()})
+        about = tyro.conf.arg(help=texts.get(option.name, ""), help_behavior_hint=shown, metavar=metavar(hint))
+        marks = [tyro.conf.FlagCreatePairsOff] if not prefix else []
+        found.append((name_of(prefix, option.name), Annotated[(hint, about, *marks)], option.default))
+    made = dataclasses.make_dataclass(f"{prefix or 'run'}_options", found)
+    made.__doc__ = f"Of {cls.__module__}.{cls.__qualname__}." if prefix else ""
+    return made
+
+
+def declared_by(cls: type, name: str) -> int:
+    """How far up the bases of `cls` a field is declared: its own come first."""
+    return next(i for i, base in enumerate(cls.__mro__) if name in get_annotations(base))
+
+
+def metavar(hint: Any) -> str:
+    """How the help writes the values of a type."""
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        hint = next(each for each in typing.get_args(hint) if each is not type(None))
+    if typing.get_origin(hint) is tuple:
+        one = metavar(typing.get_args(hint)[0])
+        return f"{one} [...]"
+    if typing.get_origin(hint) is typing.Literal:
+        return "|".join(map(str, typing.get_args(hint)))
+    return PLAIN.get(hint, "VALUE")
+
+
+def default_shown(values: Mapping[str, Any]) -> str:
+    """The default, by preset where the presets differ; nothing where the text says it or it goes without saying."""
+    texts = {
+        name: " ".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+        for name, value in values.items()
+    }
+    if len(set(texts.values())) > 1:
+        return f"(default: {', '.join(f'{text} ({name})' for name, text in texts.items())})"
+    (text,) = set(texts.values())
+    return "" if text in ("None", "") or next(iter(values.values())) is False else f"(default: {text})"
+
+
+@cache
+def all_flags(options: Any) -> type:
+    """The options of a program and of the classes that it makes, in groups."""
+    runs = {name: preset.get("run", {}) for name, preset in options.presets.items()}
+    groups: list[tuple[str, type]] = [("run", flags(options, presets=runs))]
+    if options.presets:
+        for prefix, cls in option_classes().items():
+            presets = {name: preset.get(prefix, {}) for name, preset in options.presets.items()}
+            groups.append((prefix, flags(cls, prefix=prefix, presets=presets, left_out=options.left_out)))
+    return dataclasses.make_dataclass("all_options", groups)
+
+
+def print_help(options: type[Options], *, program: str, everything: bool) -> None:
+    """Print the options that people use, or all of them."""
+    runs = {name: preset.get("run", {}) for name, preset in options.presets.items()}
+    page = all_flags(cast(Any, options)) if everything else flags(options, presets=runs, more=False)
+    about = cleandoc(options.__doc__ or "") + ("" if everything else AND_MORE)
+    text = "\n\n".join(fill(paragraph, 80) for paragraph in about.split("\n\n"))
+    try:
+        tyro.cli(tyro.conf.OmitArgPrefixes[page], args=["--help"], prog=program, description=text)  # type: ignore
+    except SystemExit:
+        return
+
+
+def parse(options: type[O], argv: Sequence[str]) -> O:
+    """The options of a command line, the values of the chosen preset filled in; raises `UsageError`."""
+    wanted: Any = all_flags(cast(Any, options))
+    said = StringIO()
+    try:
+        with redirect_stderr(said):
+            found, unknown = tyro.cli(
+                tyro.conf.OmitArgPrefixes[wanted], args=list(argv), return_unknown_args=True, add_help=False  # type: ignore
+            )
+    except SystemExit as stop:
+        raise UsageError(one_line(said.getvalue())) from stop
+    names = {name for group in dataclasses.fields(wanted) for name in vars(getattr(found, group.name))}
+    if unknown:
+        raise UsageError(not_known(unknown[0], names))
+    typed = {word.partition("=")[0].replace("_", "-") for word in argv if word.startswith("--")}
+    run = vars(found.run)
+    if empty := [name for name, value in run.items() if value == () and f"--{name}".replace("_", "-") in typed]:
+        raise UsageError(f"--{empty[0].replace('_', '-')} has no value; give one or more")
+    for name, value in options.presets.get(run.get("preset", ""), {}).get("run", {}).items():
+        if f"--{name}".replace("_", "-") not in typed:
+            run[name] = value
+    given: dict[str, dict[str, Any]] = {}
+    for prefix, cls in option_classes().items() if options.presets else ():
+        own = {field.name: name_of(prefix, field.name) for field in dataclasses.fields(cls)}
+        values = vars(getattr(found, prefix))
+        given[prefix] = {
+            field: values[name] for field, name in own.items()
+            if name in values and typed & {f"--{name}".replace("_", "-"), f"--no-{name}".replace("_", "-")}
+        }  # fmt: skip
+    return options(**run, given=given)
+
+
+def not_known(word: str, names: set[str]) -> str:
+    """What to say of a word that is no option, and which option may have been meant."""
+    if not word.startswith("-"):
+        return f"unexpected {word!r}; see --help"
+    known = [f"--{name}".replace("_", "-") for name in names]
+    word = word.partition("=")[0]
+    close = get_close_matches(word, known, n=1)
+    return f"unknown option {word}; " + (f"did you mean {close[0]}?" if close else "see --help-all")
+
+
+def one_line(box: str) -> str:
+    """What tyro says in a box, below its title and above a rule, in a line."""
+    lines = [line.strip("│╭╮╰╯─- ") for line in box.splitlines()[1:]]
+    said = takewhile(bool, dropwhile(lambda line: not line, lines))
+    return " ".join(said).rstrip(".").replace("Error parsing ", "cannot read ", 1)
+
+
+def option_value(cls: type, name: str, text: str, *, flag: str) -> Any:
+    """`text` as a value of the field `name` of `cls`, as its flag takes it, or yes or no for one that takes none.
+
+    Raises `UsageError` that names the `flag` for what the option cannot be.
+    """
+    hint = typing.get_type_hints(cls)[name]
+    if hint is bool:
+        if text.lower() in YES_OR_NO:
+            return YES_OR_NO[text.lower()]
+        raise UsageError(f"{flag} is {text!r}; wanted yes or no")
+    try:
+        with redirect_stderr(StringIO()):
+            one: Any = dataclasses.make_dataclass("one", [("value", hint)])
+            return tyro.cli(one, args=["--value", text]).value
+    except SystemExit as stop:
+        values = metavar(hint)
+        wanted = IN_WORDS.get(values, f"one of {values.replace('|', ', ')}")
+        raise UsageError(f"{flag} is {text!r}; wanted {wanted}") from stop

@@ -1,0 +1,116 @@
+"""One run of a study: what every study does alike, from its options to its folder."""
+
+import json
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+from benchmarks.harness.cost import add_process
+from benchmarks.harness.data import fingerprints, load_data
+from benchmarks.harness.folder import check_record, open_folder
+from benchmarks.harness.options import StudyOptions
+from benchmarks.harness.process import set_up_process
+from benchmarks.harness.results import print_table, write_results
+from benchmarks.harness.tasks import Tasks, check_jobs, tasks_of
+from distill.runtime.checks import check_device
+from distill.runtime.ranks import is_first_rank, leave_ranks, start_ranks, wait_for_ranks
+
+__all__ = ["Experiment", "run_experiment"]
+
+E = TypeVar("E", bound="Experiment")
+
+
+class Experiment(ABC):
+    """Options resolved and checked, data loaded.
+
+    A study defines what it measures and how it reports that. Workers make the same run from the same options.
+    """
+
+    ranks: ClassVar[bool] = False
+    """Whether a run is shared out over the processes that `torchrun` starts."""
+    options: Any
+
+    def __init__(self, options: StudyOptions, *, held_out: int = 0) -> None:
+        check_jobs(options)
+        check_device(options.device)
+        self.folder: Path = options.output or self.default_folder(options)
+        self.train, self.test = load_data(options, held_out=held_out)
+        self._fingerprints: dict[str, str] | None = None
+
+    @classmethod
+    def of_worker(cls: type[E], options: Any) -> E:
+        """The same run in a worker; raises `InputError` where the data are not those it was started on."""
+        run = cls(options)
+        check_record(run.folder, run.record())
+        run.prepare()
+        return run
+
+    @staticmethod
+    @abstractmethod
+    def default_folder(options: Any) -> Path:
+        """A folder named for what the run is about."""
+
+    @abstractmethod
+    def resolved(self) -> dict[str, Any]:
+        """What the options became, by name: of distillers, training, ..."""
+
+    def files(self) -> list[Path]:
+        """Files that the results depend on, besides the data set."""
+        return []
+
+    def prepare(self) -> None:  # noqa: B027 (optional)
+        """What is done once when the folder is open, in every process."""
+
+    @abstractmethod
+    def measure(self, tasks: Tasks) -> Any:
+        """Everything that is measured, in the run's folder as it is found."""
+
+    @abstractmethod
+    def report(self, measured: Any, cost: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+        """Draw the plots; returns the figures by name and the table."""
+
+    @abstractmethod
+    def places(self) -> Iterator[str]:
+        """Where the plots and images are, a line each."""
+
+    def record(self) -> dict[str, Any]:
+        """Everything that was asked for, as resolved, and fingerprints of the data, JSON-able."""
+        given = {name: value for name, value in vars(self.options).items() if name not in ("given", "width")}
+        given |= {"output": self.folder, **self.resolved()}
+        if self._fingerprints is None:
+            self._fingerprints = fingerprints(self.train, self.test, files=self.files())
+        return json.loads(json.dumps({**given, "data": self._fingerprints}, default=str))
+
+
+@contextmanager
+def opened(make: type[E], options: StudyOptions) -> Iterator[E]:
+    """The run, its folder open; of several ranks the first one writes there, and then the others read."""
+    run = make(options)
+    with open_folder(run.folder, run.record(), resume=options.resume) if is_first_rank() else nullcontext():
+        if is_first_rank():
+            run.prepare()
+        wait_for_ranks()
+        if not is_first_rank():
+            check_record(run.folder, run.record())
+            run.prepare()
+        yield run
+
+
+def run_experiment(make: type[Experiment], options: StudyOptions) -> None:
+    """Run a study and write its folder."""
+    started = time.monotonic()
+    set_up_process(device=options.device, precision=options.precision, shares_out=make.ranks)
+    start_ranks(options.device)
+    with opened(make, options) as run:
+        with tasks_of(run, started) as tasks:
+            measured = run.measure(tasks)
+        if is_first_rank():
+            cost = add_process(run.folder, started)
+            figures, table = run.report(measured, cost)
+            write_results(run.folder, {"options": run.record(), "cost": cost, **figures}, table)
+            print_table(run.folder)
+            print("\n".join([*run.places(), f"results in {run.folder}"]))
+    leave_ranks()

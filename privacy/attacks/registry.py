@@ -1,0 +1,61 @@
+"""The attacks by name; a new one is added to `ATTACKS`."""
+
+from collections.abc import Sequence
+
+from privacy.attacks.base import Attack
+from privacy.attacks.forest import RandomForest
+from privacy.attacks.mlp import MultilayerPerceptron
+from privacy.attacks.simple import KNearestNeighbours, LogisticRegressionAttack, Threshold
+from privacy.errors import InputError, shown
+from privacy.inputs import closest
+
+__all__ = ["ATTACKS", "chosen_attacks"]
+
+ATTACKS: dict[str, Attack] = {
+    attack.name: attack
+    for attack in (
+        Threshold(),
+        LogisticRegressionAttack(),
+        MultilayerPerceptron(),
+        RandomForest(),
+        KNearestNeighbours(),
+    )
+}
+
+
+def chosen_attacks(attacks: str | Attack | Sequence[str | Attack]) -> list[Attack]:
+    """The attacks for `"all"`, a name, an attack object, or several of these; raises `InputError` for unknown names.
+
+    >>> [attack.name for attack in chosen_attacks(["lr", "threshold"])]
+    ['lr', 'threshold']
+    """
+    known = f"'all' or some of {', '.join(ATTACKS)}"
+    if not isinstance(attacks, str | Attack | list | tuple | set | frozenset | dict):
+        raise InputError(f"attacks is {shown(attacks)}; wanted {known}")
+    wanted = [attacks] if isinstance(attacks, str | Attack) else list(attacks)
+    if any(isinstance(attack, str) and attack == "all" for attack in wanted):
+        wanted = [*ATTACKS, *(attack for attack in wanted if isinstance(attack, Attack))]
+    chosen: dict[str, Attack] = {}
+    for attack in wanted:
+        if isinstance(attack, str):
+            if attack not in ATTACKS:
+                raise InputError(f"unknown attack {attack!r}{closest(attack, [*ATTACKS])}; wanted {known}")
+            attack = ATTACKS[attack]
+        if not isinstance(attack, Attack):
+            raise InputError(f"attacks contains {shown(attack)}; wanted names or objects of privacy.Attack")
+        check_names(attack)
+        if chosen.get(attack.name, attack) is not attack:
+            raise InputError(f"two attacks are named {attack.name!r}, and one would hide the other; rename one")
+        chosen[attack.name] = attack
+    if not chosen:
+        raise InputError(f"attacks is empty; wanted {known}")
+    return list(chosen.values())
+
+
+def check_names(attack: Attack) -> None:
+    """Raise `InputError` for an attack without a name or title."""
+    for attribute in ("name", "title"):
+        if not isinstance(getattr(attack, attribute, None), str):
+            raise InputError(
+                f"the attack {type(attack).__name__} has no {attribute}; wanted a class attribute, a string"
+            )

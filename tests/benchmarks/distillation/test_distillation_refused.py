@@ -1,0 +1,132 @@
+"""What the distillation benchmark refuses, and what it says of it."""
+
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from distill import SyntheticSet, load_images
+from distillation_runs import assert_refused, rows_of
+
+BAD = {
+    "unknown data set": (["--dataset", "minst"], "'minst'; .*did you mean 'mnist'"),
+    "no images": (["--images-per-class", "0"], "--images-per-class is 0; wanted at least 1"),
+    "no networks": (["--networks", "0"], "--networks is 0; wanted at least 1"),
+    "no time": (["--seconds", "0"], "--seconds is 0.0; wanted more than 0"),
+    "a seed twice": (["--seeds", "1", "1"], r"--seeds are 1 1; wanted different numbers"),
+    "unknown network": (["--evaluate-on", "resnet50"], "--evaluate-on resnet50 is no network; wanted NETWORK"),
+    "unknown norm": (["--evaluate-on", "conv:weight"], "unknown norm 'weight'"),
+    "depth of a resnet": (["--evaluate-on", "resnet18:batch:3"], "depth"),
+    "network too deep": (["--evaluate-on", "conv:none:5"], "cannot be pooled 5 times"),
+    "sweep of nothing": (["--sweep", "frepo-pool-size"], "has values none; wanted one or more"),
+    "sweep of no method": (["--sweep", "pool-size", "1"], "--sweep pool-size is no option of a method; wanted frepo"),
+    "sweep of an unknown option": (["--sweep", "frepo-pole-size", "1"], "no such option to sweep; it has .*pool_size"),
+    "sweep of an option of the run": (["--sweep", "frepo-seed", "1", "2"], "no such option to sweep; it has init"),
+    "sweep of a method that is left out": (
+        ["--sweep", "frepo-pool-size", "1", "--method", "random"], "but --method random; add frepo to the methods"),
+    "sweep of steps and time": (["--sweep", "dm-steps", "1", "2", "--seconds", "9"], "both say how many steps"),
+    "sweep of noise that is not added": (["--sweep", "frepo-noise-std", "1", "2"], "add --frepo-init real.noise"),
+    "time without end": (["--seconds", "inf"], "--seconds is inf"),
+    "a depth that is no number": (["--evaluate-on", "conv:none:²"], "--evaluate-on conv:none:² is no network"),
+    "networks named twice": (
+        ["--evaluate-on", "conv", "--train-norm", "batch"], "--train-norm and --evaluate-on both name networks"),
+    "a set and held-out images": (["--set", __file__, "--held-out", "5"], "leave out --held-out"),
+    "labels of two sets": (["--set", __file__, "x.npz", "--labels", "y.npz"], "there is no such file"),
+    "a layout of nothing": (["--layout", "nhwc"], "--layout: about others' sets alone"),
+    "sweep of a value that is none": (["--sweep", "frepo-pool-size", "big"], "is 'big'; wanted a whole number"),
+    "sweep of a choice that is none": (["--sweep", "frepo-version", "v3"], "is 'v3'; wanted one of v1, v2"),
+    "sweep of a switch": (["--sweep", "frepo-learn-labels", "2"], "is '2'; wanted yes or no"),
+    "sweep of a value out of range": (["--sweep", "frepo-pool-size", "0"], "pool_size is 0; wanted more than 0"),
+    "a set that is missing": (["--set", "nowhere.npz"], "--set nowhere.npz: there is no such file"),
+    "a set and a method": (["--set", "nowhere.npz", "--method", "dm"], "leave out --method"),
+    "pixels of nothing": (["--pixels"], "--pixels: about others' sets alone; name them with --set"),
+    "mirror for one channel": (["--frepo-mirror"], "mirror is on"),
+    "no jobs": (["--jobs", "0"], "--jobs is 0; wanted at least 1"),
+    "unknown backend": (["--backend", "abacus"], "--backend abacus is not available; wanted loky, dask, ray"),
+    "unknown device": (["--device", "abacus"], "device 'abacus' cannot be used here"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_ends_in_one_line_and_nothing_is_written(command, tmp_path, capsys, case):
+    options, message = BAD[case]
+    output = tmp_path / "results" / "run"
+    assert_refused(capsys, command("--output", output, *options), message)
+    assert not output.parent.exists()
+
+
+def small_class(path):
+    """An .npz file of three classes, the last of which has 2 training images and 4 test images."""
+    generator = np.random.default_rng(0)
+    counts = {"train": (9, 9, 2), "test": (4, 4, 4)}
+    arrays = {f"x_{part}": generator.integers(0, 256, (sum(n), 8, 8), dtype=np.uint8) for part, n in counts.items()}
+    np.savez(path, **arrays, **{f"y_{part}": np.repeat(range(3), n) for part, n in counts.items()})
+    return path
+
+
+@pytest.mark.filterwarnings("always::distill.errors.InputWarning")
+def test_class_with_fewer_images_than_asked_for_gives_what_it_has_with_a_warning(command, tmp_path, capsys):
+    dataset = small_class(tmp_path / "small.npz")
+    assert command("--output", tmp_path / "run", "--dataset", dataset, "--images-per-class", "4") == 0
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: ")]
+    assert lines[0] == (
+        "warning: --images-per-class is 4, but 1 classes of small have fewer training images (class '2' has 2): "
+        "they get as many as they have"
+    )
+    assert {name: cells[0] for name, cells in rows_of(tmp_path / "run").items()} == dict.fromkeys(
+        ("frepo", "random", "herding"), "10"
+    )
+
+
+def without_class(path, part):
+    arrays = dict(np.load(small_class(path)))
+    keep = arrays[f"y_{part}"] != 1
+    np.savez(path, **arrays | {f"{xy}_{part}": arrays[f"{xy}_{part}"][keep] for xy in "xy"})
+    return path
+
+
+@pytest.mark.parametrize(("part", "kind"), [("train", "training"), ("test", "test")])
+def test_class_without_images_is_refused_as_in_the_other_programs(command, tmp_path, capsys, part, kind):
+    code = command("--output", tmp_path / "run", "--dataset", without_class(tmp_path / "gap.npz", part))
+    assert_refused(capsys, code, f"1 classes of gap have no {kind} image: 1; add some, or leave these classes out")
+
+
+def test_folder_of_images_by_class_is_a_set(command, tmp_path, capsys):
+    train = load_images("digits")
+    chosen = [int(np.flatnonzero(train.labels == c)[0]) for c in range(10)]
+    for c, i in enumerate(chosen):
+        (tmp_path / "mine" / str(c)).mkdir(parents=True)
+        Image.fromarray(train.images[i, ..., 0]).convert("RGB").save(tmp_path / "mine" / str(c) / "0.png")
+    options = ("--output", tmp_path / "run", "--set", tmp_path / "mine", "--preprocessing", "fit")
+    assert command(*options) == 0
+    synthetic = SyntheticSet.load(tmp_path / "run" / "mine" / "seed-0" / "synthetic.safetensors")
+    assert torch.equal(synthetic.pixels(), torch.from_numpy(train.images[chosen]))
+    capsys.readouterr()
+    assert_refused(capsys, command(*options, "--labels", tmp_path / "x.npy"), "--labels is about files, but .*mine is ")
+    assert_refused(capsys, command(*options[:4]), "mine does not say how its images were preprocessed")
+
+
+def test_decoded_images_are_kept_where_that_is_asked_for(command, tmp_path):
+    for c in range(3):
+        for i in range(4):
+            (tmp_path / "data" / "set" / str(c)).mkdir(parents=True, exist_ok=True)
+            shades = np.random.default_rng(4 * c + i).integers(0, 256, (12, 12), dtype=np.uint8)
+            Image.fromarray(shades).save(tmp_path / "data" / "set" / str(c) / f"{i}.png")
+    options = ["--dataset", tmp_path / "data" / "set", "--data-dir", tmp_path / "data", "--resolution", "8"]
+    options += ["--method", "random", "--images-per-class", "1", "--cache-dir", tmp_path / "cache"]
+    assert command("--output", tmp_path / "run", *options) == 0
+    assert [entry.name for entry in (tmp_path / "data").iterdir()] == ["set"]
+    assert len(list((tmp_path / "cache").iterdir())) == 2
+
+
+def test_a_set_without_its_preprocessing_is_refused(command, tmp_path, capsys):
+    np.savez(tmp_path / "theirs.npz", images=np.zeros((4, 1, 8, 8), np.float32), labels=np.arange(4))
+    code = command("--output", tmp_path / "run", "--set", tmp_path / "theirs.npz")
+    assert_refused(capsys, code, "does not say how its images were preprocessed; say it with --preprocessing")
+    assert not (tmp_path / "run").exists()
+
+
+def test_resuming_with_other_options_is_refused(command, undisturbed, capsys):
+    code = command("--output", undisturbed, "--method", "all", "--seeds", 0, 1, "--resume", "--frepo-steps", 7)
+    assert_refused(capsys, code, r"rows\.frepo\.steps was 6, now 7.*resume with those")

@@ -1,0 +1,54 @@
+"""Runs of the membership-inference benchmark that its tests share."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.harness.program import run_program
+from benchmarks.studies.membership.options import MembershipOptions
+from distill import SyntheticSet
+from distill.files import write_atomically
+from membership_runs import SMALL, TINY
+from privacy import AuditReport, Summary
+
+Command = Callable[..., int]
+
+
+@pytest.fixture(scope="session")
+def command() -> Command:
+    """The program in this process: its arguments after `TINY` to its exit code."""
+    patch = pytest.MonkeyPatch()
+    patch.setattr("benchmarks.harness.process.keep_freed_memory", lambda: None)  # holds for a whole process
+    yield lambda *given: run_program(MembershipOptions, [*TINY, *map(str, given)])
+    patch.undo()
+
+
+@pytest.fixture(scope="session")
+def undisturbed(command, tmp_path_factory) -> Path:
+    """The folder of a run of three arms on two member sets."""
+    folder = tmp_path_factory.mktemp("mia") / "run"
+    assert command("--output", folder, "--seeds", 0, 1) == 0
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small(command, tmp_path_factory) -> Path:
+    """The folder of a run of few files."""
+    folder = tmp_path_factory.mktemp("small") / "run"
+    assert command("--output", folder, *SMALL) == 0
+    return folder
+
+
+@pytest.fixture
+def no_pictures(monkeypatch) -> None:
+    """Pages and pictures as empty files: they are most of the time that a tiny run takes."""
+
+    def empty(self, path, **_: Any) -> Path:
+        return write_atomically(path, lambda file: None)
+
+    pictures = {AuditReport: ["to_html", "plot_roc"], Summary: ["to_html", "plot_auc", "plot_curves"]}
+    for owner, names in {**pictures, SyntheticSet: ["plot"]}.items():
+        for name in names:
+            monkeypatch.setattr(owner, name, empty)

@@ -1,0 +1,134 @@
+"""What the membership-inference benchmark refuses, and what it says of it."""
+
+
+import numpy as np
+import pytest
+from privacy.official import check_official
+
+from benchmarks.harness.command_line import parse
+from benchmarks.studies.membership.options import MembershipOptions
+from benchmarks.studies.membership.study import Membership
+from membership_runs import SMALL
+
+REFUSED = {
+    "unknown arm": (["--arms", "frepos"], "unknown arms frepos; wanted some of real, subset, frepo"),
+    "no arm": (["--arms", ","], "--arms names none"),
+    "unknown data set": (["--dataset", "fmnits"], "did you mean"),
+    "a class that a member set lacks": (["--members", "8"], "has no image of class"),
+    "more members than half": (["--members", "900"], "--members 900 and as many non-members are more than the 1347"),
+    "too few members": (["--members", "5"], "wanted 6 to 673"),
+    "no members": (["--members", "0"], "--members is 0; wanted at least 1"),
+    "member set that is not there": (["--seeds", "13"], "13 disjoint sets of 100, 0 to 12"),
+    "negative seed": (["--seeds", "-1"], "--seeds are -1; wanted different numbers from 0"),
+    "seed twice": (["--seeds", "0", "0"], "--seeds are 0 0; wanted different"),
+    "no steps": (["--train-steps", "0"], "--train-steps are 0; wanted at least 1"),
+    "no jobs": (["--jobs", "0"], "--jobs is 0; wanted at least 1"),
+    "unknown backend": (["--backend", "abacus"], "--backend abacus is not available; wanted loky, dask, ray"),
+    "no device": (["--device", "tpu"], "device 'tpu' cannot be used here"),
+    "bad option of a distiller": (["--frepo-learning-rate", "0"], "learning_rate is 0.0; wanted more than 0"),
+    "bad option of the recipe": (["--train-learning-rate", "-1"], "learning_rate is -1.0"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_bad_input_ends_in_one_line_and_nothing_is_written(command, tmp_path, capsys, case):
+    options, message = REFUSED[case]
+    assert command("--output", tmp_path / "run", *options) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert message in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_data_of_a_single_class_is_refused_before_any_work(command, tmp_path, capsys):
+    images = np.random.default_rng(0).integers(0, 256, (40, 8, 8), dtype=np.uint8)
+    labels = np.zeros(40, np.int64)
+    np.savez(tmp_path / "one.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
+    assert command("--dataset", tmp_path / "one.npz", "--members", 20, "--output", tmp_path / "run") == 2
+    assert "has a single class; wanted at least 2" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_engine_that_is_not_installed_is_refused_before_any_work(command, tmp_path, capsys):
+    try:
+        check_official()
+    except ValueError:
+        assert command("--output", tmp_path / "run", "--engine", "tf-privacy") == 2
+        assert "the engine tf-privacy cannot run here" in capsys.readouterr().err
+        assert not (tmp_path / "run").exists()
+    else:
+        pytest.skip("it is installed here")
+
+
+def test_run_that_is_there_is_not_written_over(command, undisturbed, capsys):
+    before = (undisturbed / "results.json").read_bytes()
+    assert command("--output", undisturbed, "--seeds", 0, 1) == 2
+    assert "add --resume" in capsys.readouterr().err
+    assert command("--output", undisturbed, "--resume") == 2
+    assert "seeds was [0, 1], now [0]" in capsys.readouterr().err
+    assert (undisturbed / "results.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--frepo-steps", 7], "frepo.steps was 6, now 7"),
+        (["--attacks", "knn"], "attacks was ['threshold'], now ['knn']"),
+        (["--arms", "subset"], "arms was ['subset', 'frepo'], now ['subset']"),
+        (["--train-steps", 6], "train_steps was [3, 6], now [6]"),
+        (["--members", 101], "members was 100, now 101"),
+        (["--train-batch-size", 8], "train.batch_size was 16, now 8"),
+    ],
+    ids=lambda value: " ".join(map(str, value)) if isinstance(value, list) else "",
+)
+def test_going_on_with_other_options_is_refused(command, small, capsys, options, message):
+    before = {path: path.read_bytes() for path in small.rglob("*") if path.is_file()}
+    assert command("--output", small, *SMALL, "--resume", *options) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert message in error
+    assert {path: path.read_bytes() for path in small.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("where", ["file", "file/run"])
+def test_output_that_cannot_be_written_ends_in_one_line(command, tmp_path, capsys, where):
+    (tmp_path / "file").write_text("precious")  # also root cannot make a folder of a file, or below one
+    assert command("--output", tmp_path / where) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: cannot write ")
+    assert error.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    assert (tmp_path / "file").read_text() == "precious"
+
+
+@pytest.mark.parametrize("resume", [[], ["--resume"]])
+def test_output_full_of_other_files_is_refused_and_left_alone(command, tmp_path, capsys, resume):
+    (tmp_path / "thesis.tex").write_text("precious")
+    assert command("--output", tmp_path, *resume) == 2
+    assert "is not empty and holds no run of this program" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_training_that_diverges_ends_in_an_error_and_leaves_no_records(command, tmp_path, capsys):
+    assert command("--output", tmp_path, "--arms", "real", "--train-learning-rate", "1e30") == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("error: members outputs hold NaN or infinite values")
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["options.json"]
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_damaged_report_is_named(command, tmp_path, capsys):
+    assert command("--output", tmp_path, "--arms", "subset", "--attacks", "threshold") == 0
+    damaged = tmp_path / "subset" / "members-0" / "all-6.npz"
+    damaged.write_bytes(b"nothing")
+    assert command("--output", tmp_path, "--arms", "subset", "--attacks", "threshold", "--resume") == 2
+    assert str(damaged) in capsys.readouterr().err
+
+
+def test_more_images_than_a_class_has_are_as_many_as_there_are_with_a_warning(tmp_path):
+    options = parse(MembershipOptions, [
+        "--dataset", "digits", "--members", "100", "--images-per-class", "70", "--output", str(tmp_path),
+    ])
+    with pytest.warns(UserWarning, match="--images-per-class is 70, but 10 classes of member set 0 have fewer"):
+        Membership(options)

@@ -1,0 +1,96 @@
+"""What the membership-inference benchmark reads from its figures."""
+
+
+import numpy as np
+import pytest
+
+from benchmarks.studies.membership import report
+from membership_runs import OTHER_ARMS
+from privacy import AttackRecords, AuditReport, Interval, Summary, audit
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [(-0.2, -0.1, "lower for rf"), (0.1, 0.2, "higher for rf"), (-0.1, 0.1, "the two are not told apart")],
+)
+def test_difference_is_read_by_its_interval(low, high, verdict):
+    (text,) = report.told_apart({"frepo": {"rf": Interval((low + high) / 2, low, high)}})
+    assert verdict in text
+
+
+@pytest.mark.parametrize(
+    ("dataset", "members", "per_class", "shown"),
+    [
+        ("fmnist", 10_000, 50, True),
+        ("fmnist", 5000, 50, False),
+        ("mnist", 10_000, 10, False),
+        ("digits", 10_000, 50, False),
+    ],
+)
+def test_published_figures_are_shown_for_their_sizes_only(dataset, members, per_class, shown):
+    options = {"dataset": dataset, "members": members, "images_per_class": per_class, "arms": ["real", "frepo"]}
+    text = report.published(options)
+    assert ("87.6" in text) == shown
+    assert "81.1" not in text  # the subset was not asked for
+
+
+def test_all_arms_of_the_paper_that_were_asked_for_are_shown():
+    options = {"dataset": "mnist", "members": 10_000, "images_per_class": 50}
+    text = report.published(options | {"arms": ["real", "subset", "frepo", "herding", "dm", "dsa"]})
+    rows = [line.split() for line in text.splitlines()[2:]]
+    shown = [row[0] for row in rows if row[0] in ("real", "subset", "frepo", *OTHER_ARMS)]
+    assert shown == ["real", "subset", "frepo", "dm", "dsa"]
+    assert ["frepo", "98.5", "0.52", "0.51", "0.53", "0.52", "0.51"] in rows  # Zhou et al. 2022, tables 4 and 6
+    assert report.published(options | {"arms": ["herding"]}) == ""
+
+
+def crafted(shift: float, *, training_images: int, records: int = 200) -> AuditReport:
+    """A report of the threshold attack on members whose losses are lower than the non-members' by `shift`."""
+    generator = np.random.default_rng(0)
+    outputs, labels, losses = np.zeros((records, 2)), np.arange(records) % 2, generator.normal(10, 1, (2, records))
+    sides = {"members": (outputs, labels, losses[0] - shift), "non_members": (outputs, labels, losses[1])}
+    info = {"training_images": training_images, "train_steps": 1, "member_set": 0, "test_accuracy": 0.5}
+    return audit(AttackRecords(**sides), attacks="threshold", info=info)
+
+
+def test_differences_to_both_sides_are_told_apart():
+    below, above, around = Interval(-0.2, -0.3, -0.1), Interval(0.2, 0.1, 0.3), Interval(0.0, -0.1, 0.1)
+    intervals = {"threshold": below, "lr": around, "mlp": above, "rf": below}
+    (text,) = report.told_apart({"frepo": intervals})
+    assert text.startswith("frepo, AUC minus that of the random subset")
+    assert "threshold -0.200 [-0.300, -0.100], lr +0.000 [-0.100, +0.100], mlp +0.200" in text
+    assert text.endswith("widened for 4 comparisons, it is lower for threshold, rf and higher for mlp.")
+
+
+def test_crafted_reports_are_told_apart_by_the_side_they_are_on(monkeypatch, tmp_path):
+    summary = Summary({
+        "subset": [crafted(0.0, training_images=20)],
+        "subset, initial members": [crafted(3.0, training_images=20)],
+        "frepo": [crafted(0.0, training_images=20)],
+        "frepo, initial members": [crafted(0.3, training_images=20)],
+    })
+    monkeypatch.setattr(report, "initial_members", lambda folder, arm, seeds: [[1, 2]])
+    differences = report.arm_differences(summary, {"arms": ["subset", "frepo"], "seeds": [0]}, tmp_path)
+    over_all, initial = report.told_apart(differences)
+    assert over_all.endswith("neither lower nor higher for any attack: the two are not told apart.")
+    assert initial.endswith("Beyond the interval, widened for 2 comparisons, it is lower for threshold.")
+    assert "threshold 0.9" in report.above_guessing(summary, "subset, initial members", comparisons=10)
+    assert report.above_guessing(summary, "frepo", comparisons=10).endswith("by no attack.")
+    monkeypatch.setattr(report, "initial_members", lambda folder, arm, seeds: [[len(arm)]])  # other images each
+    assert list(report.arm_differences(summary, {"arms": ["subset", "frepo"], "seeds": [0]}, tmp_path)) == ["frepo"]
+
+
+def test_ceiling_is_said_of_few_training_images_alone():
+    options = {"members": 10_000, "frepo": {"init": "real"}}
+    real, subset = crafted(1.0, training_images=10_000), crafted(0.0, training_images=500)
+    (text,) = report.reading({"real": [real], "subset": [subset], "frepo": [subset]}, options)
+    assert text.startswith("Ceiling: 500 of 10000 members")
+    assert "would be 0.525" in text
+    assert report.reading({"real": [real]}, options) == []
+
+
+def test_no_ceiling_is_said_where_no_member_is_an_initial_one():
+    options = {"members": 10_000, "frepo": {"init": "noise"}}
+    real, frepo = crafted(1.0, training_images=10_000), crafted(0.0, training_images=500)
+    (text,) = report.reading({"real": [real], "frepo": [frepo]}, options)
+    assert text == "frepo started from noise: no member is an initial one."

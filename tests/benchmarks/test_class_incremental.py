@@ -1,0 +1,464 @@
+"""The class-incremental benchmark as a program: its files, its complaints, and a run that was killed going on."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from joblib import cpu_count
+from PIL import Image
+
+from benchmarks.harness import tasks
+from benchmarks.harness.program import run_program
+from benchmarks.studies.class_incremental.options import ClassIncrementalOptions
+from distill import FRePo, SyntheticSet
+from distill.files import read_json
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+METHODS = ("frepo", "random", "herding")
+STEPS = 5
+TINY = [
+    "--dataset", "digits", "--steps", str(STEPS), "--images-per-class", "2", "--seeds", "0", "--networks", "2",
+    "--width", "4", "--frepo-steps", "6", "--frepo-pool-size", "2", "--frepo-batch-size", "64",
+    "--frepo-history-points", "3", "--herding-steps", "3", "--train-steps", "6", "--train-warmup-steps", "2",
+]  # fmt: skip
+DEADLINE = 60  # seconds until a subprocess counts as stuck
+
+Command = Callable[..., int]
+
+
+@pytest.fixture(scope="module")
+def command() -> Command:
+    """The program in this process: its arguments after `TINY` to its exit code."""
+    patch = pytest.MonkeyPatch()
+    patch.setattr("benchmarks.harness.process.keep_freed_memory", lambda: None)  # holds for a whole process
+    yield lambda *arguments: run_program(ClassIncrementalOptions, [*TINY, *map(str, arguments)])
+    patch.undo()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(command, tmp_path_factory) -> Path:
+    """The folder of a run of all methods."""
+    folder = tmp_path_factory.mktemp("undisturbed") / "run"
+    assert command("--output", folder) == 0
+    return folder
+
+
+def contents(folder: Path) -> dict[Path, tuple[int, bytes]]:
+    """Every file below `folder`, with its time and content."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
+
+
+# -- a run ---------------------------------------------------------------------------------------------------------
+
+
+def test_run_writes_figures_table_plots_and_sets(undisturbed):
+    results = read_json(undisturbed / "results.json")
+    assert len(results["steps"]) == len(METHODS) * STEPS
+    assert results["options"]["dataset"] == "digits"
+    assert results["options"]["frepo"]["steps"] == 6
+    assert {"processor", "torch", "avalanche-lib", "frepo-toolkit"} <= results["cost"]["processes"][0]["machine"].keys()
+    assert results["cost"]["peak_memory_mib"] > 10
+    for picture in ("accuracy.png", "krr-accuracy.png", *(f"{method}/order-0/images.png" for method in METHODS)):
+        with Image.open(undisturbed / picture) as opened:
+            opened.verify()
+    for method in METHODS:
+        synthetic = SyntheticSet.load(undisturbed / method / "order-0" / "synthetic.safetensors")
+        assert torch.bincount(synthetic.class_ids).tolist() == [2] * 10
+        assert len(synthetic.made_by["parts"]) == STEPS
+
+
+def test_run_leaves_no_temporary_file_and_no_checkpoint(undisturbed):
+    assert not [path for path in contents(undisturbed) if path.name.startswith(".") or "checkpoint" in path.name]
+
+
+def test_buffer_and_classes_grow_with_every_step(undisturbed):
+    for method in METHODS:
+        steps = [read_json(undisturbed / method / "order-0" / f"step-{k + 1}.json") for k in range(STEPS)]
+        assert [step["classes_seen"] for step in steps] == [2, 4, 6, 8, 10]
+        assert [step["images"] for step in steps] == [4, 8, 12, 16, 20]
+        assert all(len(step["accuracy"]) == 2 and 0 <= min(step["accuracy"]) <= 1 for step in steps)
+
+
+def test_summary_is_mean_and_spread_over_the_networks(undisturbed):
+    results = read_json(undisturbed / "results.json")
+    for record in results["steps"]:
+        point = results["summary"][record["method"]]["curve"][record["step"] - 1]
+        assert point["n"] == 2
+        assert point["mean"] == pytest.approx(np.mean(record["accuracy"]))
+        assert point["std"] == pytest.approx(np.std(record["accuracy"], ddof=1))
+
+
+def test_results_hold_the_accuracy_matrix_and_what_is_made_of_it(undisturbed):
+    results = read_json(undisturbed / "results.json")
+    own = [record for record in results["steps"] if record["method"] == "random"]
+    matrix = [record["accuracy_by_step"][0] for record in own]
+    assert [len(row) for row in matrix] == [1, 2, 3, 4, 5]
+    assert matrix[0][0] == pytest.approx(own[0]["accuracy"][0])
+    summary = results["summary"]["random"]
+    wanted = np.mean([np.mean([record["accuracy"][i] for record in own]) for i in range(2)])
+    assert summary["average_incremental_accuracy"]["mean"] == pytest.approx(wanted)
+    assert summary["forgetting"]["n"] == 2
+    assert -1 <= summary["forgetting"]["mean"] <= 1
+    table = (undisturbed / "table.txt").read_text()
+    assert "average incremental accuracy: frepo " in table
+    assert "forgetting: frepo " in table
+
+
+def strict(path: Path):
+    """A JSON file as other programs read it: NaN and infinity are none of JSON's numbers."""
+    return json.loads(path.read_text(), parse_constant=lambda name: pytest.fail(f"{path.name} holds {name}"))
+
+
+def test_one_network_and_unequal_steps_and_no_nan(command, tmp_path, capsys):
+    options = ("--method", "random", "frepo", "--networks", 1, "--first", 6, "--steps", 3)
+    assert command("--output", tmp_path / "run", *options) == 0
+    results = strict(tmp_path / "run" / "results.json")
+    assert [record["classes_seen"] for record in results["steps"][:3]] == [6, 8, 10]
+    assert results["summary"]["random"]["curve"][0]["std"] is None
+    assert results["leads"]["random"]["std"] is None
+    assert "3 class-incremental steps (the first of 6 classes)" in capsys.readouterr().out
+
+
+def test_every_method_is_trained_from_the_same_weights_and_frepo_starts_at_random_choice(command, tmp_path):
+    # Without steps FRePo is the random choice of its seed, so that all that follows must agree too.
+    assert command("--output", tmp_path / "frepo", "--method", "frepo", "--frepo-steps", 0) == 0
+    assert command("--output", tmp_path / "random", "--method", "random") == 0
+    frepo, chosen = (read_json(tmp_path / name / "results.json")["steps"] for name in ("frepo", "random"))
+    assert [step["accuracy"] for step in frepo] == [step["accuracy"] for step in chosen]
+
+
+def test_table_is_printed_and_written_and_its_figures_are_those_of_the_results(command, undisturbed, capsys):
+    assert command("--output", undisturbed, "--resume") == 0
+    out = capsys.readouterr().out
+    table = (undisturbed / "table.txt").read_text()
+    assert table in out
+    assert out.endswith(f"results in {undisturbed}\n")
+    summary = read_json(undisturbed / "results.json")["summary"]
+    for method in METHODS:
+        row = next(line.split() for line in table.splitlines() if line.split()[:1] == [method])
+        assert row[1:-1] == [f"{100 * p['mean']:.1f}±{100 * p['std']:.1f}" for p in summary[method]["curve"]]
+    lead = 100 * (summary["frepo"]["curve"][-1]["mean"] - summary["herding"]["curve"][-1]["mean"])
+    assert f"frepo - herding over all classes: {lead:+.1f}±" in table
+
+
+def test_resuming_a_run_that_is_done_changes_no_figure_and_trains_nothing(command, undisturbed, monkeypatch):
+    before = contents(undisturbed)
+    monkeypatch.setattr("continual.GDumb.train", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr("distill.Distiller.distill", lambda *_, **__: pytest.fail("distilled again"))
+    assert command("--output", undisturbed, "--resume") == 0
+    for path, (_, content) in contents(undisturbed).items():
+        if path.name.startswith(("step-", "experience-")):
+            assert before[path] == (path.stat().st_mtime_ns, content)
+
+
+def test_one_network_and_held_out_images_and_preprocessing_of_the_first_step(command, tmp_path, capsys):
+    options = ("--method", "random", "--networks", 1, "--held-out", 20, "--fit-preprocessing", "first")
+    assert command("--output", tmp_path / "run", *options) == 0
+    out = capsys.readouterr().out
+    assert "20 held-out training images a class" in out
+    assert "Preprocessing fitted on the classes of the first step only" in out
+    assert "nan" not in out
+
+
+# -- bad input -----------------------------------------------------------------------------------------------------
+
+
+def npz(path: Path, **changes) -> Path:
+    """An .npz file of 4 classes, with some arrays changed."""
+    generator = np.random.default_rng(0)
+    arrays = {f"x_{part}": generator.integers(0, 256, (40, 8, 8), dtype=np.uint8) for part in ("train", "test")}
+    arrays |= {f"y_{part}": np.arange(40) % 4 for part in ("train", "test")}
+    np.savez(path, **arrays | changes)
+    return path
+
+
+def damaged_npz(path: Path) -> Path:
+    npz(path)
+    path.write_bytes(path.read_bytes()[:500])
+    return path
+
+
+def mixed_folder(path: Path) -> Path:
+    for name, side in [("a", 8), ("b", 8), ("c", 9), ("d", 8)]:
+        (path / name).mkdir(parents=True)
+        for i in range(4):
+            Image.new("L", (side, side), i).save(path / name / f"{i}.png")
+    return path
+
+
+def nan_npz(path: Path) -> Path:
+    images = np.zeros((40, 8, 8), dtype=np.float32)
+    images[3, 0, 0] = np.nan
+    return npz(path, x_train=images)
+
+
+# What is asked for, given a folder to put files in; and a part of the complaint.
+BAD_INPUT = {
+    "unknown data set": (lambda tmp: ["--dataset", "cifar1000"], "'cifar1000'; .*did you mean 'cifar100'"),
+    "missing folder": (lambda tmp: ["--dataset", tmp / "nowhere"], "nowhere does not exist"),
+    "damaged npz": (lambda tmp: ["--dataset", damaged_npz(tmp / "d.npz")], "d.npz is damaged"),
+    "labels below 0": (lambda tmp: ["--dataset", npz(tmp / "l.npz", y_train=np.arange(40) % 4 - 1)], "label -1"),
+    "labels beyond the classes": (
+        lambda tmp: ["--dataset", npz(tmp / "l.npz", classes=np.array(["a", "b", "c"]))],
+        "label 3, but `classes` has 3 names",
+    ),
+    "a class without test images": (
+        lambda tmp: ["--dataset", npz(tmp / "t.npz", y_test=np.arange(40) % 3), "--steps", 2],
+        "1 classes of t have no test image: 3",
+    ),
+    "a class order beyond the generator's seeds": (lambda tmp: ["--seeds", 2**32], "different numbers from 0 to"),
+    "images of mixed shapes": (lambda tmp: ["--dataset", mixed_folder(tmp / "mixed"), "--steps", 2], "c/0.png is 9x9"),
+    "NaN pixels": (lambda tmp: ["--dataset", nan_npz(tmp / "n.npz")], "1 of 40 images hold NaN"),
+    "steps that do not divide the classes": (
+        lambda tmp: ["--steps", 3],
+        "--steps 3 does not divide the 10 classes of digits; possible: 1, 2, 5, 10",
+    ),
+    "a first step that leaves no equal others": (
+        lambda tmp: ["--steps", 3, "--first", 5],
+        "10 classes cannot be split into 5 in the first step and equally many in each of 2 others",
+    ),
+    "no steps": (lambda tmp: ["--steps", 0], "--steps is 0; wanted at least 1"),
+    "no images of a class": (lambda tmp: ["--images-per-class", 0], "--images-per-class is 0; wanted at least 1"),
+    "held out too many": (lambda tmp: ["--held-out", 130], "classes of digits have no training image, 130 of each"),
+    "unknown device": (lambda tmp: ["--device", "abacus"], "device 'abacus' cannot be used here"),
+    "class order twice": (lambda tmp: ["--seeds", 1, 1], r"--seeds are 1 1; wanted different"),
+    "no jobs": (lambda tmp: ["--jobs", 0], "--jobs is 0; wanted at least 1"),
+    "unknown backend": (lambda tmp: ["--backend", "abacus"], "--backend abacus is not available; wanted loky"),
+    "option of a method": (lambda tmp: ["--frepo-width", 0], "width is 0; wanted more than 0"),
+    "option of the training": (lambda tmp: ["--train-batch-size", 0], "batch_size is 0; wanted more than 0"),
+}
+
+
+def assert_refused(capsys, code: int, message: str) -> None:
+    """Exit code 2 and one line on stderr that says why."""
+    captured = capsys.readouterr()
+    lines = captured.err.splitlines()
+    assert code == 2
+    assert len(lines) == 1, captured.err
+    assert lines[0].startswith("error: ")
+    assert "Traceback" not in captured.err
+    assert captured.out == ""
+    assert re.search(message, lines[0]), lines[0]
+
+
+@pytest.mark.parametrize("case", BAD_INPUT)
+def test_bad_input_ends_in_one_line_and_nothing_is_written(command, tmp_path, capsys, case):
+    make, message = BAD_INPUT[case]
+    output = tmp_path / "results" / "run"
+    code = command("--output", output, *make(tmp_path))
+    assert_refused(capsys, code, message)
+    assert not output.parent.exists()
+
+
+@pytest.mark.filterwarnings("always::distill.errors.InputWarning")
+def test_more_images_of_a_class_than_there_are_gives_what_there_is_with_a_warning(command, tmp_path, capsys):
+    dataset = npz(tmp_path / "small.npz")  # 10 images of each class
+    options = ["--dataset", dataset, "--steps", 2, "--images-per-class", 12, "--method", "random", "herding"]
+    assert command("--output", tmp_path / "run", *options) == 0
+    assert "warning: --images-per-class is 12, but 4 classes of small have fewer" in capsys.readouterr().err
+    assert [r["images"] for r in read_json(tmp_path / "run" / "results.json")["steps"]] == [20, 40] * 2
+
+
+def test_output_that_cannot_be_written_ends_in_one_line(command, tmp_path, capsys):
+    (tmp_path / "file").write_text("no folder")  # also root cannot make a folder below a file
+    assert_refused(capsys, command("--output", tmp_path / "file" / "run"), "cannot write .*file/run/options.json: ")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_output_that_is_a_file_ends_in_one_line(command, tmp_path, capsys):
+    (tmp_path / "file").write_text("no folder")
+    assert_refused(capsys, command("--output", tmp_path / "file"), "cannot write .*file/options.json: ")
+    assert (tmp_path / "file").read_text() == "no folder"
+
+
+def test_output_full_of_other_files_is_refused_and_left_alone(command, tmp_path, capsys):
+    (tmp_path / "thesis.tex").write_text("precious")
+    assert_refused(capsys, command("--output", tmp_path), "is not empty and holds no run of this program")
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_output_with_hidden_files_of_the_users_is_refused_and_left_alone(command, tmp_path, capsys):
+    (tmp_path / ".pre-commit-config.yaml").write_text("precious")
+    assert_refused(capsys, command("--output", tmp_path), "is not empty and holds no run of this program")
+    assert [path.name for path in tmp_path.iterdir()] == [".pre-commit-config.yaml"]
+
+
+def test_output_of_another_run_is_refused_and_left_alone(command, undisturbed, capsys):
+    before = contents(undisturbed)
+    assert_refused(capsys, command("--output", undisturbed), "already holds a run; add --resume")
+    assert contents(undisturbed) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--frepo-steps", 7], r"frepo\.steps was 6, now 7"),
+        (["--steps", 2], "steps was 5, now 2"),
+        (["--seeds", 0, 1], r"seeds was \[0\], now \[0, 1\]"),
+        (["--method", "random"], r"method was \['frepo', 'random', 'herding'\], now \['random'\]"),
+    ],
+    ids=lambda value: " ".join(map(str, value)) if isinstance(value, list) else "",
+)
+def test_resuming_with_other_options_is_refused(command, undisturbed, capsys, options, message):
+    before = contents(undisturbed)
+    code = command("--output", undisturbed, "--resume", *options)
+    assert_refused(capsys, code, f"holds a run with other options .*{message}.*resume with those")
+    assert contents(undisturbed) == before
+
+
+def test_damaged_record_of_options_is_refused(command, tmp_path, capsys):
+    (tmp_path / "options.json").write_text('{"steps": ')
+    assert_refused(capsys, command("--output", tmp_path, "--resume"), "options.json is damaged")
+
+
+LATE = {
+    "mirror for one channel": (["--frepo-mirror"], "mirror is on"),
+    "unknown network": (["--frepo-network", "resnet"], "unknown network 'resnet'"),
+    "depth that pools images away": (["--herding-depth", 4], "cannot be pooled 4 times"),
+    "unknown network to train": (["--train-network", "resnet"], "unknown network 'resnet'"),
+    "held out all": (["--held-out", 10_000], "10 classes of digits have no training image, 10000 of each h"),
+    "herding without a batch": (["--herding-batch-size", 0], "batch_size is 0"),
+    "negative steps": (["--herding-steps", -1], "steps is -1"),
+}
+
+
+@pytest.mark.parametrize("case", LATE)
+def test_bad_option_is_found_before_the_folder_is_opened(command, tmp_path, capsys, case):
+    options, message = LATE[case]
+    output = tmp_path / "run"
+    assert_refused(capsys, command("--output", output, *options), message)
+    assert not output.exists()
+
+
+# -- killed and resumed --------------------------------------------------------------------------------------------
+
+
+def started(output: Path, *options: str) -> subprocess.Popen:
+    """The program in a process of its own."""
+    arguments = [sys.executable, str(BENCHMARKS / "cl_cifar100.py"), *TINY, *options, "--output", str(output)]
+    return subprocess.Popen(
+        arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | {"COLUMNS": "80"}
+    )
+
+
+def assert_same_results(one: Path, other: Path) -> None:
+    """The figures of two runs are equal, and their sets bit for bit; only the seconds may differ."""
+    steps, wanted = (read_json(folder / "results.json")["steps"] for folder in (one, other))
+    assert [{**record, "seconds": None} for record in steps] == [{**record, "seconds": None} for record in wanted]
+    for method in METHODS:
+        sets = [SyntheticSet.load(folder / method / "order-0" / "synthetic.safetensors") for folder in (one, other)]
+        for name in ("images", "labels", "class_ids"):
+            assert torch.equal(getattr(sets[0], name), getattr(sets[1], name))
+        assert sets[0].made_by == sets[1].made_by
+
+
+def test_killed_run_ends_in_the_figures_and_sets_of_an_undisturbed_one(command, undisturbed, tmp_path):
+    output = tmp_path / "run"
+    process = started(output)
+    try:
+        deadline = time.monotonic() + DEADLINE
+        while not (output / "frepo" / "order-0" / "step-2.json").exists():
+            assert process.poll() is None, process.stderr.read()
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    assert not (output / "results.json").exists()
+
+    assert command("--output", output, "--resume") == 0
+    assert_same_results(output, undisturbed)
+
+
+def test_run_stopped_within_a_distillation_goes_on_from_its_checkpoint(
+    command, undisturbed, tmp_path, monkeypatch, capsys
+):
+    step, done = FRePo.step, []
+
+    def step_or_stop(self, state, data):
+        if len(done) == 10:
+            raise KeyboardInterrupt
+        done.append(state.step)
+        step(self, state, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("distill.distillers.checkpoint.SECONDS_BETWEEN", 0)
+        patch.setattr(FRePo, "step", step_or_stop)
+        assert command("--output", tmp_path) == 130
+    assert capsys.readouterr().err.endswith("\nstopped; the same command with --resume resumes the run\n")
+    assert done == [0, 1, 2, 3, 4, 5, 0, 1, 2, 3]  # the second of five distillations of 6 steps
+    (checkpoint,) = (tmp_path / "frepo" / "order-0" / "experience-1").iterdir()
+    assert checkpoint.name.startswith("checkpoint-frepo")
+
+    done.clear()
+    monkeypatch.setattr(FRePo, "step", lambda self, state, data: (done.append(state.step), step(self, state, data)))
+    assert command("--output", tmp_path, "--resume") == 0
+    assert done == [4, 5, *range(6), *range(6), *range(6)]
+    assert_same_results(tmp_path, undisturbed)
+
+
+# -- side by side --------------------------------------------------------------------------------------------------
+
+
+def assert_nearly_same_results(one: Path, other: Path) -> None:
+    """The same files and records, and accuracies as far as another number of threads leaves them."""
+    files = [{path.relative_to(folder) for path in folder.rglob("*")} for folder in (one, other)]
+    assert files[0] == files[1]
+    steps, wanted = (read_json(folder / "results.json")["steps"] for folder in (one, other))
+    measured = {"accuracy": None, "seconds": None}
+    assert [record | measured for record in steps] == [record | measured for record in wanted]
+    for record, other_record in zip(steps, wanted, strict=True):
+        assert record["accuracy"] == pytest.approx(other_record["accuracy"], abs=0.02)
+
+
+@pytest.mark.slow
+def test_jobs_give_the_files_and_figures_of_a_run_without(command, undisturbed, tmp_path):
+    assert command("--output", tmp_path / "run", "--jobs", 2) == 0
+    assert_nearly_same_results(tmp_path / "run", undisturbed)
+    results = read_json(tmp_path / "run" / "results.json")
+    assert (results["options"]["jobs"], results["options"]["backend"]) == (2, "loky")
+    assert all(record["seconds"]["distil"] > 0 for record in results["steps"])
+    (process,) = results["cost"]["processes"]
+    assert 1 <= len(process["workers"]) <= 2
+    assert all(worker["machine"]["threads"] == max(1, cpu_count() // 2) for worker in process["workers"])
+    assert results["cost"]["seconds"] == process["seconds"]
+    assert results["cost"]["peak_memory_mib"] > process["peak_memory_mib"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("calls", [3, 16], ids=["distilling", "training"])
+def test_stopped_jobs_go_on_without_jobs(command, undisturbed, tmp_path, monkeypatch, capsys, calls):
+    add_process, done = tasks.add_process, []
+
+    def add_or_stop(*given, **options):
+        done.append(given)
+        if len(done) == calls:
+            os.kill(os.getpid(), signal.SIGINT)
+        return add_process(*given, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tasks, "add_process", add_or_stop)
+        assert command("--output", tmp_path / "run", "--jobs", 2) == 130
+    assert capsys.readouterr().err.endswith("\nstopped; the same command with --resume resumes the run\n")
+    assert command("--output", tmp_path / "run", "--resume") == 0
+    assert_nearly_same_results(tmp_path / "run", undisturbed)
+
+
+def test_complaint_is_all_that_a_shell_shows(tmp_path):
+    process = started(tmp_path / "run", "--device", "abacus")
+    out, err = process.communicate(timeout=DEADLINE)
+    assert process.returncode == 2
+    assert out == ""
+    assert err.startswith("error: device 'abacus' cannot be used here")
+    assert err.count("\n") == 1

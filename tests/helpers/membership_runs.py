@@ -1,0 +1,34 @@
+"""Tiny runs of the membership-inference benchmark, and what they came to."""
+
+from pathlib import Path
+from typing import Any
+
+from distill.files import read_json
+
+OTHER_ARMS = ("herding", "dm", "dsa")
+TINY = [
+    "--dataset", "digits", "--members", "100", "--images-per-class", "2", "--width", "4", "--jobs", "1",
+    "--train-steps", "3", "6", "--train-batch-size", "16", "--attacks", "threshold", "knn",
+    "--frepo-steps", "6", "--frepo-pool-size", "2", "--frepo-batch-size", "32", "--herding-steps", "2",
+    "--dm-steps", "2", "--dm-batch-size", "8", "--dsa-iterations", "1", "--dsa-outer-loop", "2",
+    "--dsa-inner-loop", "1", "--dsa-batch-size", "8",
+]  # fmt: skip
+SMALL = ["--arms", "subset,frepo", "--attacks", "threshold"]  # a run of few files
+
+
+def figures(folder: Path) -> Any:
+    """All results but what the run took."""
+
+    def timeless(value: Any) -> Any:
+        if isinstance(value, dict):
+            left_out = {"seconds", "cost", "output", "resume"}
+            return {key: timeless(inner) for key, inner in value.items() if key not in left_out}
+        return [timeless(inner) for inner in value] if isinstance(value, list) else value
+
+    return timeless(read_json(folder / "results.json"))
+
+
+def no_constant(name: str) -> None:
+    raise AssertionError(f"{name} is not JSON")
+
+
