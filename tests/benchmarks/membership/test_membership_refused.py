@@ -86,7 +86,7 @@ def test_going_on_with_other_options_is_refused(command, small, capsys, options,
 def test_training_that_diverges_ends_in_an_error_and_leaves_no_records(command, tmp_path, capsys):
     assert command("--output", tmp_path, "--arms", "real", "--train-learning-rate", "1e30") == 2
     last = capsys.readouterr().err.splitlines()[-1]
-    assert last.startswith("error: members outputs hold NaN or infinite values")
+    assert last.startswith("error: members outputs contain NaN or infinite values")
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["options.json"]
 
 
