@@ -142,7 +142,7 @@ def names(folder: Path) -> set[str]:
 @pytest.mark.slow
 def test_what_does_not_go_with_several_processes_is_refused(tmp_path: Path) -> None:
     for extra, message in (
-        (("--seconds", 3), "--seconds cannot be told by several processes"),
+        (("--seconds", 3), "--seconds is not possible under torchrun"),
         (("--jobs", 2), "--jobs is 2, but torchrun started 2 processes"),
     ):
         ended = torchrun(BENCHMARK, *RUN, *extra, "--output", tmp_path / "run", succeeds=False)
