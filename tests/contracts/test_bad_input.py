@@ -232,19 +232,36 @@ def refused(said: Callable[..., str], program: str, flag: str, value: str) -> No
     assert "error: " in line, f"{flag}={value} was taken"
 
 
-@pytest.mark.parametrize("program", ["distillation", "cl_cifar100"])
+@pytest.mark.parametrize("program", ["distillation", pytest.param("cl_cifar100", marks=pytest.mark.slow)])
 def test_text_for_any_option_of_a_class_is_refused(said, class_flags, program):
     for flag in class_flags:
         refused(said, program, flag, "magic")
 
 
-@pytest.mark.parametrize("value", [-1, math.nan, math.inf, 0.5])
+NONSENSE = [-1, math.nan, math.inf, 0.5]
+
+
+def takes(kind: object, value: float) -> bool:
+    """Whether an option of that annotation is a number for which `value` makes no sense."""
+    whole, positive = "int" in str(kind), "float" in str(kind)
+    return (whole or positive) and not (value == 0.5 and positive)
+
+
+@pytest.mark.parametrize("value", NONSENSE)
+def test_numbers_that_make_no_sense_are_refused_by_every_class_of_options(value):
+    for cls in set(option_classes().values()):
+        for one in dataclasses.fields(cls):
+            if takes(one.type, value):
+                with pytest.raises(InputError, match=one.name):
+                    cls(**{one.name: value})
+
+
+@pytest.mark.parametrize("value", [-1, *(pytest.param(value, marks=pytest.mark.slow) for value in NONSENSE[1:])])
 @pytest.mark.parametrize("program", [
     "distillation", pytest.param("cl_cifar100", marks=pytest.mark.slow), pytest.param("mia", marks=pytest.mark.slow)])
 def test_numbers_that_make_no_sense_are_refused_for_any_option_of_a_class(said, class_flags, program, value):
     for flag, kind in class_flags.items():
-        whole, positive = "int" in str(kind), "float" in str(kind)
-        if (whole or positive) and not (value == 0.5 and positive):
+        if takes(kind, value):
             if program == "mia" and flag == "--train-steps-per-image":
                 continue  # no option of that program
             refused(said, program, flag, str(value))
