@@ -2,6 +2,8 @@
 
 import os
 import re
+import runpy
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,6 +19,9 @@ from nbformat import NotebookNode
 from PIL import Image
 from torch.utils.data import Dataset
 
+import benchmarks.harness.program
+from benchmarks.harness.command_line import parse
+from benchmarks.harness.options import Options
 from continual import stream_accuracy
 from distill import Preprocessing, load_images
 from distill.networks import NETWORKS
@@ -119,6 +124,29 @@ def test_files_that_a_page_names_exist(page: Path) -> None:
     named = re.findall(r"(?<![\w./-])(?:distill|continual|privacy|benchmarks|tests|examples|docs)/[\w./-]*", text)
     missing += [name for name in named if not (ROOT / name).exists()]
     assert missing == []
+
+
+def commands(page: Path) -> list[tuple[str, list[str]]]:
+    """The benchmarks that a page runs, and what it gives them; lines that leave something out are not among them."""
+    text = page.read_text(encoding="utf-8")
+    blocks = "\n".join(re.findall(r"```sh\n(.*?)```", text, re.DOTALL)).replace("\\\n", " ")
+    inline = re.findall(r"`([^`]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
+    lines = [*blocks.splitlines(), *(line.replace("\n", " ") for line in inline)]
+    found = [re.search(r"benchmarks/(\w+)\.py (.*)", line) for line in lines if "…" not in line]
+    return [(match[1], shlex.split(match[2], comments=True)) for match in found if match]
+
+
+COMMANDS = [(name, given) for page in PAGES for name, given in commands(page)]
+
+
+@pytest.mark.parametrize(("name", "given"), COMMANDS, ids=[" ".join([name, *given]) for name, given in COMMANDS])
+def test_command_lines_can_be_read(name: str, given: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[type[Options]] = []
+    monkeypatch.setattr(benchmarks.harness.program, "run_program", read.append)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    with pytest.raises(SystemExit):
+        runpy.run_path(str(ROOT / "benchmarks" / f"{name}.py"), run_name="__main__")
+    parse(read[0], given)
 
 
 def is_generated(link: str) -> bool:
