@@ -139,6 +139,20 @@ def commands(page: Path) -> list[tuple[str, list[str]]]:
 COMMANDS = [(name, given) for page in PAGES for name, given in commands(page)]
 
 
+def examples_of_options(page: Path) -> list[list[str]]:
+    """What stands in the first column of a page's table of options."""
+    cells = re.findall(r"^\| (`--.*?) \|", page.read_text(encoding="utf-8"), re.MULTILINE)
+    examples = [example for cell in cells for example in re.findall(r"`(--[^`]+)`", cell)]
+    return [example.split() for example in examples if "…" not in example]
+
+
+COMMANDS += [
+    (name, given)
+    for page, name in {"class_incremental": "cl_cifar100", "audit": "mia", "distil": "distillation"}.items()
+    for given in examples_of_options(DOCS / f"{page}.md")
+]
+
+
 @pytest.mark.parametrize(("name", "given"), COMMANDS, ids=[" ".join([name, *given]) for name, given in COMMANDS])
 def test_command_lines_can_be_read(name: str, given: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[type[Options]] = []
