@@ -36,36 +36,48 @@ Transform = Callable[[Tensor], Tensor] | Literal["stream"] | None
 class DistilledBuffer(ExemplarsBuffer):
     """Keeps distilled images of every class of every task seen; each delivery of images is distilled once.
 
-    `post_adapt` distils what an experience holds that was not seen before and adds it. Whether it was seen is told by
-    the data, not by the experience's index, so that several strategies can share one buffer. `buffer` is the Avalanche
-    dataset, `synthetic` the same as one `SyntheticSet`, `buffer_groups` the images of each `(task, class)`.
+    `post_adapt` distils the data of an experience, unless they were seen before, and adds the images. Data are
+    recognised by their content, not by the index of the experience, so that several strategies can share one buffer.
+    `buffer` is the Avalanche dataset, `synthetic` the same as one `SyntheticSet`, `buffer_groups` the images of each
+    `(task, class)`.
 
         ReplayPlugin(mem_size=policy.max_size, storage_policy=policy)  # Avalanche wants the same number twice
 
-    - `distiller`: what makes the images; `images_per_class`: of every class of every task.
-    - `seed`: every delivery uses a seed of its own, derived from it. `device`: what the distiller computes on.
-    - `num_classes` or `classes` (their names): of the whole problem; default: as many as the strategy's model puts out.
-    - `max_size`: at most so many images in all, shared by all classes alike. Default: no limit but
+    - `distiller`: the method. `images_per_class`: images of every class of every task.
+    - `seed`: every delivery uses its own seed, derived from this one. `device`: where the distiller computes.
+    - `num_classes` or `classes` (their names): of the whole problem; default: the outputs of the strategy's model.
+    - `max_size`: at most this many images in all, divided equally among all classes. Default: no limit but
       `images_per_class` of every class of every task.
     - `adaptive`: the other standard protocol: `max_size` images (default: `images_per_class` of each of `num_classes`)
-      from the first experience on, shared by the classes seen so far; `images_per_class` then limits nothing.
+      from the first experience on, divided among the classes seen so far; `images_per_class` is then no limit.
       Default: off, `images_per_class` of every class from the start, as published.
-    - `returning`: what becomes of a class that comes back. "share" (default): old and new images share its places in
-      proportion to the real images they stand for; "replace": the new ones take all; "add": the new ones get places
-      of their own, `images_per_class` again.
-    - `transform`: of the images in training, a function of one image tensor. "stream" (default): what the stream's
-      training transform does beyond its eval transform, so that replayed images are cropped and flipped as the
-      current ones are; `None`: nothing. `augmentation` is the one in use.
-    - `preprocessing`: what the stream's tensors went through, so that the images can be looked at; default: nothing.
+    - `returning`: what happens when a class comes back. "share" (default): old and new images share its places in
+      proportion to the real images they stand for; "replace": new images take all of them; "add": new images get
+      `images_per_class` places in addition.
+    - `transform`: of the images in training, a function of one image tensor. "stream" (default): the steps of the
+      stream's training transform that its eval transform lacks, so that replayed images are cropped and flipped like
+      the current ones; `None`: nothing. `augmentation` is the one in use.
+    - `preprocessing`: that of the stream's tensors, so that the images can be displayed; default: none.
     - `held_out`: images that are in no experience; the distiller records accuracy on those of the current classes.
-    - `store`: a folder, or a `distill.store.Store`, where each distilled set is saved, and found again by the next run;
-      a distillation that was stopped resumes from its checkpoint there.
+    - `store`: a folder, or a `distill.store.Store`, for the distilled sets, which the next run reads from it; a
+      distillation that was stopped resumes from its checkpoint there.
     - `progress`: show the distiller's progress bar.
 
     Images are read under their eval transforms. Vectors `(d,)` are distilled as images `(1, 1, d)`, where the distiller
     takes them. Fields of an item beside image, class id and task label come back with the image that started from it.
     The sub-experiences of an online stream with task boundaries are collected, and distilled at the last one; until
-    then random ones of them are in the buffer. Without boundaries each is distilled by itself.
+    then random ones of them are in the buffer. Without boundaries each is distilled separately.
+
+    Raises `InputError` for options that are wrong, alone or together.
+
+        >>> from distill import Random, Standardize, load_images
+        >>> from continual import class_incremental
+        >>> digits = load_images("digits").subset(range(100))
+        >>> images = Standardize.fit(digits).apply(digits)
+        >>> policy = DistilledBuffer(Random(), images_per_class=2, num_classes=10)
+        >>> policy.post_adapt(None, class_incremental(images, images, steps=5).train_stream[0])
+        >>> len(policy.buffer), policy.synthetic.num_classes
+        (4, 10)
     """
 
     def __init__(
@@ -135,17 +147,17 @@ class DistilledBuffer(ExemplarsBuffer):
     @property
     def synthetic(self) -> SyntheticSet | None:
         """All distilled images as one set, in the order of `buffer`; `None` before the first experience."""
-        parts = [part.synthetic for part in self._memory.parts]
-        if not parts:
+        sets = [delivery.synthetic for delivery in self._memory.deliveries]
+        if not sets:
             return None
-        made_by = {"method": self.distiller.method, "parts": [part.made_by for part in parts]}
-        return replace(SyntheticSet.concatenate(parts), made_by=made_by)
+        made_by = {"method": self.distiller.method, "parts": [one.made_by for one in sets]}
+        return replace(SyntheticSet.concatenate(sets), made_by=made_by)
 
     @property
     def buffer_groups(self) -> dict[Key, Group]:
         """The images of each `(task label, class id)`, in the order in which they were first seen."""
         positions: dict[Key, list[int]] = {key: [] for key in self._memory.seen}
-        for i, key in enumerate(key for part in self._memory.parts for key in part.groups()):
+        for i, key in enumerate(key for delivery in self._memory.deliveries for key in delivery.groups()):
             positions[key].append(i)
         return {
             key: Group(self.buffer.subset(chosen), self._memory.seen[key])
@@ -205,10 +217,10 @@ class DistilledBuffer(ExemplarsBuffer):
     # -- one delivery ----------------------------------------------------------------------------------------------
 
     def _resolve_classes(self, strategy: Any, items: Items) -> None:
-        """Find out how many classes there are, before anything is distilled."""
+        """Determine the number of classes, before anything is distilled."""
         if self.classes is None:
             if strategy is None:
-                raise InputError("how many classes has the whole problem? Give DistilledBuffer num_classes or classes")
+                raise InputError("the number of classes is unknown; give DistilledBuffer num_classes or classes")
             images = items.images[:2].flatten(1) if items.layout.vectors else items.images[:2]
             self.classes = numbered(model_outputs(strategy.model, images, items.tasks[:2]))
         low, high = int(items.labels.min()), int(items.labels.max())
@@ -217,9 +229,9 @@ class DistilledBuffer(ExemplarsBuffer):
                 f"labels run from {low} to {high}, but there are {len(self.classes)} classes: wanted 0 to "
                 f"{len(self.classes) - 1}; give num_classes, those of the whole problem"
             )
-        if self._memory.parts:
-            part = self._memory.parts[0]
-            check_form(items, part.layout, tuple(part.synthetic.images.shape[1:]))
+        if self._memory.deliveries:
+            first = self._memory.deliveries[0]
+            check_form(items, first.layout, tuple(first.synthetic.images.shape[1:]))
 
     def _resolve_transform(self, dataset: AvalancheDataset, items: Items) -> None:
         """Find out what is done to the images in training, before anything is distilled."""
@@ -287,11 +299,11 @@ class DistilledBuffer(ExemplarsBuffer):
         self._warn_of_classes_without_place(plan.quotas)
         assert self.classes is not None
         distiller: Distiller = Random() if for_now else self.distiller
-        part = self.distilling.part(
+        delivery = self.distilling.deliver(
             distiller, items, plan.asked, classes=self.classes, index=index, delivery=self._deliveries[index],
             keep=not for_now, transform=self.augmentation,
         )  # fmt: skip
-        memory.add(part, new, plan, returning=self.returning, generator=self._generator(memory))
+        memory.add(delivery, new, plan, returning=self.returning, generator=self._generator(memory))
         buffer = memory.dataset()
         self._memory, self._collected, self.buffer = memory, still_open, buffer
         if not for_now:
@@ -304,7 +316,7 @@ class DistilledBuffer(ExemplarsBuffer):
         return memory.plan(new, limit=self.limit, per_group=per_group, returning=self.returning)
 
     def _generator(self, memory: Memory) -> torch.Generator:
-        return generator_for(self.seed, sum(self._deliveries.values()), len(memory.parts), 1)
+        return generator_for(self.seed, sum(self._deliveries.values()), len(memory.deliveries), 1)
 
     def _rebuild(self) -> None:
         self.buffer = self._memory.dataset()

@@ -1,4 +1,4 @@
-"""One delivery of images to a part of a buffer: task by task, class by class, by way of the store."""
+"""Distillation of one delivery of images, task by task, with the results in the store."""
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from continual.cache import cached, describe_source
 from continual.items import Items
-from continual.memory import Key, Part
+from continual.memory import Delivery, Key
 from distill import Distiller, PreprocessedImages, Preprocessing, SyntheticSet
 from distill.runtime.seeds import generator_for
 from distill.store import Store
@@ -30,11 +30,11 @@ class Distilling:
     store: Store | None = None
     progress: bool = False
 
-    def part(
+    def deliver(
         self, distiller: Distiller, items: Items, asked: Mapping[Key, int], *, classes: tuple[str, ...], index: int,
         delivery: int, keep: bool, transform: Any,
-    ) -> Part | None:  # fmt: skip
-        """Distil `items` to as many images of each group as `asked`; `None` where that is none.
+    ) -> Delivery | None:  # fmt: skip
+        """Distil `items` to as many images of each group as `asked`; `None` if none are asked for.
 
         - `index`, `delivery`: of the experience, and how often one of that index has come before; the seed and the
           name in the store follow from them. `keep`: use the store.
@@ -68,15 +68,15 @@ class Distilling:
         fields = tuple([followed(column, origin) for origin in origins] for column in items.fields)
         counts = {key: int(((items.tasks == key[0]) & (items.labels == key[1])).sum()) for key in asked}
         whole = SyntheticSet.concatenate(done)
-        return Part(whole, torch.tensor(tasks_of), fields, items.layout, counts, transform)
+        return Delivery(whole, torch.tensor(tasks_of), fields, items.layout, counts, transform)
 
     def _distil(
         self, distiller: Distiller, data: PreprocessedImages, wanted: Mapping[int, int], seed: int, store: Store | None
     ) -> SyntheticSet:
-        """Distil all classes; those of which another number is wanted apart."""
-        parts = []
+        """Distil all classes, separately where different numbers of images are wanted."""
+        sets = []
         for count, mask in groups_by_count(data.labels, wanted):
-            parts.append(
+            sets.append(
                 distiller.distill(
                     data.subset(mask),
                     images_per_class=count,
@@ -87,7 +87,7 @@ class Distilling:
                     progress=self.progress,
                 )
             )
-        return SyntheticSet.concatenate(parts)
+        return SyntheticSet.concatenate(sets)
 
     def _held_out(self, class_ids: Tensor) -> PreprocessedImages | None:
         if self.held_out is None:
@@ -97,12 +97,12 @@ class Distilling:
 
 
 def numbered(num_classes: int) -> tuple[str, ...]:
-    """Names for classes that have none."""
+    """Numbers as names for classes without names."""
     return tuple(str(c) for c in range(num_classes))
 
 
 def experience_seed(seed: int, index: int, delivery: int = 0) -> int:
-    """A seed for each experience and each delivery under its index; neighbours have nothing in common."""
+    """A seed for each experience and each delivery under its index; neighbouring seeds are unrelated."""
     return generator_for(seed, index, delivery).initial_seed() % 2**31
 
 
@@ -113,24 +113,24 @@ def groups_by_count(labels: Tensor, wanted: Mapping[int, int]) -> Iterator[tuple
 
 
 def origins_of(made: SyntheticSet, labels: Tensor, wanted: Mapping[int, int]) -> list[int | None]:
-    """For each image of `made` the position of the one that it started from, or `None` where that is not known."""
+    """For each image of `made` the position of the image that it started from; `None` where that is unknown."""
     groups = list(groups_by_count(labels, wanted))
-    parts = [made.made_by] if len(groups) == 1 else made.made_by.get("parts", [])
+    histories = [made.made_by] if len(groups) == 1 else made.made_by.get("parts", [])
     origins: list[int | None] = []
-    for (_, mask), made_by in zip(groups, parts, strict=False):
+    for (_, mask), made_by in zip(groups, histories, strict=False):
         positions = torch.nonzero(mask).squeeze(1)
         origins += [int(positions[i]) for i in made_by.get("started_from", [])]
     return origins if len(origins) == len(made) else [None] * len(made)
 
 
 def warn_of_fields(distiller: Distiller, items: Items) -> None:
-    """Warn before anything is distilled where fields of the items have no image to come back with."""
+    """Warn, before anything is distilled, if fields of the items will be lost."""
     if items.fields and getattr(distiller, "init", "real") == "noise":
         warn_of_blank_fields(items, [None])
 
 
 def warn_of_blank_fields(items: Items, origins: Sequence[int | None]) -> None:
-    """Warn where images stand for no single item whose fields could come back with them."""
+    """Warn if images start from no single item whose fields could be replayed with them."""
     if items.fields and None in origins:
         warnings.warn(
             f"items have {len(items.fields)} fields beside image, class id and task label, but the distilled images "
@@ -141,7 +141,7 @@ def warn_of_blank_fields(items: Items, origins: Sequence[int | None]) -> None:
 
 
 def followed(column: Sequence[Any], origin: int | None) -> Any:
-    """A field of the item that an image started from; an empty one of that kind where there is none."""
+    """A field of the item that an image started from; an empty one of its type where there is none."""
     if origin is not None:
         return column[origin]
     return torch.zeros_like(column[0]) if isinstance(column[0], Tensor) else type(column[0])()

@@ -1,4 +1,4 @@
-"""What a buffer keeps, by task and class, and how the places are shared out when more comes."""
+"""What a buffer stores, by task and class, and how places are divided when more images come."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -15,15 +15,15 @@ from continual.quotas import evicted, fill, newcomers
 from continual.soft_labels import soft_label_attribute
 from distill import SyntheticSet
 
-__all__ = ["Group", "Key", "Memory", "Part", "Plan", "Returning"]
+__all__ = ["Delivery", "Group", "Key", "Memory", "Plan", "Returning"]
 
 Key = tuple[int, int]  # task label, class id
 Returning = Literal["share", "replace", "add"]
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
-    """What is kept of one delivery of images.
+class Delivery:
+    """What is stored of one delivery of images.
 
     - `synthetic`: `n` images. `tasks`: task labels `(n,)`. `fields`, `layout`: as in `Items`.
     - `stands_for`: how many real images of each task and class it was made from.
@@ -41,7 +41,7 @@ class Part:
         """Task and class of each image."""
         return list(zip(self.tasks.tolist(), self.synthetic.class_ids.tolist(), strict=True))
 
-    def first(self, quotas: Mapping[Key, int]) -> "Part | None":
+    def first(self, quotas: Mapping[Key, int]) -> "Delivery | None":
         """The first images of each group, as many as `quotas` gives it (default: all); `None` if none are left."""
         taken: Counter[Key] = Counter()
         chosen = []
@@ -62,22 +62,22 @@ class Part:
         )
 
     def dataset(self) -> AvalancheDataset:
-        """The images as an Avalanche dataset, soft labels as an attribute."""
+        """The images as an Avalanche dataset, with soft labels as an attribute."""
         return stacked([self], self.synthetic.labels)
 
 
-def stacked(parts: list[Part], labels: Tensor) -> AvalancheDataset:
-    """Parts of one layout and transform as one dataset; `labels` are all their soft labels."""
-    columns = zip(*(part.fields for part in parts), strict=True)
+def stacked(deliveries: list[Delivery], soft_labels: Tensor) -> AvalancheDataset:
+    """Deliveries of the same layout and transform as one dataset; `soft_labels` are those of all of them."""
+    columns = zip(*(delivery.fields for delivery in deliveries), strict=True)
     items = Items(
-        torch.cat([part.synthetic.images for part in parts]),
-        torch.cat([part.synthetic.class_ids for part in parts]),
-        torch.cat([part.tasks for part in parts]),
-        tuple([value for column in of_parts for value in column] for of_parts in columns),
-        parts[0].layout,
+        torch.cat([delivery.synthetic.images for delivery in deliveries]),
+        torch.cat([delivery.synthetic.class_ids for delivery in deliveries]),
+        torch.cat([delivery.tasks for delivery in deliveries]),
+        tuple([value for column in of_each for value in column] for of_each in columns),
+        deliveries[0].layout,
     )
-    soft: DataAttribute = soft_label_attribute(labels)
-    return dataset_of(items, attributes=[soft], train_transform=parts[0].transform)
+    soft: DataAttribute = soft_label_attribute(soft_labels)
+    return dataset_of(items, attributes=[soft], train_transform=deliveries[0].transform)
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Plan:
-    """What becomes of a delivery: places of each group, how many of the new images get one, how many to distil."""
+    """The plan for a delivery, by group: its places, how many go to new images, and how many images to distil."""
 
     quotas: Mapping[Key, int]
     taken: Mapping[Key, int]
@@ -100,19 +100,19 @@ class Plan:
 
 @dataclass
 class Memory:
-    """Parts in the order in which they came, and for each group the real images seen and what rounding left over."""
+    """The deliveries in order, and for each group the number of real images seen and the rounding error carried on."""
 
-    parts: list[Part] = field(default_factory=list)
+    deliveries: list[Delivery] = field(default_factory=list)
     seen: dict[Key, int] = field(default_factory=dict)
     carry: dict[Key, float] = field(default_factory=dict)
 
     def copy(self) -> "Memory":
-        """Another one with the same content."""
-        return Memory(list(self.parts), dict(self.seen), dict(self.carry))
+        """Another memory with the same content."""
+        return Memory(list(self.deliveries), dict(self.seen), dict(self.carry))
 
     def kept(self) -> Counter[Key]:
         """How many images each group has."""
-        return Counter(key for part in self.parts for key in part.groups())
+        return Counter(key for delivery in self.deliveries for key in delivery.groups())
 
     def plan(
         self, new: Mapping[Key, int], *, limit: int | None, per_group: int | None, returning: Returning
@@ -120,7 +120,7 @@ class Memory:
         """What to do with `new` images of each group.
 
         - `limit`: places in all. `per_group`: places of each group; `None`: all that `limit` leaves.
-        - `returning`: what a group that has images already does with more of them.
+        - `returning`: what a group that has images does with more of them.
         """
         kept = self.kept()
         if returning == "replace":
@@ -144,50 +144,50 @@ class Memory:
         return Plan(quotas, taken, asked, carry)
 
     def add(
-        self, part: Part | None, new: Mapping[Key, int], plan: Plan, *, returning: Returning,
+        self, delivery: Delivery | None, new: Mapping[Key, int], plan: Plan, *, returning: Returning,
         generator: torch.Generator,
     ) -> None:  # fmt: skip
-        """Take in what was distilled of `new` real images, as planned."""
+        """Add what was distilled from `new` real images, as planned."""
         if returning == "replace":
             self._forget(new)
         for key, count in new.items():
             self.seen[key] = self.seen.get(key, 0) + count
         self.carry.update(plan.carry)
         self.shrink({key: plan.quotas[key] - plan.taken.get(key, 0) for key in plan.quotas}, generator)
-        part = None if part is None else part.first(plan.taken)
-        if part is not None:
-            self.parts.append(part)
+        delivery = None if delivery is None else delivery.first(plan.taken)
+        if delivery is not None:
+            self.deliveries.append(delivery)
 
     def shrink(self, quotas: Mapping[Key, int], generator: torch.Generator) -> None:
-        """Let each group keep no more than its quota."""
-        counts = [Counter(part.groups()) for part in self.parts]
+        """Drop images, so that no group has more than its quota."""
+        counts = [Counter(delivery.groups()) for delivery in self.deliveries]
         left: list[dict[Key, int]] = [dict(count) for count in counts]
         for key, quota in quotas.items():
             owners = [i for i, count in enumerate(counts) if count[key]]
             kept = [counts[i][key] for i in owners]
             if sum(kept) > quota:
-                stands_for = [self.parts[i].stands_for[key] for i in owners]
+                stands_for = [self.deliveries[i].stands_for[key] for i in owners]
                 for i, count in zip(owners, evicted(kept, stands_for, quota, generator), strict=True):
                     left[i][key] = count
-        shrunk = [part.first(places) for part, places in zip(self.parts, left, strict=True)]
-        self.parts = [part for part in shrunk if part is not None]
+        shrunk = [delivery.first(places) for delivery, places in zip(self.deliveries, left, strict=True)]
+        self.deliveries = [delivery for delivery in shrunk if delivery is not None]
 
     def _forget(self, keys: Mapping[Key, int]) -> None:
         nothing = dict.fromkeys(keys, 0)
-        self.parts = [part for old in self.parts if (part := old.first(nothing)) is not None]
+        self.deliveries = [rest for old in self.deliveries if (rest := old.first(nothing)) is not None]
         for key in keys:
             self.seen.pop(key, None)
             self.carry.pop(key, None)
 
     def dataset(self) -> AvalancheDataset:
-        """All that is kept as one Avalanche dataset."""
-        runs: list[list[Part]] = []
-        for part in self.parts:
-            if runs and runs[-1][0].transform is part.transform:
-                runs[-1].append(part)
+        """All stored images as one Avalanche dataset."""
+        runs: list[list[Delivery]] = []
+        for delivery in self.deliveries:
+            if runs and runs[-1][0].transform is delivery.transform:
+                runs[-1].append(delivery)
             else:
-                runs.append([part])
-        return concat_datasets([stacked(run, torch.cat([part.synthetic.labels for part in run])) for run in runs])
+                runs.append([delivery])
+        return concat_datasets([stacked(run, torch.cat([each.synthetic.labels for each in run])) for run in runs])
 
 
 def capacity(kept: int, new: int, per_group: int | None, returning: Returning) -> int:

@@ -14,7 +14,7 @@ __all__ = ["check_outputs", "grows", "model_outputs"]
 
 def grows(model: Any) -> bool:
     """Whether a model has a head that grows with the classes, such as Avalanche's `IncrementalClassifier`."""
-    return isinstance(model, nn.Module) and any(isinstance(part, DynamicModule) for part in model.modules())
+    return isinstance(model, nn.Module) and any(isinstance(module, DynamicModule) for module in model.modules())
 
 
 @torch.no_grad()
@@ -30,7 +30,7 @@ def model_outputs(model: Any, images: Tensor, tasks: Tensor) -> int:
             f"the head of {type(model).__name__} grows, so the number of classes is unknown; give num_classes, those "
             "of the whole problem"
         )
-    modes = {part: part.training for part in model.modules()}
+    modes = {module: module.training for module in model.modules()}
     parameter = next(model.parameters(), torch.empty(0))
     try:
         with torch.random.fork_rng(devices=[]):
@@ -42,8 +42,8 @@ def model_outputs(model: Any, images: Tensor, tasks: Tensor) -> int:
             f"({reason}); wanted a model for these"
         ) from error
     finally:
-        for part, mode in modes.items():
-            part.training = mode
+        for module, mode in modes.items():
+            module.training = mode
     if not isinstance(outputs, Tensor) or outputs.ndim != 2:
         given = f"shape {tuple(outputs.shape)}" if isinstance(outputs, Tensor) else type(outputs).__name__
         raise InputError(

@@ -2,9 +2,10 @@
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -17,6 +18,8 @@ __all__ = ["Entry", "MadeFrom", "Store", "as_store"]
 
 FORMAT = 4  # raised whenever networks or optimizers name their tensors anew, or fingerprints are taken otherwise
 KEY = "made_from"  # in the metadata of each file
+
+Content = tuple[Mapping[str, torch.Tensor], Mapping[str, Any]]  # tensors, and metadata that is JSON-able
 
 
 @dataclass(frozen=True)
@@ -102,13 +105,29 @@ class Store:
         return Entry(tensors, metadata)
 
     def save(
-        self, name: str, made_from: MadeFrom, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, Any]
+        self,
+        name: str,
+        made_from: MadeFrom,
+        tensors: Mapping[str, torch.Tensor],
+        metadata: Mapping[str, Any] = MappingProxyType({}),
     ) -> Path:
         """Save an entry, in the place of an older one of that name. `metadata`: JSON-able.
 
-        Raises `InputError` when the folder cannot be written to.
+        Raises `InputError` when the folder cannot be written to, or something that must be JSON-able is not.
         """
         return write_tensors(self.path(name), tensors, {**metadata, KEY: as_json(made_from)})
+
+    def get(self, name: str, made_from: MadeFrom, make: Callable[[], Content]) -> Entry:
+        """The entry `name`; where there is none, what `make` gives (tensors and metadata), saved first.
+
+        Raises `InputError` as `load` and `save` do.
+        """
+        entry = self.load(name, made_from)
+        if entry is None:
+            self.save(name, made_from, *make())
+            entry = self.load(name, made_from)
+        assert entry is not None
+        return entry
 
     def remove(self, name: str) -> None:
         """Remove the entry `name`, if there is one."""
@@ -127,7 +146,10 @@ def as_store(given: Any) -> Store | None:
 def as_json(made_from: MadeFrom) -> dict[str, Any]:
     """What is written to the file, as it will be when it is read back."""
     content = {"format": FORMAT, "options": dict(made_from.options), "data": dict(made_from.data)}
-    return json.loads(json.dumps(content))
+    try:
+        return json.loads(json.dumps(content))
+    except (TypeError, ValueError) as error:
+        raise InputError(f"what an entry is made from must be JSON, but it is not: {error}") from error
 
 
 def differences(found: dict[str, Any], wanted: dict[str, Any]) -> str:
@@ -138,7 +160,8 @@ def differences(found: dict[str, Any], wanted: dict[str, Any]) -> str:
         for name in sorted(before.keys() | now.keys())
         if before.get(name) != now.get(name)
     ]
-    words += [f"other {name}" for name, value in wanted["data"].items() if not same(found["data"].get(name), value)]
+    before, now = found["data"], wanted["data"]
+    words += [f"other {name}" for name in {**now, **before} if not same(before.get(name, ""), now.get(name, ""))]
     return ", ".join(words)
 
 

@@ -46,9 +46,33 @@ def from_json(text: str) -> Any:
 def read_tensors(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """Read what `write_tensors` wrote: tensors on the CPU, and the metadata.
 
-    Raises `InputError` that names the file when it is missing, damaged or not a safetensors file.
+    All of it is of one file, even where another process replaces the file in the meantime. Raises `InputError` that
+    names the file when it is missing, damaged or not a safetensors file.
     """
     path = as_path(path)
+    while True:
+        before = identity(path)
+        try:
+            content = read_once(path)
+        except InputError:
+            if identity(path) == before:
+                raise
+            continue
+        if identity(path) == before:
+            return content
+
+
+def identity(path: Path) -> tuple[int, int] | None:
+    """What tells a file from the one that replaces it; `None` where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
+
+
+def read_once(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Tensors and metadata; safetensors opens the file more than once, so that they may be of two files."""
     if not path.is_file():
         raise InputError(f"cannot read {path}: there is no such file")
     try:

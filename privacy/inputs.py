@@ -1,4 +1,4 @@
-"""What callers give, as NumPy arrays: of any framework, of any kind of number, whole or in batches."""
+"""What callers give, checked and as NumPy arrays: from any framework, of any numeric type, whole or in batches."""
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,18 +27,18 @@ def as_array(value: Any, name: str, *, ndim: int) -> np.ndarray:
     except Exception as error:  # whatever the framework raises for tensors on a GPU or with a gradient
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise InputError(
-            f"{name} cannot be made a NumPy array ({reason}); for a PyTorch tensor use .detach().cpu().numpy()"
+            f"{name} cannot be converted to a NumPy array ({reason}); for a PyTorch tensor use .detach().cpu().numpy()"
         ) from error
     if np.ma.isMaskedArray(value) and np.ma.getmaskarray(value).any():
-        raise InputError(f"{name} are a masked array with {int(np.ma.getmaskarray(value).sum())} values masked out; "
-                         "leave these records out")
+        masked = int(np.ma.getmaskarray(value).sum())
+        raise InputError(f"{name} have {masked} masked values; wanted an array without a mask: leave these records out")
     if array.dtype == object:
-        raise InputError(f"{name} hold objects of different lengths or kinds; wanted one array of numbers")
+        raise InputError(f"{name} contain objects of different lengths or types; wanted one array of numbers")
     return array
 
 
 def is_batches(value: Any, ndim: int) -> bool:
-    """Whether `value` is a list of arrays that each have the dimensions that the whole should have."""
+    """Whether `value` is a list of arrays that each have `ndim` dimensions, and the same shape but for the first."""
     return (
         isinstance(value, list | tuple)
         and len(value) > 0
@@ -48,7 +48,7 @@ def is_batches(value: Any, ndim: int) -> bool:
 
 
 def plain_array(value: Any) -> np.ndarray:
-    """`value` as NumPy reads it; bfloat16 and other kinds of tensors that it cannot read, by way of float32."""
+    """`value` as NumPy reads it; bfloat16, which it cannot read, is converted to float32."""
     if "bfloat16" in str(getattr(value, "dtype", "")):
         value = value.float() if hasattr(value, "float") else value.astype(np.float32)
     elif isinstance(value, list | tuple) and any("bfloat16" in str(getattr(v, "dtype", "")) for v in value):
@@ -57,20 +57,20 @@ def plain_array(value: Any) -> np.ndarray:
 
 
 def finite_floats(array: np.ndarray, name: str) -> np.ndarray:
-    """`array` as float64; raises `InputError` for other kinds of values, NaN and infinity."""
+    """`array` as float64; raises `InputError` for anything but finite numbers."""
     if array.dtype.kind not in "fiub":
         raise InputError(f"{name} are {array.dtype}; wanted numbers")
     bad = ~np.isfinite(array.reshape(len(array), -1)).all(1)
     if bad.any():
         raise InputError(
-            f"{name} hold NaN or infinite values in {int(bad.sum())} of {len(bad)} records, the first is record "
-            f"{int(bad.argmax())}; leave these out or mend the model"
+            f"{name} contain NaN or infinite values in {int(bad.sum())} of {len(bad)} records, the first is record "
+            f"{int(bad.argmax())}; leave these out or fix the model"
         )
     return array.astype(np.float64)
 
 
 def checked_mask(given: Any, size: int, name: str) -> np.ndarray:
-    """The records `(size,)` that `given` picks, as a boolean mask; positions pick them in their own order elsewhere."""
+    """The records that `given` picks, as a boolean mask `(size,)`; as in `checked_positions`."""
     mask = np.zeros(size, bool)
     mask[checked_positions(given, size, name)] = True
     return mask
@@ -83,6 +83,11 @@ def checked_positions(given: Any, size: int, name: str) -> np.ndarray:
     are integers in `0 .. size - 1`, each at most once.
 
     Raises `InputError` when it does not fit, repeats a record, or picks none.
+
+    >>> checked_positions([0, 1, 1], 3, "the subset").tolist()
+    [1, 2]
+    >>> checked_positions([2, 0], 3, "the subset").tolist()
+    [2, 0]
     """
     if given is None:
         return np.arange(size)
@@ -152,14 +157,18 @@ def require_one_of(name: str, value: Any, known: Iterable[str]) -> None:
 
 
 def require_mapping(name: str, value: Any, content: str) -> None:
-    """Raise `InputError` unless the argument `name` is a dictionary with texts as keys; `content`: of what."""
+    """Raise `InputError` unless the argument `name` is a dictionary with strings as keys; `content` says of what."""
     if not isinstance(value, Mapping):
         raise InputError(f"{name} is {shown(value)}; wanted {content}")
     if wrong := [key for key in value if not isinstance(key, str)]:
-        raise InputError(f"{name} has the key {shown(wrong[0])}, a {type(wrong[0]).__name__}; wanted text")
+        raise InputError(f"{name} has the key {shown(wrong[0])}, a {type(wrong[0]).__name__}; wanted strings")
 
 
 def closest(name: str, known: Sequence[str]) -> str:
-    """` (did you mean ...?)` with the known name closest to `name`, or nothing."""
+    """` (did you mean ...?)` with the known name closest to `name`, or nothing.
+
+    >>> closest("memers", ["members", "non_members"])
+    " (did you mean 'members'?)"
+    """
     close = difflib.get_close_matches(name, known, n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""

@@ -140,8 +140,9 @@ def rank_sum_p_values(members: np.ndarray, non_members: np.ndarray) -> tuple[flo
     variance = n * (total - n) / (total * (total - 1)) * (centred**2).sum()
     third = n * (total - n) * (total - 2 * n) / (total * (total - 1) * (total - 2)) * (centred**3).sum()
     deviation, skew = centred[:n].sum() / variance**0.5, third / variance**1.5
-    tails = [(norm.sf(sign * deviation), pearson3.sf(sign * deviation, sign * skew)) for sign in (1, -1)]
-    return float(max(tails[0])), float(max(tails[1]))
+    signs = np.array([1, -1])
+    high, low = np.maximum(norm.sf(signs * deviation), pearson3.sf(signs * deviation, signs * skew))
+    return float(high), float(low)
 
 
 def found_of(scores: Scores, *, tested: bool) -> tuple[Found, ...]:

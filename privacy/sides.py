@@ -40,18 +40,18 @@ class Side:
 def checked_tuple(given: Any, name: str) -> Given:
     """`(outputs, labels, losses)` of a side, losses `None` where there are none."""
     if not isinstance(given, tuple | list) or len(given) not in (2, 3):
-        raise InputError(f"{name} must be (outputs, labels) or (outputs, labels, losses), was {type(given).__name__}")
+        raise InputError(f"{name} must be (outputs, labels) or (outputs, labels, losses), not {type(given).__name__}")
     return given[0], given[1], given[2] if len(given) == 3 else None
 
 
 def check_losses_of_both(sides: dict[str, Given]) -> bool:
-    """Whether losses are given; raises `InputError` when one side alone has them."""
+    """Whether losses are given; raises `InputError` when only one side has them."""
     having = [name for name, parts in sides.items() if parts[2] is not None]
     if len(having) == 1:
         (lacking,) = set(sides) - set(having)
         raise InputError(
             f"{having[0]} have losses and {lacking} have none, so that two different quantities would be compared; "
-            "give the same loss for both sides, or for neither, and the cross-entropy of the outputs is taken"
+            "give the same loss for both sides, or for neither: then it is the cross-entropy of the outputs"
         )
     return bool(having)
 
@@ -74,23 +74,23 @@ def checked_outputs(outputs: np.ndarray, name: str, kind: OutputKind) -> np.ndar
         raise InputError(f"{name} are empty; wanted at least one record on each side")
     if outputs.ndim == 1 and outputs.dtype.kind in "iu" and len(np.unique(outputs)) > 2:
         raise InputError(
-            f"{name} outputs are whole numbers of shape {outputs.shape}, from {outputs.min()} to {outputs.max()}: are "
-            "they predicted classes? Wanted the model's logits or probabilities, (n, C); where the model says nothing "
-            "but the class, give np.eye(C)[classes]"
+            f"{name} outputs are integers of shape {outputs.shape}, from {outputs.min()} to {outputs.max()}: are they "
+            "predicted classes? Wanted the model's logits or probabilities, (n, C); where the model gives only the "
+            "class, use np.eye(C)[classes]"
         )
     if outputs.ndim == 1 or (outputs.ndim == 2 and outputs.shape[1] == 1):
         columns = "[1 - p, p]" if kind == "probabilities" else "[0 * z, z]"
         raise InputError(
-            f"{name} outputs have shape {outputs.shape}, a single class; wanted (n, C) with at least 2 classes; of a "
+            f"{name} outputs have shape {outputs.shape}, a single class; wanted (n, C) with at least 2 classes; for a "
             f"model with one sigmoid output give both columns, {columns}"
         )
     if outputs.ndim != 2:
-        raise InputError(f"{name} outputs have shape {outputs.shape}; wanted (n, C): a row a record, a column a class")
+        raise InputError(f"{name} outputs have shape {outputs.shape}; wanted (n, C), a row for each record")
     outputs = finite_floats(outputs, f"{name} outputs")
     if kind == "logits" and look_like_probabilities(outputs):
         raise InputError(
-            f"{name} outputs were announced as logits, but every row lies in [0, 1] and sums to 1: are they "
-            'probabilities? Then say outputs="probabilities"; better, give the logits'
+            f"{name} outputs are declared as logits, but every row lies in [0, 1] and sums to 1: are they "
+            'probabilities? Then use outputs="probabilities"; better, give the logits'
         )
     if kind == "probabilities":
         tolerance = sum_tolerance(outputs)
@@ -98,7 +98,7 @@ def checked_outputs(outputs: np.ndarray, name: str, kind: OutputKind) -> np.ndar
         if off.any():
             row = int(off.argmax())
             raise InputError(
-                f"{name} outputs were announced as probabilities, but {int(off.sum())} of {len(off)} rows do not lie "
+                f"{name} outputs are declared as probabilities, but {int(off.sum())} of {len(off)} rows do not lie "
                 f"in [0, 1] and sum to 1 (row {row} sums to {outputs[row].sum():.4g}); are they logits?"
             )
     return outputs
@@ -124,16 +124,16 @@ def checked_labels(labels: np.ndarray, name: str, shape: tuple[int, ...]) -> np.
 
 
 def look_like_probabilities(outputs: np.ndarray) -> bool:
-    """Whether all rows lie in [0, 1] and sum to 1, and are not labels alone, which may stand for logits."""
+    """Whether all rows lie in [0, 1] and sum to 1, and are not just labels, which may stand for logits."""
     in_range = (outputs >= 0).all() and (outputs <= 1).all() and (np.abs(outputs.sum(1) - 1) < SUM_TOLERANCE).all()
     return bool(in_range and not np.isin(outputs, (0, 1)).all() and len(np.unique(outputs)) > 1)
 
 
 def label_matrix_hint(labels: np.ndarray) -> str:
-    """What to do with labels `(n, C)`: one-hot ones are another form of classes, several ones in a row are not."""
+    """What to do with labels `(n, C)`: one-hot labels can be converted to classes, several labels a row cannot."""
     if labels.dtype.kind in "iufb" and np.isin(labels, (0, 1)).all() and not (labels.sum(1) == 1).all():
         return (
-            "; a row with several ones, or none, is a multi-label problem: audit each class c by itself, with outputs "
+            "; rows with several ones, or none, are a multi-label problem: audit each class c by itself, with outputs "
             "np.column_stack([np.zeros(n), logits[:, c]]) and labels[:, c]"
         )
-    return "; of one-hot labels give labels.argmax(1)"
+    return "; for one-hot labels give labels.argmax(1)"

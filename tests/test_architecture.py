@@ -38,9 +38,7 @@ MEDIAN_MODULE = 150
 LONGEST_PROGRAM = 40
 
 # What does not pass yet. These lists only shrink: a test fails when an entry is no exception any more.
-CIRCLES = [
-    {"distill.distillers.frepo", "distill.distillers.stepwise", "distill.distillers.watch"},
-]
+CIRCLES: list[set[str]] = []
 
 
 @dataclass(frozen=True)

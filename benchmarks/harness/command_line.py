@@ -57,7 +57,7 @@ def flags(
     cls: type, *, prefix: str = "", presets: Mapping[str, Mapping[str, Any]] | None = None,
     left_out: frozenset[str] = frozenset(), more: bool = True,
 ) -> type:  # fmt: skip
-    """The fields of `cls` as a dataclass for tyro, in which they bear the names of their flags.
+    """The fields of `cls` as a dataclass for tyro, under the names of their flags.
 
     `presets`: by name, what differs from the defaults. `more`: those that are marked with `MORE` too.
     """
@@ -82,7 +82,7 @@ def flags(
 
 
 def declared_by(cls: type, name: str) -> int:
-    """How far up the bases of `cls` a field is declared: its own come first."""
+    """How far up the bases of `cls` a field is declared; 0: in `cls` itself."""
     return next(i for i, base in enumerate(cls.__mro__) if name in get_annotations(base))
 
 
@@ -99,7 +99,7 @@ def metavar(hint: Any) -> str:
 
 
 def default_shown(values: Mapping[str, Any]) -> str:
-    """The default, by preset where the presets differ; nothing where the text says it or it goes without saying."""
+    """The default, by preset where the presets differ; nothing for `None`, an empty tuple and `False`."""
     texts = {
         name: " ".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
         for name, value in values.items()
@@ -167,7 +167,7 @@ def parse(options: type[O], argv: Sequence[str]) -> O:
 
 
 def not_known(word: str, names: set[str]) -> str:
-    """What to say of a word that is no option, and which option may have been meant."""
+    """The message for a word that is no option: which option may have been meant."""
     if not word.startswith("-"):
         return f"unexpected {word!r}; see --help"
     known = [f"--{name}".replace("_", "-") for name in names]
@@ -177,14 +177,14 @@ def not_known(word: str, names: set[str]) -> str:
 
 
 def one_line(box: str) -> str:
-    """What tyro says in a box, below its title and above a rule, in a line."""
+    """tyro's error message, which it prints in a box under a title, in one line."""
     lines = [line.strip("│╭╮╰╯─- ") for line in box.splitlines()[1:]]
     said = takewhile(bool, dropwhile(lambda line: not line, lines))
     return " ".join(said).rstrip(".").replace("Error parsing ", "cannot read ", 1)
 
 
 def option_value(cls: type, name: str, text: str, *, flag: str) -> Any:
-    """`text` as a value of the field `name` of `cls`, as its flag takes it, or yes or no for one that takes none.
+    """`text` as a value of the field `name` of `cls`, as its flag reads it; yes or no for a flag that takes no value.
 
     Raises `UsageError` that names the `flag` for what the option cannot be.
     """

@@ -1,4 +1,4 @@
-"""What a run was measured on, and what it took: machine, versions, seconds, memory."""
+"""The cost of a run, and the machine it ran on: versions, seconds, memory."""
 
 import os
 import platform
@@ -33,7 +33,7 @@ def machine() -> dict[str, Any]:
 
 
 def processor() -> str:
-    """The processor's name, as far as the system tells it."""
+    """The processor's name, if the system reports it."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
@@ -48,12 +48,13 @@ def peak_memory_mib() -> float:
 
 
 def add_process(folder: Path, started: float, *, workers: Sequence[Mapping[str, Any]] | None = None) -> dict[str, Any]:
-    """Write down what this process, which began the run at `time.monotonic()` `started`, has taken so far.
+    """Record what this process, which began the run at `time.monotonic()` `started`, has used so far.
 
-    Called now and then, so that a process that is killed has left its time. Returns what all processes that have worked
-    on the run took together. `workers` (default: those of the last call) work for this process while it waits, so that
-    their time is its own; the memory they held is added to it, each at its peak, so that it is the most that can have
-    been needed at once.
+    Called from time to time, so that the time of a process that is killed is recorded. Returns what all processes that
+    have worked on the run used together.
+
+    `workers`: those that work for this process while it waits (default: those of the last call). Their time is not
+    added to its own; their memory is, each at its peak, which is the most that can have been needed at once.
     """
     record = folder / "processes.json"
     processes = read_json(record) if record.exists() else []
@@ -79,5 +80,5 @@ def memory_with_workers(process: Mapping[str, Any]) -> float:
 
 
 def took(cost: Mapping[str, Any]) -> str:
-    """What a run took, for the end of its table."""
+    """The cost of a run in words, for the end of its table."""
     return f"{cost['seconds'] / 60:.1f} minutes, {cost['peak_memory_mib'] / 1024:.1f} GiB of memory"

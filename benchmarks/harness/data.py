@@ -36,14 +36,14 @@ def load_data(options: DataOptions, *, held_out: int = 0) -> tuple[LabelledImage
 
 
 def fingerprints(train: LabelledImages, test: LabelledImages, *, files: Iterable[Path] = ()) -> dict[str, str]:
-    """Fingerprints of all data that a run depends on, by what they are of; `files`: data besides these two."""
+    """Fingerprints of all data that a run depends on, by name; `files`: further data."""
     splits = {"training": train, "test": test}
     found = {f"{name} {of}": value for name, split in splits.items() for of, value in data_fingerprint(split).items()}
     return found | {f"file {file}": file_fingerprint(file) for file in files}
 
 
 def check_classes(train: LabelledImages, test: LabelledImages, *, left_by: str = "") -> None:
-    """Raise `InputError` where a class has no training or no test image, as every program here does."""
+    """Raise `InputError` where a class has no training or no test image, for any of the programs."""
     for kind, data in (("training", train), ("test", test)):
         counts = np.bincount(data.labels, minlength=data.num_classes)
         if absent := [data.classes[class_id] for class_id in np.flatnonzero(counts == 0)]:

@@ -30,7 +30,7 @@ class Experiment(ABC):
     """
 
     ranks: ClassVar[bool] = False
-    """Whether a run is shared out over the processes that `torchrun` starts."""
+    """Whether a run is divided among the processes that `torchrun` starts."""
     options: Any
 
     def __init__(self, options: StudyOptions, *, held_out: int = 0) -> None:

@@ -23,9 +23,9 @@ DATA = "data."  # fingerprints, under the option that holds them
 
 @contextmanager
 def open_folder(folder: Path, options: Mapping[str, Any], *, resume: bool) -> Iterator[None]:
-    """Make `folder` the results of a run with `options`, or find there the run to resume; locked while open.
+    """Open `folder` for a run with `options`: a new one, or the one to resume; locked while open.
 
-    `options`: JSON-able; under "data" fingerprints, by what they are of. Raises `InputError` when the folder cannot
+    `options`: JSON-able, with fingerprints of the data under "data". Raises `InputError` when the folder cannot
     be written, another process works in it, it holds a run and `resume` is off, or a run with other options or data.
     """
     check_space(folder)
@@ -46,7 +46,7 @@ def open_folder(folder: Path, options: Mapping[str, Any], *, resume: bool) -> It
 
 
 def holds_other_files(folder: Path) -> bool:
-    """Whether there is no run in `folder`, but something that a run which was killed at its start does not leave."""
+    """Whether `folder` has no run in it, but files that no run leaves, even one that was killed at its start."""
     try:
         return (
             folder.is_dir()
@@ -107,7 +107,7 @@ def check_space(folder: Path) -> None:
 
 
 def flat(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options of options under names with dots, so that a difference can be named."""
+    """Nested options under dotted names, so that a difference can be named."""
     result: dict[str, Any] = {}
     for name, value in options.items():
         inner = flat(value) if isinstance(value, dict) else {}

@@ -17,9 +17,9 @@ def has_cpu_bfloat16() -> bool:
 
 
 def set_up_process(*, device: str, precision: str, shares_out: bool = False) -> None:
-    """To be called once, before tensors are made.
+    """Set up this process; call it once, before tensors are made.
 
-    `shares_out`: whether the program shares its work out over processes that `torchrun` starts.
+    `shares_out`: whether the program divides its work among processes that `torchrun` starts.
 
     `precision`: of products of float32 numbers in convolutions and matrix products; sums and everything else stay
     float32, and the kernel is solved in float64 whatever it is. "tf32": 10 bits on NVIDIA GPUs; "bfloat16": 7 bits on

@@ -1,4 +1,4 @@
-"""How every benchmark runs as a program: its options, its mistakes in a line, and how it is stopped."""
+"""How every benchmark runs as a program: its options, errors of the caller in one line, and how it is stopped."""
 
 import io
 import sys
@@ -30,7 +30,7 @@ def run_program(options: type[Options], argv: Sequence[str] | None = None) -> in
 
 
 def run_command(command: Callable[[], None], *, when_stopped: str = "stopped") -> int:
-    """Run a program; a mistake of the caller ends in one line and exit code 2, Ctrl-C in 130 and `when_stopped`.
+    """Run a program; an error of the caller ends in one line and exit code 2, Ctrl-C in 130 and `when_stopped`.
 
     SIGTERM is the same as Ctrl-C, with 143; under `torchrun` it ends the process at once, because one that waits for
     others would not hear of it.
@@ -60,7 +60,7 @@ def run_command(command: Callable[[], None], *, when_stopped: str = "stopped") -
 def warning_line(
     message: Warning | str, category: type[Warning], filename: str, lineno: int, file: Any = None, line: Any = None
 ) -> None:
-    """One line for what concerns the user, and Python's own form for everything else."""
+    """One line for warnings that concern the user, Python's own form for all others."""
     if issubclass(category, UserWarning):
         print(f"warning: {' '.join(str(message).split())}", file=file or sys.stderr)
     else:

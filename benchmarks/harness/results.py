@@ -1,4 +1,4 @@
-"""How figures are summed up, and what a benchmark writes of them."""
+"""Summaries of figures, and the files that a benchmark writes."""
 
 import math
 import statistics
@@ -12,7 +12,7 @@ __all__ = ["mean_and_spread", "paired_leads", "percent", "print_table", "write_r
 
 
 def mean_and_spread(values: Sequence[float]) -> tuple[float, float]:
-    """Mean and sample standard deviation (NaN for one value); NaN where a value is."""
+    """Mean and sample standard deviation (NaN for one value); both NaN if a value is NaN."""
     if any(map(math.isnan, values)):
         return float("nan"), float("nan")
     return statistics.mean(values), statistics.stdev(values) if len(values) > 1 else float("nan")
@@ -54,7 +54,7 @@ def print_table(folder: Path) -> None:
 
 
 def without_nan(content: Any) -> Any:
-    """The same with `None`, JSON's null, for every number that is none: JSON has no NaN."""
+    """The same with `None` for NaN and infinities, which JSON does not have."""
     if isinstance(content, dict):
         return {name: without_nan(value) for name, value in content.items()}
     if isinstance(content, list | tuple):

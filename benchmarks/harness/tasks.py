@@ -64,7 +64,7 @@ def check_jobs(options: JobOptions) -> None:
 
 @dataclass
 class Tasks:
-    """Does the tasks of `run`, which began at `time.monotonic()` `started`; writes down what they cost as they end."""
+    """Does the tasks of `run`, which began at `time.monotonic()` `started`, and records their cost as they end."""
 
     run: Any
     started: float
@@ -113,7 +113,7 @@ class Tasks:
             yield task, ENDED, None
 
     def _done_by_workers(self, function: Callable[..., Iterable[Any]], tasks: list[tuple[Any, ...]]) -> Iterator[Any]:
-        in_worker, known = sent_whole(self.run), {}
+        in_worker, known = sent_by_value(self.run), {}
         local = self.run.options.backend not in CLUSTERS
         calls = [delayed(in_worker)(reference(function), task) for task in tasks]
         try:
@@ -127,7 +127,7 @@ class Tasks:
                     yield task, ENDED, None
         except BrokenProcessPool as error:
             raise InputError(
-                "the system ended a process, most likely for want of memory; resume with --resume and fewer --jobs"
+                "the system ended a process, most likely because memory ran out; resume with --resume and fewer --jobs"
             ) from error
 
 
@@ -137,7 +137,7 @@ def tasks_of(run: Any, started: float) -> Iterator[Tasks]:
     tasks, options = Tasks(run, started), run.options
     with ExitStack() as stack:
         if tasks.side_by_side:
-            # joblib takes the memory that a run fills for a leak, and tells of workers it replaced for that.
+            # joblib takes a run's memory for a leak, and warns of workers that it replaced because of it.
             stack.enter_context(warnings.catch_warnings())
             warnings.filterwarnings("ignore", category=UserWarning, module="joblib")
             stack.enter_context(cluster(options))
@@ -170,7 +170,7 @@ def cluster(options: JobOptions) -> Iterator[None]:
 
 
 def as_they_end(calls: list[Any]) -> Generator[Any, None, None]:
-    """The results as they come, or all at the end where the backend can do no better."""
+    """The results as they come, or all at the end with a backend that cannot return them earlier."""
     if not get_active_backend()[0].supports_return_generator:
         yield from Parallel(batch_size=1)(calls)
         return
@@ -184,9 +184,10 @@ def reference(named: Any) -> str:
     return f"{named.__module__}:{named.__qualname__}"
 
 
-def sent_whole(run: Any) -> Callable[[str, tuple[Any, ...]], Any]:
-    """`do_task` for a run as a function that joblib sends whole, so that a worker need not know where this file is."""
-    here, told = str(Path(__file__).resolve().parents[2]), {
+def sent_by_value(run: Any) -> Callable[[str, tuple[Any, ...]], Any]:
+    """`do_task` for a run as a function that joblib sends by value, so that a worker need not find this file."""
+    here = str(Path(__file__).resolve().parents[2])
+    recipe = {
         "run": reference(type(run)), "options": reference(type(run.options)),
         "values": {**vars(run.options), "jobs": 1},  # a worker does one thing at a time
         "folder": os.getcwd(), "jobs": run.options.jobs,
@@ -195,35 +196,35 @@ def sent_whole(run: Any) -> Callable[[str, tuple[Any, ...]], Any]:
     def in_worker(function: str, task: tuple[Any, ...]) -> Any:
         if here not in sys.path:
             sys.path.append(here)
-        return import_module("benchmarks.harness.tasks").do_task(told, function, task)
+        return import_module("benchmarks.harness.tasks").do_task(recipe, function, task)
 
     return in_worker
 
 
 # -- in a worker -------------------------------------------------------------------------------------------------------
 
-latest: list[Any] = []  # what the last run was built from, and the run
+latest: list[Any] = []  # the recipe of the last run, and the run
 
 
-def do_task(told: Mapping[str, Any], function: str, task: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The task, its results, and what is to be known of this worker."""
+def do_task(recipe: Mapping[str, Any], function: str, task: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The task, its results, and a description of this worker."""
     # Bars of several workers would be drawn over each other; Dask would send parts of a task to workers of its own.
     with redirect_stderr(StringIO()), parallel_config("threading"):
-        if latest[:1] != [told]:
-            latest[:] = [told, built(told)]
+        if latest[:1] != [recipe]:
+            latest[:] = [recipe, built(recipe)]
         results = list(referred(function)(latest[1], *task))
     worker = f"{platform.node()}-{os.getpid()}"
     return task, results, {"id": worker, "peak_memory_mib": peak_memory_mib(), "machine": machine()}
 
 
-def built(told: Mapping[str, Any]) -> Any:
-    """The run, built in a process that is set up as the program sets itself up."""
-    os.chdir(told["folder"])
-    options = referred(told["options"])(**told["values"])
+def built(recipe: Mapping[str, Any]) -> Any:
+    """The run, built in a process that is set up as the program's own is."""
+    os.chdir(recipe["folder"])
+    options = referred(recipe["options"])(**recipe["values"])
     set_up_process(device=options.device, precision=options.precision)
-    tqdm.set_lock(RLock())  # its own is a semaphore, of which something complains when the program ends this process
-    torch.set_num_threads(max(1, cpu_count() // told["jobs"]))
-    return referred(told["run"]).of_worker(options)
+    tqdm.set_lock(RLock())  # its own is a semaphore, which is reported as leaked when the program ends this process
+    torch.set_num_threads(max(1, cpu_count() // recipe["jobs"]))
+    return referred(recipe["run"]).of_worker(options)
 
 
 def referred(name: str) -> Any:

@@ -21,11 +21,14 @@ class DM(Matching):
     code, whose defaults these are. The loss recorded is the mean over classes, the gradient that of the sum, as there.
     The order of random numbers is our own, and flipping depends on the data (`flip`).
 
-    - `steps`: updates of the distilled images; published: 20 000.
+    >>> from distill import load_images
+    >>> DM(steps=1, width=4, depth=1, batch_size=8).distill(load_images("digits"), images_per_class=1)
+    SyntheticSet(10 images of 1x8x8, 10 classes, by dm)
     """
 
     method: ClassVar[str] = "dm"
     steps: int = 20_000
+    """Updates of the distilled images; published: 20 000."""
     learning_rate: float = 1.0
 
     def __post_init__(self) -> None:

@@ -1,8 +1,9 @@
 """DSA: gradient matching with differentiable siamese augmentation (Zhao & Bilen 2021)."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -13,7 +14,8 @@ from distill.distillers.matching import Matching, MatchingState
 from distill.networks import Network
 from distill.preprocess import PreprocessedImages
 from distill.runtime.checks import require_not_negative, require_positive
-from distill.training.siamese import draw_augmentation
+from distill.training.augmentation import SIAMESE, draw_augmentation
+from distill.training.loop import train
 
 __all__ = ["DSA", "gradient_distance", "published_loops"]
 
@@ -37,20 +39,24 @@ class DSA(Matching):
     network is not trained after the last update it gives. The order of random numbers is our own, images start
     from real ones (there by default from noise, with little difference), and flipping depends on the data (`flip`).
 
-    - `iterations`: networks drawn; published: 1000.
-    - `outer_loop`: updates of the images by each network; `None`: the published number for the images per class.
-    - `inner_loop`: passes over the distilled images that train the network between two updates; `None`: as published.
-    - `network_learning_rate`, `network_batch_size`: of that training by SGD, augmented as well if `augment` is on.
+    >>> from distill import load_images
+    >>> DSA(iterations=1, width=4, depth=1, batch_size=8).distill(load_images("digits"), images_per_class=1)
+    SyntheticSet(10 images of 1x8x8, 10 classes, by dsa)
     """
 
     method: ClassVar[str] = "dsa"
     rates: ClassVar[tuple[str, ...]] = ("learning_rate", "network_learning_rate")
     iterations: int = 1000
+    """Networks drawn; published: 1000."""
     learning_rate: float = 0.1
     outer_loop: int | None = None
+    """Updates of the images by each network; `None`: the published number for the images per class."""
     inner_loop: int | None = None
+    """Passes over the distilled images that train the network between two updates; `None`: as published."""
     network_learning_rate: float = 0.01
+    """Of that training, by SGD; augmented as well if `augment` is on."""
     network_batch_size: int = 256
+    """Distilled images in an update of the network."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -97,18 +103,21 @@ class DSA(Matching):
         """Train the network on the distilled images: cross-entropy on their classes, one augmentation a batch."""
         images, class_ids = state.images.detach(), state.class_ids.to(state.images.device)
         channels, height, width = images.shape[1:]
+        draw = partial(
+            draw_augmentation, SIAMESE, state.generator, (height, width), mirror=self.mirrors((channels, height, width))
+        )
+
+        def losses() -> Iterator[Tensor]:
+            for _ in range(self.loops(state.run.images_per_class)[1]):
+                order = torch.randperm(len(images), generator=state.generator)
+                for chosen in order.to(images.device).split(self.network_batch_size):
+                    batch = images[chosen]
+                    if self.augment:  # here each image has parameters of its own
+                        batch = draw(count=len(batch))(batch)
+                    yield F.cross_entropy(state.network(batch), class_ids[chosen])
+
         optimizer = torch.optim.SGD(state.network.requires_grad_(True).parameters(), lr=self.network_learning_rate)
-        for _ in range(self.loops(state.run.images_per_class)[1]):
-            order = torch.randperm(len(images), generator=state.generator)
-            for chosen in order.to(images.device).split(self.network_batch_size):
-                batch = images[chosen]
-                if self.augment:  # here each image has parameters of its own
-                    mirror = self.mirrors((channels, height, width))
-                    batch = draw_augmentation(state.generator, (height, width), mirror=mirror, count=len(batch))(batch)
-                loss = F.cross_entropy(state.network(batch), class_ids[chosen])
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
+        train(losses(), optimizer)
         optimizer.zero_grad()
         state.network.requires_grad_(False)
 

@@ -9,24 +9,24 @@ import torch
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
-from distill.distillers.checkpoint import moments, set_moments
 from distill.distillers.features import features_of
-from distill.distillers.initialize import initial_images
 from distill.distillers.lamb import LAMB
 from distill.distillers.pool import ModelPool, PoolModel, squared_error
 from distill.distillers.run import Run
+from distill.distillers.state import Start, StepwiseState
 from distill.distillers.stepwise import StepwiseDistiller
 from distill.distillers.tbptt import tbptt_loss
-from distill.distillers.watch import Watch
+from distill.distillers.watch import KRRWatch
 from distill.errors import InputError
 from distill.preprocess import PreprocessedImages
-from distill.runtime.checks import DTYPES, require_choice, require_not_negative, require_positive
+from distill.runtime.checks import require_choice, require_not_negative, require_positive
 from distill.sets.synthetic import initial_labels
 from distill.training.krr import REGULARIZATION, krr_weights
+from distill.training.loop import train
 
 __all__ = ["FRePo", "FRePoState", "label_margin", "meta_loss"]
 
-FINAL_FRACTION = 0.1  # the cosine schedule ends at this part of the learning rate
+FINAL_FRACTION = 0.1  # of the learning rate, where the cosine schedule ends
 Version = Literal["v1", "v2"]
 MetaGradient = Literal["krr", "tbptt"]
 
@@ -35,46 +35,51 @@ MetaGradient = Literal["krr", "tbptt"]
 class FRePo(StepwiseDistiller):
     """Kernel ridge regression on the features of a pool of networks (Algorithms 1 and 2).
 
-    The defaults are those of the released code, but for `steps`: the paper takes 500 000 and more.
+    Source: Zhou, Nezhadarya & Ba, *Dataset Distillation using Neural Feature Regression* (NeurIPS 2022), and its
+    released code, whose defaults these are, but for `steps`: the paper takes 500 000 and more.
 
-    - `steps`: updates of the distilled set.
-    - `version`: "v2" trains the sampled model after the distilled set is updated, "v1" before.
-    - `meta_gradient`: "krr" goes back through a kernel ridge regression on the model's features, which is FRePo;
-      "tbptt" through one training step of the whole model, the ablation of C.1 (`distill.distillers.tbptt`).
-    - `learn_labels`: learn the soft labels; otherwise they stay where they start.
-    - `label_scale`: soft labels start at `label_scale * (one-hot - 1/C)`; `None`: `1 / sqrt(C / 10)`.
-    - `label_margin`: add minus the mean of `min(top1 - top2, 1/C)` of the soft labels to the loss
-      (in the released code, not in the paper).
-    - `mirror`: use every image and its mirror image in the meta-gradient. RGB images only, never digits or clothes.
-    - `batch_size`: real images a step.
-    - `distilled_batch_size`: of all distilled images, so many random ones take part in a step's meta-gradient; `None`:
-      all, which is FRePo (the paper leaves the other to future work).
-    - `chunk_size`: of more distilled images than that, features are computed in chunks and once more on the way back:
-      the same gradient in less memory (`distill.distillers.features`).
-    - `learning_rate`: LAMB's, for images and labels, cosine down to a tenth.
-    - `pool_size` models; `max_updates` (K) a model gets before it is drawn anew; `pool_learning_rate`: their Adam's;
-      `pool_batch_size`: of all distilled images, at most so many a step.
-    - `regularization`: lambda as a part of the mean diagonal of K_ss.
+    >>> from distill import load_images
+    >>> frepo = FRePo(steps=1, width=4, depth=1, pool_size=1, batch_size=32)
+    >>> frepo.distill(load_images("digits"), images_per_class=1)
+    SyntheticSet(10 images of 1x8x8, 10 classes, by frepo)
     """
 
     method: ClassVar[str] = "frepo"
     rates: ClassVar[tuple[str, ...]] = ("learning_rate", "pool_learning_rate")
     steps: int = 2000
+    """Updates of the distilled set."""
     version: Version = "v2"
+    """Whether the sampled model is trained after the distilled set is updated ("v2") or before ("v1")."""
     meta_gradient: MetaGradient = "krr"
+    """What the gradient goes back through: "krr", a kernel ridge regression on the model's features, which is FRePo, or
+    "tbptt", one training step of the whole model, the ablation of C.1."""
     learn_labels: bool = True
+    """Learn the soft labels; otherwise they stay where they start."""
     label_scale: float | None = None
+    """Soft labels start at this times (one-hot - 1/C), C being the number of classes; `None`: 1 / sqrt(C / 10)."""
     label_margin: bool = True
+    """Add minus the mean of min(top1 - top2, 1/C) of the soft labels to the loss (released code, not in the paper)."""
     mirror: bool = False
+    """Use every image and its mirror image in the meta-gradient. RGB images only, never digits or clothes."""
     batch_size: int = 1024
+    """Real images a step."""
     distilled_batch_size: int | None = None
+    """Distilled images in a step's meta-gradient, random ones of more; `None`: all, which is FRePo."""
     chunk_size: int = 5000
+    """Features of more distilled images than this are computed in chunks, and again on the way back: the same gradient
+    in less memory."""
     learning_rate: float = 3e-4
+    """LAMB's, for images and labels, cosine down to a tenth."""
     pool_size: int = 10
+    """Models in the pool."""
     max_updates: int = 100
+    """Updates a model gets before it is drawn anew (K)."""
     pool_learning_rate: float = 3e-4
+    """Adam's, for the models."""
     pool_batch_size: int = 1000
+    """Distilled images in a model's update, random ones of more."""
     regularization: float = REGULARIZATION
+    """Lambda of the ridge regression, as a fraction of the mean diagonal of K_ss."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -126,21 +131,16 @@ class FRePo(StepwiseDistiller):
         features_s = features_of(model.network, images_s, chunk_size=self.chunk_size)
         return meta_loss(features_t, labels_t, features_s, labels_s, regularization=self.regularization)
 
-    def watch(self, state: "FRePoState") -> Watch:
+    def watch(self, state: "FRePoState") -> KRRWatch:
         """Loss, and KRR accuracy on held-out images."""
-        return Watch(state, self)
+        return KRRWatch(
+            state, state.pool, regularization=self.regularization, steps=self.steps, points=self.history_points
+        )
 
     def start(self, data: PreprocessedImages, run: Run) -> "FRePoState":
         """The state before the first step."""
-        dtype = DTYPES[self.dtype]
-        images, class_ids, started_from = initial_images(
-            data,
-            images_per_class=run.images_per_class,
-            init=self.init,
-            noise_std=self.noise_std,
-            generator=run.generator(0),
-        )
-        labels = initial_labels(class_ids, data.num_classes, scale=self.label_scale)
+        start = self.first_images(data, run)
+        labels = initial_labels(start.class_ids, data.num_classes, scale=self.label_scale).to(start.images.detach())
         pool = ModelPool(
             build=lambda generator: self.build(data.image_shape, data.num_classes, generator, device=run.device),
             size=self.pool_size,
@@ -149,59 +149,18 @@ class FRePo(StepwiseDistiller):
             batch_size=self.pool_batch_size,
             generator=run.generator(1),
         )
-        return FRePoState(
-            run=run,
-            images=images.to(run.device, dtype).requires_grad_(True),
-            labels=labels.to(run.device, dtype).requires_grad_(self.learn_labels),
-            class_ids=class_ids,
-            started_from=started_from,
-            pool=pool,
-            generator=run.generator(2),
-            learning_rate=self.learning_rate,
-            steps=self.steps,
-        )
+        return FRePoState(run, start, labels.requires_grad_(self.learn_labels), pool=pool, options=self)
 
 
-class FRePoState:
-    """Everything a distillation is at one moment, and nothing it could be built from again.
+class FRePoState(StepwiseState):
+    """Images and labels, leaves of the meta-gradient, moved by LAMB; and the `pool` of models."""
 
-    - `run`: what was asked for.
-    - `images` `(n, channels, height, width)` and `labels` `(n, C)`: the distilled set, leaves of the meta-gradient.
-    - `class_ids`: `(n,)`. `started_from`: positions of the real images that `images` started from.
-    - `pool`: the models. `generator`: draws the real batches. `step`: updates done.
-    - `mean_loss`: running mean of the loss. `history`: accuracy and loss along the way.
-    """
-
-    def __init__(
-        self,
-        *,
-        run: Run,
-        images: Tensor,
-        labels: Tensor,
-        class_ids: Tensor,
-        started_from: list[int],
-        pool: ModelPool,
-        generator: torch.Generator,
-        learning_rate: float,
-        steps: int,
-    ) -> None:
-        self.run = run
-        self.images, self.labels, self.class_ids, self.started_from = images, labels, class_ids, started_from
-        self.pool, self.generator = pool, generator
-        self.step = 0
-        self.mean_loss: float | None = None
-        self.history: list[dict[str, float]] = []
-        leaves = [images, labels] if labels.requires_grad else [images]
-        self.optimizer = LAMB(leaves, lr=learning_rate)
-        self.scheduler = LambdaLR(self.optimizer, cosine_factor(steps))
-
-    def set_learning_rate(self) -> None:
-        """Bring the schedule to `step`, as after so many updates."""
-        self.scheduler.last_epoch = self.step
-        for group, rate, factor in zip(
-            self.optimizer.param_groups, self.scheduler.base_lrs, self.scheduler.lr_lambdas, strict=True
-        ):
-            group["lr"] = rate * factor(self.step)
+    def __init__(self, run: Run, start: Start, labels: Tensor, *, pool: ModelPool, options: FRePo) -> None:
+        leaves = [start.images, labels] if labels.requires_grad else [start.images]
+        optimizer = LAMB(leaves, lr=options.learning_rate)
+        super().__init__(run, start, labels, optimizer=optimizer, generator=run.generator(2))
+        self.pool = pool
+        self.scheduler = LambdaLR(optimizer, cosine_factor(options.steps))
 
     def distilled(self) -> tuple[Tensor, Tensor]:
         """Images and labels."""
@@ -216,44 +175,30 @@ class FRePoState:
 
     def update(self, loss: Tensor) -> None:
         """One LAMB update of images and labels along the meta-gradient."""
-        self.optimizer.zero_grad()
-        loss.backward()
-        self.optimizer.step()
-        self.scheduler.step()
-        self.step += 1
-        self.mean_loss = loss.item() if self.mean_loss is None else 0.95 * self.mean_loss + 0.05 * loss.item()
-
-    def is_finite(self) -> bool:
-        """Whether images and labels are free of NaN and infinity."""
-        return bool(torch.isfinite(self.images.detach().sum()) & torch.isfinite(self.labels.detach().sum()))
+        train([loss], self.optimizer, self.scheduler)
+        self.count(loss.item())
 
     def tensors(self) -> dict[str, Tensor]:
-        """For a checkpoint: images, labels, LAMB's moments, all of the pool, and the generators."""
-        return {
-            "images": self.images,
-            "labels": self.labels,
-            "class_ids": self.class_ids,
-            "generator": self.generator.get_state(),
-            **moments("lamb", self.optimizer),
-            **self.pool.tensors(),
-        }
+        """For a checkpoint: all of the pool as well."""
+        return {**super().tensors(), **self.pool.tensors()}
 
     def metadata(self) -> dict[str, Any]:
-        """For a checkpoint: what is no tensor; JSON-able."""
-        ages = [model.age for model in self.pool]
-        return {"step": self.step, "history": self.history, "mean_loss": self.mean_loss, "ages": ages}
+        """For a checkpoint: the ages of the pool's models as well."""
+        return {**super().metadata(), "ages": [model.age for model in self.pool]}
 
     def restore(self, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
         """Become what gave these `tensors` and `metadata`."""
-        with torch.no_grad():
-            self.images.copy_(tensors["images"])
-            self.labels.copy_(tensors["labels"])
-        self.class_ids = tensors["class_ids"]
-        self.step, self.history, self.mean_loss = metadata["step"], metadata["history"], metadata["mean_loss"]
-        self.generator.set_state(tensors["generator"])
-        set_moments("lamb", self.optimizer, tensors)
-        self.set_learning_rate()
+        super().restore(tensors, metadata)
         self.pool.restore(tensors, metadata["ages"])
+        self.set_learning_rate()
+
+    def set_learning_rate(self) -> None:
+        """Bring the schedule to `step`, as after so many updates."""
+        self.scheduler.last_epoch = self.step
+        for group, rate, factor in zip(
+            self.optimizer.param_groups, self.scheduler.base_lrs, self.scheduler.lr_lambdas, strict=True
+        ):
+            group["lr"] = rate * factor(self.step)
 
 
 def meta_loss(

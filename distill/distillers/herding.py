@@ -1,5 +1,6 @@
 """Herding: the real images whose features follow the class mean best."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -11,12 +12,15 @@ from distill.distillers.base import Distiller
 from distill.distillers.chosen import chosen_images
 from distill.distillers.run import Run
 from distill.errors import InputError
+from distill.fingerprint import data_fingerprint
 from distill.networks import Network, Norm, build_network, check_network
 from distill.preprocess import PreprocessedImages
 from distill.runtime.checks import require_not_negative, require_positive
 from distill.runtime.progress import progress_bar
 from distill.sets.synthetic import SyntheticSet
+from distill.store import MadeFrom
 from distill.training.evaluation import network_features
+from distill.training.loop import train
 from distill.training.recipe import TrainingRecipe
 
 __all__ = ["Herding", "herd"]
@@ -26,18 +30,26 @@ __all__ = ["Herding", "herd"]
 class Herding(Distiller):
     """Greedy herding (Welling 2009; iCaRL, Rebuffi et al. 2017) on features of a network trained on the data.
 
-    - `steps`: updates of that network, a `conv` with cross-entropy on the data given; 0 uses random features.
-    - `batch_size`, `learning_rate`: of its training, a one-cycle of Adam.
-    - `width`, `depth`, `norm`: of the network.
+    The network is a `conv`, trained with cross-entropy; a store keeps it for sets of other sizes.
+
+    >>> from distill import load_images
+    >>> Herding(steps=1, width=4, depth=1).distill(load_images("digits"), images_per_class=1)
+    SyntheticSet(10 images of 1x8x8, 10 classes, by herding)
     """
 
     method: ClassVar[str] = "herding"
     steps: int = 500
+    """Updates of the network; 0 uses random features."""
     batch_size: int = 128
+    """Images in an update of the network."""
     learning_rate: float = 1e-3
+    """Peak of its one-cycle of Adam."""
     width: int = 128
+    """Channels of the network's first convolution."""
     depth: int | None = None
+    """Blocks of the network; `None`: by the resolution of the images."""
     norm: Norm = "batch"
+    """Normalization of the network: "none", "batch", "instance", "layer" or "group"."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -50,7 +62,7 @@ class Herding(Distiller):
         self._build(image_shape, num_classes, torch.Generator())
 
     def _distill(self, data: PreprocessedImages, run: Run) -> SyntheticSet:
-        network = self._train(data, run)
+        network = self._trained(data, run)
         chosen = []
         for class_id in torch.unique(data.labels):  # features of all classes at once may not fit in memory
             positions = torch.nonzero(data.labels == class_id).squeeze(1)
@@ -71,21 +83,35 @@ class Herding(Distiller):
             generator=generator,
         )
 
-    def _train(self, data: PreprocessedImages, run: Run) -> Network:
+    def _trained(self, data: PreprocessedImages, run: Run) -> Network:
+        """The network, from the run's store where it has been trained before; it is the same for any size of set."""
         generator = run.generator(0)
         network = self._build(data.image_shape, data.num_classes, generator).to(run.device)
+        if run.store is None:
+            return self._train(network, data, run, generator)
+        options = {"method": self.method, "seed": run.seed, "device": run.device, **self.options()}
+        entry = run.store.get(
+            f"network-{self.method}-seed-{run.seed}",
+            MadeFrom(options, data_fingerprint(data)),
+            lambda: (self._train(network, data, run, generator).state_dict(), {}),
+        )
+        network.load_state_dict(entry.tensors)
+        return network.eval()
+
+    def _train(
+        self, network: Network, data: PreprocessedImages, run: Run, generator: torch.Generator
+    ) -> Network:
         recipe = TrainingRecipe(learning_rate=self.learning_rate, warmup_steps=self.steps // 5)
         optimizer = recipe.optimizer(network)
-        scheduler = recipe.scheduler(optimizer, self.steps)
         network.train()
-        for _ in progress_bar(range(self.steps), shown=run.progress, desc="herd", unit="step"):
-            chosen = torch.randperm(len(data), generator=generator)[: self.batch_size]
-            images, labels = data.images[chosen].to(run.device), data.labels[chosen].to(run.device)
-            loss = F.cross_entropy(network(images), labels)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            scheduler.step()
+
+        def losses() -> Iterator[Tensor]:
+            for _ in progress_bar(range(self.steps), shown=run.progress, desc="herd", unit="step"):
+                chosen = torch.randperm(len(data), generator=generator)[: self.batch_size]
+                images, labels = data.images[chosen].to(run.device), data.labels[chosen].to(run.device)
+                yield F.cross_entropy(network(images), labels)
+
+        train(losses(), optimizer, recipe.scheduler(optimizer, self.steps))
         return network.eval()
 
 

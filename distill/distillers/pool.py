@@ -7,6 +7,7 @@ from torch import Tensor
 
 from distill.distillers.checkpoint import moments, set_moments, with_prefix, without_prefix
 from distill.networks import Network
+from distill.training.loop import train
 
 __all__ = ["ModelPool", "PoolModel", "squared_error"]
 
@@ -28,10 +29,7 @@ class PoolModel:
         """One update on a batch: mean squared error on soft labels, BatchNorm in training mode."""
         self.network.train()
         self.network.requires_grad_(True)
-        loss = squared_error(self.network(images), labels)
-        self.optimizer.zero_grad()
-        loss.backward()
-        self.optimizer.step()
+        train([squared_error(self.network(images), labels)], self.optimizer)
         self.age += 1
         self.freeze()
 

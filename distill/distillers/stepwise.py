@@ -1,17 +1,16 @@
 """What distillers that learn images step by step share: where they start, their networks, and the loop itself."""
 
 from abc import abstractmethod
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol, TypeVar, get_args
+from typing import Any, ClassVar, Literal, TypeVar, get_args
 
 import torch
-from torch import Tensor
 
 from distill.distillers.base import Distiller
 from distill.distillers.checkpoint import Checkpoint
-from distill.distillers.initialize import Init
+from distill.distillers.initialize import Init, initial_images
 from distill.distillers.run import Run
+from distill.distillers.state import Start, StepwiseState
 from distill.distillers.watch import LossWatch
 from distill.errors import InputError
 from distill.networks import Network, Norm, build_network, check_network
@@ -21,62 +20,32 @@ from distill.runtime.progress import progress_bar
 from distill.runtime.ranks import is_first_rank, wait_for_ranks
 from distill.sets.synthetic import SyntheticSet
 
-__all__ = ["StepwiseDistiller", "StepwiseState"]
+__all__ = ["StepwiseDistiller"]
 
 S = TypeVar("S", bound="StepwiseDistiller")
 
 
-class StepwiseState(Protocol):
-    """A distillation at one moment: the set so far, updates done, and what a checkpoint and a watch ask for.
-
-    - `run`: what was asked for.
-    - `images` `(n, channels, height, width)`, `labels` `(n, C)`, `class_ids` `(n,)`.
-    - `started_from`: positions of the real images that `images` started from.
-    - `step`: updates done. `mean_loss`: running mean of the loss. `history`: what was recorded along the way.
-    """
-
-    run: Run
-    images: Tensor
-    labels: Tensor
-    class_ids: Tensor
-    started_from: list[int]
-    step: int
-    mean_loss: float | None
-    history: list[dict[str, float]]
-
-    def is_finite(self) -> bool:
-        """Whether what is learned is free of NaN and infinity."""
-
-    def tensors(self) -> dict[str, Tensor]:
-        """For a checkpoint: everything random or learned, generators included."""
-
-    def metadata(self) -> dict[str, Any]:
-        """For a checkpoint: what is no tensor; JSON-able."""
-
-    def restore(self, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
-        """Become what gave these `tensors` and `metadata`."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class StepwiseDistiller(Distiller):
-    """Images that start from real ones or noise and are moved by `updates` steps.
-
-    - `init`: "real" images, "noise" (normal, `noise_std`) or "real+noise".
-    - `network`, `width`, `depth` (`None`: by resolution), `norm`: the networks to distil with.
-    - `dtype`: "float32" or "float64".
-    - `history_points`: how often loss, and where it can be told accuracy on `held_out` images, is recorded, start and
-      end included.
-    """
+    """A method whose images start from real ones or noise, and are moved step by step."""
 
     rates: ClassVar[tuple[str, ...]] = ("learning_rate",)  # what to lower when images become NaN
     init: Init = "real"
+    """Where images start: "real" images, "noise", or "real+noise", which is their sum."""
     noise_std: float = 1.0
+    """Standard deviation of that noise, which is normal, in units of the preprocessed images."""
     network: str = "conv"
+    """The kind of network to distil with, one of `distill.networks`."""
     width: int = 128
+    """Channels of the network's first convolution."""
     depth: int | None = None
+    """Blocks of the network; `None`: by the resolution of the images."""
     norm: Norm = "batch"
+    """Normalization of the network: "none", "batch", "instance", "layer" or "group"."""
     dtype: Literal["float32", "float64"] = "float32"
+    """Precision of all computations."""
     history_points: int = 5
+    """How often the loss, and where possible the accuracy on held-out images, is recorded, start and end included."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -102,6 +71,18 @@ class StepwiseDistiller(Distiller):
     @abstractmethod
     def start(self, data: PreprocessedImages, run: Run) -> Any:
         """The state (`StepwiseState`) before the first step."""
+
+    def first_images(self, data: PreprocessedImages, run: Run) -> Start:
+        """Where images start: equally many of each class; with the same seed the same for every method."""
+        images, class_ids, started_from = initial_images(
+            data,
+            images_per_class=run.images_per_class,
+            init=self.init,
+            noise_std=self.noise_std,
+            generator=run.generator(0),
+        )
+        images = images.to(run.device, DTYPES[self.dtype]).requires_grad_(True)
+        return Start(images, class_ids, started_from)
 
     @abstractmethod
     def step(self, state: Any, data: PreprocessedImages) -> None:

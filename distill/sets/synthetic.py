@@ -157,7 +157,7 @@ class SyntheticSet(Dataset):
         return write_tensors(path, *self.content())
 
     def content(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-        """What `save` writes: tensors, and metadata that is JSON-able."""
+        """What `save` writes: tensors, and metadata that can be written as JSON."""
         state = {f"preprocessing.{name}": tensor for name, tensor in self.preprocessing.state().items()}
         tensors = {"images": self.images, "labels": self.labels, "class_ids": self.class_ids, **state}
         metadata = {

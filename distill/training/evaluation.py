@@ -17,6 +17,7 @@ from distill.runtime.seeds import generator_for
 from distill.sets.synthetic import SyntheticSet
 from distill.training.accuracy import accuracy
 from distill.training.krr import krr_weights
+from distill.training.loop import train
 from distill.training.recipe import TrainingRecipe
 
 __all__ = ["Evaluation", "evaluate", "evaluate_network", "network_features", "train_network"]
@@ -57,16 +58,14 @@ def train_network(
     images, labels = synthetic.images.float().to(device), synthetic.labels.float().to(device)
     steps = recipe.steps_for(len(synthetic))
     optimizer = recipe.optimizer(network)
-    scheduler = recipe.scheduler(optimizer, steps)
     network.train()
-    batches = recipe.batches(len(synthetic), generator)
-    for chosen in progress_bar(batches, shown=progress, total=steps, desc="train", unit="step"):
-        batch = recipe.transform(images[chosen], generator)
-        loss = recipe.criterion(network(batch), labels[chosen])
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        scheduler.step()
+    batches = progress_bar(
+        recipe.batches(len(synthetic), generator), shown=progress, total=steps, desc="train", unit="step"
+    )
+    losses = (
+        recipe.criterion(network(recipe.transform(images[chosen], generator)), labels[chosen]) for chosen in batches
+    )
+    train(losses, optimizer, recipe.scheduler(optimizer, steps))
     return network.eval()
 
 

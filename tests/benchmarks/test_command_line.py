@@ -1,6 +1,7 @@
 """Command lines: what the help says and imports, how options are read, and what is said of wrong ones."""
 
 import dataclasses
+import importlib
 import re
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import benchmarks
 from benchmarks.harness import program
 from benchmarks.harness.command_line import UsageError, flag, help_texts, option_value, parse
 from benchmarks.harness.methods import METHODS, option_classes
@@ -193,3 +195,9 @@ def test_programs_hand_over_what_was_read(monkeypatch):
     monkeypatch.setattr(program.sys, "argv", ["kills.py", "--kills", "3"])
     assert run_program(KillOptions) == 0
     assert taken == [KillOptions(kills=3)]
+
+
+def test_what_is_missing_is_said_in_one_line(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ImportError, match=r"^the benchmarks need more packages: pip install"):
+        importlib.reload(benchmarks)

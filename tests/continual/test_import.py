@@ -23,7 +23,7 @@ def test_missing_packages_are_named_with_the_extra_that_installs_them(module):
     run = subprocess.run(
         [sys.executable, "-c", WITHOUT.format(module=module)], capture_output=True, text=True, check=True
     )
-    assert run.stdout == f"continual needs {module}, which is not installed: pip install 'frepo-toolkit[continual]'\n"
+    assert run.stdout == f"continual needs {module}, which is not installed: pip install '.[continual]'\n"
 
 
 def test_version_is_that_of_the_distribution():

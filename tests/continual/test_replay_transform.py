@@ -304,7 +304,7 @@ def test_transforms_that_hide_a_function_are_told_apart_by_it() -> None:
         data.pixels = data.pixels // (1 if change is darker else 2)  # another delivery
         stream = nc_benchmark(data, data, 1, task_labels=False, train_transform=train, eval_transform=plain)
         policy.post_adapt(None, stream.train_stream[0])
-    first, second = policy._memory.parts
+    first, second = policy._memory.deliveries
     image = torch.ones(3, 8, 8)
     assert torch.equal(first.transform(image), image / 2)
     assert torch.equal(second.transform(image), image * 2)
@@ -321,7 +321,7 @@ def test_deliveries_of_one_transform_share_it() -> None:
                               eval_transform=transforms.Compose(TO_TENSOR)).train_stream  # fmt: skip
         for experience in stream:
             policy.post_adapt(None, experience)
-    assert len({id(part.transform) for part in policy._memory.parts}) == 1
+    assert len({id(part.transform) for part in policy._memory.deliveries}) == 1
 
 
 @pytest.mark.parametrize("works", [True, False])
@@ -389,5 +389,5 @@ def test_what_is_collected_keeps_its_own_transform() -> None:
         for experience in parts[:3] if k == 0 else parts:
             experience.origin_experience.current_experience = k
             policy.post_adapt(None, experience)
-    steps = [repr(part.transform).split(" -> ")[1] for part in policy._memory.parts]
+    steps = [repr(part.transform).split(" -> ")[1] for part in policy._memory.deliveries]
     assert steps == ["RandomHorizontalFlip(p=1.0)", "RandomVerticalFlip(p=1.0)"]

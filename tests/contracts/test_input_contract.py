@@ -18,7 +18,7 @@ import privacy
 from distill import Herding, Identity, LabelledImages, PreprocessedImages, Random, Standardize, SyntheticSet, evaluate
 from distill.errors import InputError
 from distill.runtime.checks import positions
-from input_contract import ENTRIES, RECIPE, WRONG, Entry, call, preprocessed, raw, synthetic
+from input_contract import DISTILLERS_BY_NAME, ENTRIES, RECIPE, WRONG, Entry, call, preprocessed, raw, synthetic
 from input_contract_applications import CONTINUAL, PRIVACY
 
 # What is right in its place, by entry and argument; options of the dataclasses are compared with what they became.
@@ -41,12 +41,13 @@ RIGHT: dict[tuple[str, str], set[str]] = {
     ("ZCA", "triangle"): {"tensor"},
     ("CheckerboardZCA", "centre"): {"tensor"},
     ("CheckerboardZCA", "triangle"): {"tensor"},
-    **{(f"{name}.distill", "held_out"): {"None"} for name in ("Random", "Herding", "FRePo", "DM", "DSA")},
-    **{(f"{name}.distill", "images_per_class"): {"3"} for name in ("Random", "Herding", "FRePo", "DM", "DSA")},
+    **{(f"{name}.distill", "held_out"): {"None"} for name in DISTILLERS_BY_NAME},
+    **{(f"{name}.distill", "images_per_class"): {"3"} for name in DISTILLERS_BY_NAME},
     ("FRePo.distill in a store", "images_per_class"): {"3"},
     ("FRePo.distill in a store", "seed"): {"0", "3"},
     ("FRePo.distill in a store", "store"): {"None", "text", "bytes", "path", "folder"},
     ("FRePo.distill in a store", "progress"): {"True"},
+    ("Store", "folder"): {"text", "bytes", "path", "folder"},
     ("with_options", "iterations"): {"0", "3"},
     ("with_options", "outer_loop"): {"None", "3"},
     ("evaluate", "recipe"): {"None"},
@@ -83,7 +84,7 @@ RIGHT: dict[tuple[str, str], set[str]] = {
     ("with_soft_labels", "num_classes"): {"3"},
 }  # fmt: skip
 PUBLIC = {
-    distill: {"DM", "DSA", "CheckerboardZCA", "ZCA", "FRePo", "Herding", "Random", "Standardize", "SyntheticSet",
+    distill: {*DISTILLERS_BY_NAME, "CheckerboardZCA", "ZCA", "Standardize", "Store", "SyntheticSet",
               "LabelledImages", "PreprocessedImages", "TrainingRecipe", "evaluate", "import_set", "load_images"},
     continual: {"DistilledBuffer", "GDumb", "SoftLabelLoss", "class_incremental", "class_order",
                 "experience_accuracies", "stream_accuracy", "with_soft_labels"},

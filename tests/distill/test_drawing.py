@@ -173,8 +173,8 @@ def test_no_text_is_cut_off_or_lies_on_another(names, n, tmp_path, drawn_texts):
     few = a_set(tuple(i % 2 for i in range(n)), classes=made.classes[:2])
     for synthetic in (made, few):
         plot_labels(synthetic, tmp_path / "p.png")
-        plot_before_after(synthetic, synthetic, tmp_path / "p.png", images_per_class=2)
-        plot_evolution([synthetic] * n, [500_000 + i for i in range(n)], tmp_path / "p.png")
+        plot_before_after(synthetic, synthetic, tmp_path / "p.png", images_per_class=2, max_classes=4)
+        plot_evolution([synthetic] * n, [500_000 + i for i in range(n)], tmp_path / "p.png", images=3)
     for i, (figure, text, box) in enumerate(drawn_texts):
         assert min(box.x0, box.y0) > -0.003, text
         assert max(box.x1, box.y1) < 1.003, text

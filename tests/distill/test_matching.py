@@ -30,7 +30,7 @@ from distill.distillers.run import Run
 from distill.networks import Network, build_network
 from distill.preprocess import default_preprocessing
 from distill.sets.synthetic import initial_labels
-from distill.training.siamese import SIAMESE_OPERATIONS, Draw, draw_augmentation, flip
+from distill.training.augmentation import SIAMESE, Draw, draw_augmentation, flip
 
 # Each part of the state that a checkpoint keeps takes part: networks drawn, trained and half trained, and momentum.
 TINY_DM = DM(steps=7, batch_size=8, width=4, depth=2, history_points=3)
@@ -279,7 +279,7 @@ def test_dcconv_starts_as_pytorch_would_start_it() -> None:
 
 # -- 3. the augmentation -----------------------------------------------------------------------------------------------
 
-OPERATIONS = (*SIAMESE_OPERATIONS, flip)
+OPERATIONS = (*SIAMESE, flip)
 SHAPES = ((8, 8), (7, 10))
 
 
@@ -324,7 +324,7 @@ def test_colours_are_those_of_the_released_code() -> None:
         wanted = (wanted - grey) * (2 * saturation) + grey
         mean = wanted.mean((1, 2, 3), keepdim=True)
         wanted = (wanted - mean) * (contrast + 0.5) + mean
-        close(SIAMESE_OPERATIONS[0](Draw(generator(seed), (6, 6), 1))(images), wanted, 1e-6)
+        close(SIAMESE[0](Draw(generator(seed), (6, 6), 1))(images), wanted, 1e-6)
 
 
 def test_crop_shifts_by_up_to_an_eighth_and_fills_with_0() -> None:
@@ -333,7 +333,7 @@ def test_crop_shifts_by_up_to_an_eighth_and_fills_with_0() -> None:
     windows = {padded[..., y : y + 28, x : x + 28].numpy().tobytes(): (y, x) for y in range(9) for x in range(9)}
     seen = set()
     for seed in range(150):
-        seen.add(windows[SIAMESE_OPERATIONS[1](Draw(generator(seed), (28, 28), 1))(image).numpy().tobytes()])
+        seen.add(windows[SIAMESE[1](Draw(generator(seed), (28, 28), 1))(image).numpy().tobytes()])
     assert {y for y, _ in seen} == {x for _, x in seen} == set(range(9))
 
 
@@ -341,7 +341,7 @@ def test_crop_shifts_by_up_to_an_eighth_and_fills_with_0() -> None:
 def test_cutout_clears_a_box_of_half_the_side_or_what_of_it_is_inside(side, box) -> None:
     sizes = set()
     for seed in range(80):
-        kept = SIAMESE_OPERATIONS[2](Draw(generator(seed), (side, side), 1))(torch.ones(1, 1, side, side))[0, 0]
+        kept = SIAMESE[2](Draw(generator(seed), (side, side), 1))(torch.ones(1, 1, side, side))[0, 0]
         rows, columns = (kept == 0).any(1), (kept == 0).any(0)
         assert torch.equal(kept == 0, rows[:, None] & columns[None, :])
         sizes.add(int(rows.sum()))
@@ -361,7 +361,7 @@ def slopes(operation: Callable[[Draw], Callable[[Tensor], Tensor]], seed: int) -
 def test_scale_zooms_each_side_on_its_own_by_up_to_a_fifth() -> None:
     xs, ys = [], []
     for seed in range(60):
-        (xx, xy), (yx, yy) = slopes(SIAMESE_OPERATIONS[3], seed)
+        (xx, xy), (yx, yy) = slopes(SIAMESE[3], seed)
         assert (xy, yx) == pytest.approx((0, 0), abs=1e-6)
         xs.append(xx)
         ys.append(yy)
@@ -374,7 +374,7 @@ def test_scale_zooms_each_side_on_its_own_by_up_to_a_fifth() -> None:
 def test_rotation_is_by_up_to_15_degrees_either_way() -> None:
     angles = []
     for seed in range(60):
-        (xx, xy), (yx, yy) = slopes(SIAMESE_OPERATIONS[4], seed)
+        (xx, xy), (yx, yy) = slopes(SIAMESE[4], seed)
         assert (yy, yx) == pytest.approx((xx, -xy), abs=1e-6)
         assert xx**2 + xy**2 == pytest.approx(1, abs=1e-6)
         angles.append(math.degrees(math.atan2(yx, xx)))
@@ -383,18 +383,15 @@ def test_rotation_is_by_up_to_15_degrees_either_way() -> None:
 
 
 @pytest.mark.parametrize("mirror", [False, True])
-def test_every_operation_is_drawn_and_flipping_only_where_allowed(mirror, monkeypatch) -> None:
+def test_every_operation_is_drawn_and_flipping_only_where_allowed(mirror) -> None:
     image = normal(1, 3, 8, 8, seed=1)
-    outputs = [draw_augmentation(generator(seed), (8, 8), mirror=mirror)(image) for seed in range(200)]
+    outputs = [draw_augmentation(SIAMESE, generator(seed), (8, 8), mirror=mirror)(image) for seed in range(200)]
     assert any(torch.equal(output, image.flip(3)) for output in outputs) == mirror
     drawn = []
-    monkeypatch.setattr(
-        "distill.training.siamese.SIAMESE_OPERATIONS",
-        tuple(partial(lambda _, name: drawn.append(name), name=operation.__name__) for operation in SIAMESE_OPERATIONS),
-    )
+    spies = [partial(lambda _, name: drawn.append(name), name=operation.__name__) for operation in SIAMESE]
     for seed in range(100):
-        draw_augmentation(generator(seed), (8, 8), mirror=False)
-    assert set(drawn) == {operation.__name__ for operation in SIAMESE_OPERATIONS}
+        draw_augmentation(spies, generator(seed), (8, 8), mirror=False)
+    assert set(drawn) == {operation.__name__ for operation in SIAMESE}
 
 
 @pytest.mark.parametrize("distiller", TINY)

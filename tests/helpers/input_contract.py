@@ -12,18 +12,17 @@ import torch
 from torch.utils.data import TensorDataset
 
 from distill import (
-    DM,
     DSA,
     ZCA,
     CheckerboardZCA,
     FRePo,
-    Herding,
     Identity,
     LabelledImages,
     PreprocessedImages,
     Preprocessing,
     Random,
     Standardize,
+    Store,
     SyntheticSet,
     TrainingRecipe,
     evaluate,
@@ -31,6 +30,7 @@ from distill import (
     load_images,
 )
 from distill.sets.drawing import plot_before_after, plot_evolution, plot_labels, save_gif
+from distillers import DISTILLERS
 
 Make = Callable[[Path], Any]
 
@@ -140,14 +140,7 @@ def of(maker: Callable[..., Any], name: str) -> Make:
     return lambda folder: getattr(maker(), name)
 
 
-SMALL = {"width": 4, "depth": 2}
-DISTILLERS = {
-    "Random": Random(),
-    "Herding": Herding(steps=1, **SMALL),
-    "FRePo": FRePo(steps=1, pool_size=1, **SMALL),
-    "DM": DM(steps=1, **SMALL),
-    "DSA": DSA(iterations=1, outer_loop=1, inner_loop=0, **SMALL),
-}
+DISTILLERS_BY_NAME = {type(distiller).__name__: distiller for distiller in DISTILLERS}
 RECIPE = TrainingRecipe(width=4, train_steps=1, warmup_steps=0)
 
 
@@ -164,17 +157,18 @@ DATA = {name: of(raw, name) for name in ("images", "labels", "classes")}
 FLOATS = {name: of(preprocessed, name) for name in ("images", "labels", "classes", "preprocessing")}
 
 ENTRIES: dict[str, Entry] = {
-    **{f"{cls.__name__}()": Entry(cls, options_of(cls)) for cls in (FRePo, Random, Herding, DM, DSA, TrainingRecipe)},
+    **{f"{cls.__name__}()": Entry(cls, options_of(cls)) for cls in (*map(type, DISTILLERS), TrainingRecipe)},
     **{
         f"{name}.distill": Entry(d.distill, {"data": preprocessed, "images_per_class": same(1), "held_out": raw})
-        for name, d in DISTILLERS.items()
+        for name, d in DISTILLERS_BY_NAME.items()
     },
     "FRePo.distill in a store": Entry(
-        DISTILLERS["FRePo"].distill,
+        FRePo(steps=1, pool_size=1, width=4, depth=2).distill,
         {"data": raw, "images_per_class": same(1), "seed": same(1), "device": same("cpu"),
          "store": lambda folder: folder / "store", "progress": same(False)},
     ),
-    "with_options": Entry(DISTILLERS["DSA"].with_options, {"iterations": same(2), "outer_loop": same(1)}),
+    "with_options": Entry(DSA().with_options, {"iterations": same(2), "outer_loop": same(1)}),
+    "Store": Entry(Store, {"folder": lambda folder: folder / "store"}),
     "LabelledImages": Entry(LabelledImages, DATA),
     "LabelledImages.subset": Entry(lambda indices: raw().subset(indices), {"indices": same([0, 2])}),
     "PreprocessedImages": Entry(PreprocessedImages, FLOATS),

@@ -47,14 +47,14 @@ def test_all_of_it_works_without_torch_and_distill(tmp_path):
 # -- the program ---------------------------------------------------------------------------------------------------
 
 
-def test_a_file_is_audited(tmp_path):
+def test_a_file_is_audited(tmp_path, capsys):
     records().save(tmp_path / "records.npz")
     outputs = {"html": "page.html", "json": "figures.json", "roc": "roc.png", "save": "report.npz"}
-    options = [word for name, file in outputs.items() for word in (f"--{name}", tmp_path / file)]
-    command = [sys.executable, "-m", "privacy", tmp_path / "records.npz", "--attacks", "threshold", "--by-class"]
-    done = subprocess.run([*command, *options], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "class 2: 13 members, 20 non-members" in done.stdout
+    options = [word for name, file in outputs.items() for word in (f"--{name}", str(tmp_path / file))]
+    assert main([str(tmp_path / "records.npz"), "--attacks", "threshold", "--by-class", *options]) == 0
+    said = capsys.readouterr().out
+    assert "class 2: 13 members, 20 non-members" in said
+    assert said.endswith(f"save: {tmp_path / 'report.npz'}\n")
     Page(tmp_path / "page.html").assert_self_contained()
     assert read(tmp_path / "figures.json")["info"] == {"records": "records.npz"}
     assert AuditReport.load(tmp_path / "report.npz").result("threshold").members == 40

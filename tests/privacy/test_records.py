@@ -86,14 +86,14 @@ def test_accuracy_and_correct():
 # -- what is refused -------------------------------------------------------------------------------------------------
 
 
-TOO_FEW_COLUMNS = r"a single class; wanted \(n, C\) with at least 2 classes; of a model with one sigmoid output give"
+TOO_FEW_COLUMNS = r"a single class; wanted \(n, C\) with at least 2 classes; for a model with one sigmoid output give"
 BAD_SIDES = {
-    "not a pair": (OUTPUTS, r"must be \(outputs, labels\) or \(outputs, labels, losses\), was ndarray"),
-    "one of three": ((OUTPUTS,), r"must be \(outputs, labels\) or \(outputs, labels, losses\), was tuple"),
-    "a dictionary": ({"outputs": OUTPUTS, "labels": LABELS}, ".*, was dict"),
-    "nothing": (None, ".*, was NoneType"),
+    "not a pair": (OUTPUTS, r"must be \(outputs, labels\) or \(outputs, labels, losses\), not ndarray"),
+    "one of three": ((OUTPUTS,), r"must be \(outputs, labels\) or \(outputs, labels, losses\), not tuple"),
+    "a dictionary": ({"outputs": OUTPUTS, "labels": LABELS}, ".*, not dict"),
+    "nothing": (None, ".*, not NoneType"),
     "fewer labels": ((OUTPUTS, LABELS[:5]), r"labels have shape \(5,\); wanted \(6,\), one for each output row$"),
-    "one-hot labels": ((OUTPUTS, np.eye(3)[LABELS]), r"labels have shape \(6, 3\).*; of one-hot .*labels.argmax\(1\)"),
+    "one-hot labels": ((OUTPUTS, np.eye(3)[LABELS]), r"labels have shape \(6, 3\).*; for one-hot .*labels.argmax\(1\)"),
     "column of labels": ((OUTPUTS, LABELS[:, None]), r"labels have shape \(6, 1\); .*; give labels.ravel\(\)"),
     "one label": ((OUTPUTS, 1), r"labels have shape \(\); wanted \(6,\)"),
     "float labels": ((OUTPUTS, LABELS.astype(float)), "labels are float64; wanted integers, the class of each record"),
@@ -102,26 +102,26 @@ BAD_SIDES = {
     "negative labels": ((OUTPUTS, LABELS - 1), "labels run from -1 to 1, but the outputs have 3 classes"),
     "NaN": (
         (changed(OUTPUTS, ([2, 4], 1), np.nan), LABELS),
-        "outputs hold NaN or infinite values in 2 of 6 records, the first is record 2; leave these out or mend",
+        "outputs contain NaN or infinite values in 2 of 6 records, the first is record 2; leave these out or fix",
     ),
-    "infinity": ((changed(OUTPUTS, 3, -np.inf), LABELS), "outputs hold NaN or infinite .* 1 of 6 .* is record 3"),
+    "infinity": ((changed(OUTPUTS, 3, -np.inf), LABELS), "outputs contain NaN or infinite .* 1 of 6 .* is record 3"),
     "no records": ((np.zeros((0, 3)), np.zeros(0, int)), "are empty; wanted at least one record on each side"),
     "one number a record": ((OUTPUTS[:, 0], LABELS), rf"outputs have shape \(6,\), {TOO_FEW_COLUMNS} .*\[0 \* z, z\]"),
     "one column": ((OUTPUTS[:, :1], LABELS), rf"outputs have shape \(6, 1\), {TOO_FEW_COLUMNS}"),
-    "images": ((OUTPUTS[:, None], LABELS), r"outputs have shape \(6, 1, 3\); wanted \(n, C\): a row a record"),
+    "images": ((OUTPUTS[:, None], LABELS), r"outputs have shape \(6, 1, 3\); wanted \(n, C\), a row for each record"),
     "one output": ((3.0, LABELS), r"outputs have shape \(\); wanted \(n, C\)"),
     "predicted classes": (
-        (LABELS, LABELS), "outputs are whole numbers of shape .*, from 0 to 2: are they predicted classes"
+        (LABELS, LABELS), "outputs are integers of shape .*, from 0 to 2: are they predicted classes"
     ),
     "several ones a row": (
         (OUTPUTS, np.ones((6, 3), int)), r"labels have shape \(6, 3\).*multi-label problem: audit each class c by itse"
     ),
-    "ragged": (([[1, 2, 3], [1, 2]], [0, 1]), r"outputs cannot be made a NumPy array \(.*inhomogeneous"),
-    "objects": (([[None, 1.0]], [0]), "outputs hold objects of different lengths or kinds; wanted one array of num"),
+    "ragged": (([[1, 2, 3], [1, 2]], [0, 1]), r"outputs cannot be converted to a NumPy array \(.*inhomogeneous"),
+    "objects": (([[None, 1.0]], [0]), "outputs contain objects of different lengths or types; wanted one array of num"),
     "text": (([["a", "b"]], [0]), "outputs are <U1; wanted numbers"),
     "complex": ((OUTPUTS * 1j, LABELS), "outputs are complex128; wanted numbers"),
     "losses of another shape": ((*GOOD, np.zeros((6, 1))), r"losses have shape \(6, 1\); wanted \(6,\), one for"),
-    "NaN losses": ((*GOOD, changed(np.zeros(6), 5, np.nan)), "losses hold NaN or infinite values .* is record 5"),
+    "NaN losses": ((*GOOD, changed(np.zeros(6), 5, np.nan)), "losses contain NaN or infinite values .* is record 5"),
     "losses as text": ((*GOOD, list("abcdef")), "losses are <U1; wanted numbers"),
 }
 
@@ -144,12 +144,12 @@ BAD_PROBABILITIES = {
 
 @pytest.mark.parametrize(("bad", "message"), BAD_PROBABILITIES.values(), ids=BAD_PROBABILITIES)
 def test_probabilities_that_are_none_are_refused(bad, message):
-    with pytest.raises(InputError, match=f"^non_members outputs were announced as probabilities, but {message}"):
+    with pytest.raises(InputError, match=f"^non_members outputs are declared as probabilities, but {message}"):
         AttackRecords(members=(GOOD_ROWS, LABELS), non_members=(bad, LABELS), outputs="probabilities")
 
 
 def test_one_column_of_probabilities_has_a_hint_of_its_own():
-    with pytest.raises(InputError, match=r"single class.* of a model with one sigmoid output .* \[1 - p, p\]"):
+    with pytest.raises(InputError, match=r"single class.* for a model with one sigmoid output .* \[1 - p, p\]"):
         AttackRecords(members=(np.full(6, 0.5), LABELS), non_members=GOOD, outputs="probabilities")
 
 
@@ -172,7 +172,7 @@ def test_sides_of_two_models_are_refused():
 def test_tensors_with_gradients_have_a_hint():
     torch = pytest.importorskip("torch")
     outputs = torch.zeros(6, 3, requires_grad=True)
-    wanted = r"^members outputs cannot be made a NumPy array \(.*\); for a PyTorch tensor use .detach\(\).cpu\(\).numpy"
+    wanted = r"^members outputs cannot be converted to a NumPy array \(.*\); for a PyTorch tensor use .detach\(\).cpu"
     with pytest.raises(InputError, match=wanted):
         AttackRecords(members=(outputs, LABELS), non_members=GOOD)
 
@@ -182,7 +182,7 @@ def test_a_framework_that_fails_without_a_word_is_named_too():
         def __array__(self, *args, **kwargs):
             raise RuntimeError
 
-    with pytest.raises(InputError, match="members outputs cannot be made a NumPy array"):
+    with pytest.raises(InputError, match="members outputs cannot be converted to a NumPy array"):
         AttackRecords(members=(Silent(), LABELS), non_members=GOOD)
 
 
@@ -257,7 +257,7 @@ def test_positions_are_in_range_and_each_once(wrong, message):
 
 
 def test_probabilities_announced_as_logits_are_refused():
-    with pytest.raises(InputError, match=r"announced as logits, but every row lies in .*: are they probabilities"):
+    with pytest.raises(InputError, match=r"declared as logits, but every row lies in .*: are they probabilities"):
         AttackRecords(members=(GOOD_ROWS, LABELS), non_members=GOOD)
     labels_alone = np.eye(3)[LABELS]
     assert AttackRecords(members=(labels_alone, LABELS), non_members=(labels_alone, LABELS)).num_classes == 3
@@ -273,5 +273,5 @@ def test_bfloat16_probabilities_are_taken():
 def test_masked_values_are_refused():
     masked = np.ma.masked_greater(OUTPUTS, 1)
     assert masked.mask.any()
-    with pytest.raises(InputError, match=r"members outputs are a masked array with .* values masked out; leave"):
+    with pytest.raises(InputError, match=r"members outputs have \d+ masked values; wanted an array without a mask"):
         AttackRecords(members=(masked, LABELS), non_members=GOOD)

@@ -45,7 +45,7 @@ def saved(path, **changes):
         ({"members_labels": None, "non_members_outputs": None}, "lacks members_labels, non_members_outputs; it holds "
          "members_outputs, non_members_labels$"),
         ({"members_labels": LABELS + 9}, ": members labels run from 9 to 11"),
-        ({"outputs": np.array("probabilities")}, ": members outputs were announced as probabilities"),
+        ({"outputs": np.array("probabilities")}, ": members outputs are declared as probabilities"),
         ({"outputs": np.array("scores")}, ": outputs is 'scores'; wanted one of"),
         ({"members_labels": np.array([*"abcdef"], object)}, "holds an array of Python objects, which is not read"),
         ({"member_losses": np.zeros(6)}, "has 'member_losses' .did you mean 'members_losses'.., which is none of "

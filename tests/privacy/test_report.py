@@ -155,11 +155,11 @@ def test_exposed_members_are_described_and_shown(tmp_path):
 @pytest.mark.parametrize(
     ("images", "message"),
     [
-        (np.zeros((39, 4, 4), np.uint8), r"images has shape \(39, 4, 4\); wanted one for each of the 40 members"),
-        (np.zeros((40, 4), np.uint8), r"images has shape \(40, 4\)"),
-        (np.zeros((40, 4, 4, 2), np.uint8), r"images has shape \(40, 4, 4, 2\)"),
-        (np.full((40, 4, 4), 1.5), "images holds values from 1.5 to 1.5; wanted floats from 0 to 1"),
-        (np.full((40, 4, 4), 300), "images is int64 from 300 to 300; wanted integers 0 to 255"),
+        (np.zeros((39, 4, 4), np.uint8), r"images have shape \(39, 4, 4\); wanted one for each of the 40 members"),
+        (np.zeros((40, 4), np.uint8), r"images have shape \(40, 4\)"),
+        (np.zeros((40, 4, 4, 2), np.uint8), r"images have shape \(40, 4, 4, 2\)"),
+        (np.full((40, 4, 4), 1.5), "images contain values from 1.5 to 1.5; wanted floats from 0 to 1"),
+        (np.full((40, 4, 4), 300), "images are int64 from 300 to 300; wanted integers 0 to 255"),
     ],
 )
 def test_images_that_are_none_are_refused(images, message):

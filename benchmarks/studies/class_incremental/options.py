@@ -84,7 +84,7 @@ class StockOptions(Options):
     images_per_class: int = 20
     """Real images of each class in the memory."""
     seeds: tuple[int, ...] = (0, 1)
-    """Of weights and chosen images."""
+    """Seeds of weights and of the choice of images."""
     rates: tuple[float, ...] = (3e-4, 1e-3, 3e-3)
     """Learning rates of Avalanche's Adam."""
     output: Path | None = None

@@ -36,7 +36,7 @@ def ours(benchmark: Any, train: PreprocessedImages, recipe: TrainingRecipe, per_
 def stock(
     benchmark: Any, train: PreprocessedImages, recipe: TrainingRecipe, per_class: int, seed: int, rate: float
 ) -> float:
-    """Avalanche's GDumb; as many updates as ours at the last step, one epoch at those before, whose weights go."""
+    """Avalanche's GDumb: as many updates as ours at the last step, one epoch at those before, which do not count."""
     torch.manual_seed(seed)  # Avalanche draws from the global generator
     memory = per_class * train.num_classes
     model = build(train, recipe, seed)

@@ -86,7 +86,7 @@ class ClassIncremental(Experiment):
         return self._images[1:]
 
     def preprocessing(self, seed: int) -> Preprocessing:
-        """Fitted on all training images, or on those of the first step; kept in the folder, since ZCA takes a while."""
+        """Fitted on all training images or on those of the first step; kept in the run's folder, as ZCA takes long."""
         data = self.train
         if self.options.fit_preprocessing == "first":
             classes = class_order(data.num_classes, seed)[: self.sizes[0]]
@@ -184,7 +184,7 @@ def measure_stream(run: ClassIncremental, method: str, seed: int) -> Iterator[di
 
 
 def folder_of(run: ClassIncremental, method: str, seed: int) -> Path:
-    """Where all of one method on one class order lies."""
+    """The folder of one method on one class order."""
     return run.folder / method / f"order-{seed}"
 
 
@@ -220,7 +220,7 @@ def gdumb(run: ClassIncremental, policy: DistilledBuffer, train: PreprocessedIma
 
 
 def distilled_ahead(folder: Path, k: int) -> Path:
-    """Where the seconds of a step's distillation are, from when it was done ahead until the step is measured."""
+    """The file with the seconds of a step that was distilled ahead, until the step is measured."""
     return folder / f"step-{k + 1}.distilled.json"
 
 

@@ -10,7 +10,7 @@ __all__ = ["with_seconds"]
 
 WARM_UP = 2  # steps not counted: memory is allocated, kernels are chosen
 AT_LEAST = 3  # steps counted
-SECONDS = 3.0  # and so long, if more steps than that are to be had
+SECONDS = 3.0  # and so long, if that is more steps
 
 
 def with_seconds(

@@ -146,5 +146,5 @@ class DistillationRun(Experiment):
         return (0,) if row.file is not None else self.options.seeds
 
     def folder_of(self, row: Row, seed: int) -> Path:
-        """Where all of one set lies."""
+        """The folder of one set."""
         return self.folder / row.name.replace(" ", "-") / f"seed-{seed}"

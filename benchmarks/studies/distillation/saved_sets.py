@@ -22,7 +22,7 @@ def check_set_options(options: DistillationOptions) -> None:
     stated += ["--layout"] if options.layout != "auto" else []
     others = [file for file in options.set if file.suffix != OURS]
     if stated and not others:
-        raise InputError(f"{', '.join(stated)}: about others' sets alone; name them with --set FILE")
+        raise InputError(f"{', '.join(stated)}: only for sets of other programs; name them with --set FILE")
     if not options.set:
         return
     clash = [f"--{name.replace('_', '-')}" for name in ("sweep", "method", "seconds", "held_out")
@@ -51,7 +51,7 @@ def files_of(options: DistillationOptions) -> list[Path]:
 
 
 def names_of(files: Sequence[Path]) -> list[str]:
-    """A name for each file, that can be a folder's: its own, with as many folders above it as tell all apart."""
+    """A name for each file or folder: its own, with as many parent folders as make all names different."""
     parts = [file.resolve().with_suffix("").parts for file in files]
     for count in range(1, max(map(len, parts), default=1) + 1):
         # In a results folder all sets are called so, and the folders above say which it is.

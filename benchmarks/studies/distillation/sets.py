@@ -46,7 +46,7 @@ def evaluations(run: DistillationRun, row: Row, seed: int) -> Iterator[dict[str,
 
 
 def evaluated(run: DistillationRun, synthetic: SyntheticSet, column: Column, seed: int, index: int) -> dict[str, Any]:
-    """One network trained and tested; one that became NaN has accuracies of NaN, and the rest of the run goes on."""
+    """One network trained and tested; a network that became NaN has accuracies of NaN, and the run continues."""
     started = time.monotonic()
     failed: dict[str, Any] = {}
     try:
@@ -76,7 +76,7 @@ def set_of(run: DistillationRun, row: Row, seed: int) -> SyntheticSet:
 
 
 def checkpoints(path: Path) -> Store:
-    """Where what is of no use any more when the set at `path` is there is kept until then."""
+    """The store of checkpoints, which are of no use once the set at `path` is saved."""
     return Store(path.with_name("checkpoint"))
 
 

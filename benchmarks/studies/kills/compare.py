@@ -68,11 +68,11 @@ def table(path: Path) -> list[list[str]]:
 def tensors(path: Path) -> tuple[dict[str, Any], str]:
     """Tensors and metadata of a safetensors file."""
     found, metadata = read_tensors(path)
-    told = json.dumps(without_costs(metadata), sort_keys=True)  # the file has them in any order
-    return {name: (str(tensor.dtype), tensor.tolist()) for name, tensor in found.items()}, told
+    said = json.dumps(without_costs(metadata), sort_keys=True)  # the file has them in any order
+    return {name: (str(tensor.dtype), tensor.tolist()) for name, tensor in found.items()}, said
 
 
 def arrays(path: Path) -> dict[str, Any]:
-    """The numbers of an .npz; its texts tell of costs."""
+    """The numbers of an .npz; its texts include costs."""
     with np.load(path) as found:
         return {name: found[name].tolist() for name in found.files if found[name].dtype.kind in "biuf"}

@@ -24,16 +24,16 @@ class KillOptions(Options):
 
     main: ClassVar[str] = "benchmarks.studies.kills.study:main"
     kills: int = 100
-    """How many."""
+    """Number of kills."""
     minutes: float = float("inf")
-    """No kill is begun after so long."""
+    """Start no kill after so many minutes."""
     seed: int = 0
-    """Of the moments."""
+    """Seed of the moments at which runs are killed."""
     programs: tuple[Literal[PROGRAMS], ...] = PROGRAMS  # type: ignore[valid-type]
-    """What is killed."""
+    """Programs to kill."""
     jobs: tuple[int, ...] = (1, 2)
-    """Processes side by side."""
+    """Numbers of tasks that the programs do side by side."""
     signals: tuple[Literal[SIGNALS], ...] = SIGNALS  # type: ignore[valid-type]
-    """How it is killed."""
+    """Signals to send."""
     output: Path = Path("results/kills.json")
     """File for the figures."""

@@ -51,7 +51,7 @@ class Case:
 
 @dataclass
 class Outcome:
-    """What came of one kill. `gone_after`: seconds from the signal until no process of the run was there."""
+    """The outcome of one kill. `gone_after`: seconds from the signal until no process of the run was there."""
 
     case: Case
     moment: float
@@ -63,7 +63,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Undisturbed:
-    """A run that nobody disturbed: when it opened its folder, and when it ended, in seconds since its start."""
+    """An undisturbed run: when it opened its folder, and when it ended, in seconds since its start."""
 
     folder: Path
     opened: float
@@ -71,16 +71,16 @@ class Undisturbed:
 
 
 def started(case: Case, folder: Path, *, resume: bool = False) -> subprocess.Popen[bytes]:
-    """The program, in a group of processes of its own; what it says lies beside its folder."""
+    """The program, in a group of processes of its own; its output is written to a file beside its folder."""
     command = [sys.executable, "-c", WITH_CHECKPOINTS, str(BENCHMARKS / case.program), *COMMANDS[case.program]]
     command += ["--jobs", str(case.jobs), "--output", str(folder), *(["--resume"] if resume else [])]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    with said_by(folder).open("wb") as said:
-        return subprocess.Popen(command, stdout=said, stderr=said, env=environment, start_new_session=True)
+    with log_of(folder).open("wb") as log:
+        return subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
 
 
-def said_by(folder: Path) -> Path:
-    """Where the last program that worked in `folder` has printed to."""
+def log_of(folder: Path) -> Path:
+    """The output of the last program that worked in `folder`."""
     return folder.with_name(f"{folder.name}.txt")
 
 
@@ -91,7 +91,7 @@ def left_of(group: int) -> list[int]:
         try:
             state, _, of = path.read_text().rpartition(")")[2].split()[:3]
         except OSError:
-            continue  # gone in the meantime
+            continue  # it has ended meanwhile
         if int(of) == group and state not in "ZX":
             found.append(int(path.parent.name))
     return found
@@ -105,7 +105,7 @@ def undisturbed_run(case: Case, folder: Path) -> Undisturbed:
         time.sleep(0.01)
     opened = time.monotonic() - start
     if process.wait(STUCK):
-        raise InputError(f"{case} fails even undisturbed: {said_by(folder).read_text()[-500:]}")
+        raise InputError(f"{case} fails even undisturbed: {log_of(folder).read_text()[-500:]}")
     return Undisturbed(folder, opened, time.monotonic() - start)
 
 
@@ -121,7 +121,7 @@ def killed_run(case: Case, folder: Path, moment: float) -> Outcome | None:
     start = time.monotonic()
     process.send_signal(getattr(signal, case.signal))
     while (left := left_of(process.pid)) and time.monotonic() - start < PATIENCE:
-        process.poll()  # takes its leave of the system
+        process.poll()  # reaps it if it has ended
         time.sleep(0.01)
     outcome.gone_after, outcome.left = time.monotonic() - start, len(left)
     for pid in left:
@@ -129,8 +129,8 @@ def killed_run(case: Case, folder: Path, moment: float) -> Outcome | None:
     outcome.returncode = process.wait(STUCK)
     if left:
         outcome.faults.append(f"{len(left)} processes left")
-    if "Traceback" in said_by(folder).read_text():
-        outcome.faults.append(f"traceback: {said_by(folder).read_text()[-500:]}")
+    if "Traceback" in log_of(folder).read_text():
+        outcome.faults.append(f"traceback: {log_of(folder).read_text()[-500:]}")
     return outcome
 
 
@@ -144,7 +144,7 @@ def one_kill(case: Case, folder: Path, wanted: Undisturbed, generator: np.random
         outcome = killed_run(case, own, float(generator.uniform(wanted.opened / 2, wanted.ended)))
     process = started(case, own, resume=True)
     if process.wait(STUCK):
-        outcome.faults.append(f"not resumed: {said_by(own).read_text()[-500:]}")
+        outcome.faults.append(f"not resumed: {log_of(own).read_text()[-500:]}")
     else:
         outcome.faults += differences(own, wanted.folder)
     return outcome

@@ -61,7 +61,7 @@ class Case:
 
 
 def measured(case: Case) -> dict[str, Any]:
-    """Measure a case in a fresh process; `{"failed": reason}` where the process was killed, as for want of memory."""
+    """Measure a case in a fresh process; `{"failed": reason}` if it was killed, for example because memory ran out."""
     with ProcessPoolExecutor(1, get_context("spawn"), initializer=end_with, initargs=(os.getpid(),)) as pool:
         try:
             with interrupts_held():
@@ -72,7 +72,7 @@ def measured(case: Case) -> dict[str, Any]:
                 process.kill()
             raise
         except BrokenProcessPool:
-            return {"failed": "the process was killed, most likely for want of memory"}
+            return {"failed": "the process was killed, most likely because memory ran out"}
         except torch.OutOfMemoryError:
             return {"failed": "out of memory on the device"}
 
@@ -104,7 +104,7 @@ class Clock:
         self.before = self.peak_so_far_mib()
 
     def wait(self) -> None:
-        """Wait until the device has done what it was told."""
+        """Wait until the device has finished its work."""
         if self.cuda:
             torch.cuda.synchronize()
         elif self.case.device.startswith("mps"):
@@ -147,7 +147,7 @@ def ceiling(device: str) -> float:
 
 
 def real_images(case: Case, per_class: int) -> PreprocessedImages:
-    """Noise for images: what is in them changes no time."""
+    """Noise for images: their content does not change the time."""
     n, generator = per_class * case.classes, torch.Generator().manual_seed(0)
     images = torch.randn(n, case.channels, case.resolution, case.resolution, generator=generator)
     labels = torch.arange(case.classes).repeat(per_class)
@@ -167,7 +167,7 @@ def frepo_of(case: Case) -> FRePo:
 
 
 def run_of(case: Case) -> Run:
-    """What is asked of the distiller of the case."""
+    """The arguments of the case's distillation."""
     return Run(images_per_class=case.images // case.classes, device=case.device)
 
 

@@ -1,4 +1,4 @@
-"""Peak memory from some moment on, where the system can tell it."""
+"""Peak memory since a chosen moment, if the system reports it."""
 
 import ctypes
 import re
@@ -24,7 +24,7 @@ def forget_peak_memory() -> None:
 
 
 def peak_memory_mib() -> float:
-    """The most memory held since the peak was forgotten, in MiB; of the whole process where it cannot be."""
+    """The most memory held since the peak was forgotten, in MiB; of the whole process if it cannot be forgotten."""
     try:
         found = re.search(r"VmHWM:\s*(\d+) kB", STATUS.read_text())
     except OSError:

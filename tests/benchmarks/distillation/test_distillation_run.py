@@ -195,7 +195,7 @@ def test_options_of_every_kind_can_be_swept(command, tmp_path, option, values, e
 def test_seconds_become_steps_and_stay_the_same_on_resume(command, tmp_path, monkeypatch):
     timed = []
 
-    def half_a_second_a_step(distiller, data):
+    def half_a_second_a_step(distiller, data, run):
         timed.append(distiller.method)
         return 0.5
 

@@ -1,4 +1,4 @@
-"""What every Distiller must do. Add one to `DISTILLERS`, get its tests free."""
+"""What every distiller in `tests/helpers/distillers.py` must do."""
 
 import json
 import random
@@ -8,10 +8,7 @@ import pytest
 import torch
 
 from distill import (
-    DM,
-    DSA,
     Distiller,
-    FRePo,
     Herding,
     Identity,
     InputError,
@@ -25,14 +22,7 @@ from distill import (
     evaluate,
 )
 from distill.preprocess import default_preprocessing
-
-DISTILLERS: list[Distiller] = [
-    FRePo(steps=3, batch_size=20, pool_size=2, max_updates=2, width=4, depth=2),
-    Random(),
-    Herding(steps=3, batch_size=20, width=4, depth=2),
-    DM(steps=3, batch_size=8, width=4, depth=2),
-    DSA(iterations=2, outer_loop=2, inner_loop=2, batch_size=8, width=4, depth=2),
-]
+from distillers import DISTILLERS
 
 
 def made(distiller: Distiller, data, **arguments) -> SyntheticSet:

@@ -1,0 +1,79 @@
+"""The state of a distillation that learns images step by step: saved and restored in one place for all methods."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from distill.distillers.checkpoint import moments, set_moments
+from distill.distillers.run import Run
+
+__all__ = ["Start", "StepwiseState"]
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where images start: `images` `(n, channels, height, width)` on the device, `class_ids` `(n,)` on the CPU, and
+    `started_from`, the positions in the data of the real images that are in them."""
+
+    images: Tensor
+    class_ids: Tensor
+    started_from: list[int]
+
+
+class StepwiseState:
+    """Everything a distillation is at one moment, and nothing that it could be built from again.
+
+    A subclass adds what is its own, and saves and restores that in `tensors`, `metadata` and `restore`.
+
+    - `run`: what was asked for.
+    - `images` `(n, channels, height, width)`, `labels` `(n, C)`: the set so far. `class_ids`: `(n,)`.
+    - `started_from`: positions in the data of the real images that `images` started from.
+    - `optimizer`: moves the images, and whatever else is learned. `generator`: draws real batches, and more.
+    - `step`: updates done. `mean_loss`: running mean of the loss. `history`: what was recorded along the way.
+    """
+
+    def __init__(
+        self, run: Run, start: Start, labels: Tensor, *, optimizer: torch.optim.Optimizer, generator: torch.Generator
+    ) -> None:
+        self.run, self.images, self.labels = run, start.images, labels
+        self.class_ids, self.started_from = start.class_ids, start.started_from
+        self.optimizer, self.generator = optimizer, generator
+        self.step = 0
+        self.mean_loss: float | None = None
+        self.history: list[dict[str, float]] = []
+
+    def count(self, loss: float) -> None:
+        """Count an update, with the loss it was made for."""
+        self.step += 1
+        self.mean_loss = loss if self.mean_loss is None else 0.95 * self.mean_loss + 0.05 * loss
+
+    def is_finite(self) -> bool:
+        """Whether images and labels are free of NaN and infinity."""
+        return bool(torch.isfinite(self.images.detach().sum() + self.labels.detach().sum().to(self.images)))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """For a checkpoint: everything learned or random, generators included."""
+        return {
+            "images": self.images,
+            "labels": self.labels,
+            "class_ids": self.class_ids,
+            "generator": self.generator.get_state(),
+            **moments("optimizer", self.optimizer),
+        }
+
+    def metadata(self) -> dict[str, Any]:
+        """For a checkpoint: what is no tensor; JSON-able."""
+        return {"step": self.step, "history": self.history, "mean_loss": self.mean_loss}
+
+    def restore(self, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
+        """Become what gave these `tensors` and `metadata`."""
+        with torch.no_grad():
+            self.images.copy_(tensors["images"])
+            self.labels.copy_(tensors["labels"])
+        self.class_ids = tensors["class_ids"]
+        self.step, self.history, self.mean_loss = metadata["step"], metadata["history"], metadata["mean_loss"]
+        self.generator.set_state(tensors["generator"])
+        set_moments("optimizer", self.optimizer, tensors)

@@ -1,0 +1,27 @@
+"""The one training loop: an update of an optimizer for each loss."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+from torch.optim.lr_scheduler import LRScheduler
+
+__all__ = ["train"]
+
+
+def train(losses: Iterable[Tensor], optimizer: torch.optim.Optimizer, scheduler: LRScheduler | None = None) -> None:
+    """Go down each of the `losses` by one step of the optimizer, and one of the `scheduler`.
+
+    - `losses`: computed one after the other, each after the update before it; give a generator expression.
+
+    >>> weight = torch.ones(1, requires_grad=True)
+    >>> train((weight.square().sum() for _ in range(3)), torch.optim.SGD([weight], lr=0.25))
+    >>> weight.item()
+    0.125
+    """
+    for loss in losses:
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if scheduler is not None:
+            scheduler.step()

@@ -1,0 +1,11 @@
+"""Every distiller with options that make it quick; a new one is added here, and gets the tests of all contracts."""
+
+from distill import DM, DSA, Distiller, FRePo, Herding, Random
+
+DISTILLERS: list[Distiller] = [
+    FRePo(steps=3, batch_size=20, pool_size=2, max_updates=2, width=4, depth=2),
+    Random(),
+    Herding(steps=3, batch_size=20, width=4, depth=2),
+    DM(steps=3, batch_size=8, width=4, depth=2),
+    DSA(iterations=2, outer_loop=2, inner_loop=2, batch_size=8, width=4, depth=2),
+]
