@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import nbformat
@@ -194,6 +195,12 @@ def printed(cell: NotebookNode) -> str:
     return re.sub(r"[-\s]+", " ", re.sub(r"[\d.]+", "#", text))
 
 
+@pytest.mark.parametrize("package", ["distill", "continual", "privacy"])
+def test_api_page_has_every_public_name(package: str) -> None:
+    listed = re.findall(rf"^::: {package}\.(\w+)$", (DOCS / "api" / f"{package}.md").read_text(), re.MULTILINE)
+    assert sorted({*listed, "ATTACKS"}) == sorted({*import_module(package).__all__, "ATTACKS"})
+
+
 def test_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) < 150
 
@@ -207,4 +214,5 @@ def test_site_builds_without_a_warning_and_asks_nothing_of_other_servers(tmp_pat
     for page in tmp_path.rglob("*.html"):
         html = page.read_text(encoding="utf-8")
         assert not re.findall(r"<(?:script|img|iframe)[^>]*src=[\"']?(?:https?:)?//", html), page
+        assert "<blockquote>" not in html, f"a doctest on {page} is not shown as code"
         assert not re.findall(r"<link[^>]*rel=[\"']?(?:stylesheet|preconnect)[^>]*href=[\"']?https?://", html), page
