@@ -269,36 +269,6 @@ def test_more_images_of_a_class_than_there_are_gives_what_there_is_with_a_warnin
     assert [r["images"] for r in read_json(tmp_path / "run" / "results.json")["steps"]] == [20, 40] * 2
 
 
-def test_output_that_cannot_be_written_ends_in_one_line(command, tmp_path, capsys):
-    (tmp_path / "file").write_text("no folder")  # also root cannot make a folder below a file
-    assert_refused(capsys, command("--output", tmp_path / "file" / "run"), "cannot write .*file/run/options.json: ")
-    assert [path.name for path in tmp_path.iterdir()] == ["file"]
-
-
-def test_output_that_is_a_file_ends_in_one_line(command, tmp_path, capsys):
-    (tmp_path / "file").write_text("no folder")
-    assert_refused(capsys, command("--output", tmp_path / "file"), "cannot write .*file/options.json: ")
-    assert (tmp_path / "file").read_text() == "no folder"
-
-
-def test_output_full_of_other_files_is_refused_and_left_alone(command, tmp_path, capsys):
-    (tmp_path / "thesis.tex").write_text("precious")
-    assert_refused(capsys, command("--output", tmp_path), "is not empty and holds no run of this program")
-    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
-
-
-def test_output_with_hidden_files_of_the_users_is_refused_and_left_alone(command, tmp_path, capsys):
-    (tmp_path / ".pre-commit-config.yaml").write_text("precious")
-    assert_refused(capsys, command("--output", tmp_path), "is not empty and holds no run of this program")
-    assert [path.name for path in tmp_path.iterdir()] == [".pre-commit-config.yaml"]
-
-
-def test_output_of_another_run_is_refused_and_left_alone(command, undisturbed, capsys):
-    before = contents(undisturbed)
-    assert_refused(capsys, command("--output", undisturbed), "already holds a run; add --resume")
-    assert contents(undisturbed) == before
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [

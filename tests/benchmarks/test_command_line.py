@@ -72,7 +72,6 @@ def test_every_option_of_a_run_has_a_text_of_its_own(name):
     assert len(set(texts)) == len(texts)
 
 
-@pytest.mark.xfail(reason="the fields of distillers are not documented beside them yet")
 @pytest.mark.parametrize("prefix", option_classes())
 def test_every_option_of_a_class_has_a_text_of_its_own(prefix):
     cls = option_classes()[prefix]

@@ -13,6 +13,9 @@ import pytest
 import torch
 from PIL import Image
 
+from benchmarks.harness.command_line import parse
+from benchmarks.studies.distillation.options import DistillationOptions
+from benchmarks.studies.distillation.study import Distillation
 from distill import DSA, FRePo, SyntheticSet, load_images
 from distill.distillers.run import Run
 from distill.files import read_json
@@ -185,10 +188,10 @@ def test_sweep_has_a_row_for_each_value_and_the_other_methods_once(command, tmp_
         ("dm-norm", ["instance", "none"], ["instance", "none"]),
     ],
 )
-def test_options_of_every_kind_can_be_swept(command, tmp_path, option, values, expected):
+def test_options_of_every_kind_can_be_swept(option, values, expected):
     method = option.split("-")[0]
-    assert command("--output", tmp_path, "--method", method, "--networks", 1, "--sweep", option, *values) == 0
-    rows = read_json(tmp_path / "results.json")["options"]["rows"].values()
+    options = parse(DistillationOptions, [*TINY, "--method", method, "--sweep", option, *values])
+    rows = Distillation(options).record()["rows"].values()
     assert [row[option.removeprefix(f"{method}-").replace("-", "_")] for row in rows] == expected
 
 

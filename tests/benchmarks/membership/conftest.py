@@ -33,16 +33,7 @@ def undisturbed(command, tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
-def small(command, tmp_path_factory) -> Path:
-    """The folder of a run of few files."""
-    folder = tmp_path_factory.mktemp("small") / "run"
-    assert command("--output", folder, *SMALL) == 0
-    return folder
-
-
-@pytest.fixture
-def no_pictures(monkeypatch) -> None:
+def without_pictures(patch: pytest.MonkeyPatch) -> None:
     """Pages and pictures as empty files: they are most of the time that a tiny run takes."""
 
     def empty(self, path, **_: Any) -> Path:
@@ -51,4 +42,19 @@ def no_pictures(monkeypatch) -> None:
     pictures = {AuditReport: ["to_html", "plot_roc"], Summary: ["to_html", "plot_auc", "plot_curves"]}
     for owner, names in {**pictures, SyntheticSet: ["plot"]}.items():
         for name in names:
-            monkeypatch.setattr(owner, name, empty)
+            patch.setattr(owner, name, empty)
+
+
+@pytest.fixture(scope="session")
+def small(command, tmp_path_factory) -> Path:
+    """The folder of a run of few files, without pictures."""
+    folder = tmp_path_factory.mktemp("small") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        without_pictures(patch)
+        assert command("--output", folder, *SMALL) == 0
+    return folder
+
+
+@pytest.fixture
+def no_pictures(monkeypatch) -> None:
+    without_pictures(monkeypatch)

@@ -116,6 +116,7 @@ def test_run_stopped_within_a_distillation_goes_on_from_its_checkpoint(command, 
 
 
 @pytest.mark.usefixtures("no_pictures")
+@pytest.mark.usefixtures("no_pictures")
 def test_run_that_is_done_trains_nothing_anew_with_any_jobs_and_counts_its_cost(
     command, small, tmp_path, monkeypatch
 ):
@@ -157,7 +158,7 @@ def test_mistake_in_a_job_ends_in_the_line_that_it_ends_in_without_jobs(command,
     options = ["--arms", "real,subset", "--attacks", "threshold", "--train-learning-rate", "1e30", "--jobs", 2]
     assert command("--output", tmp_path, *options) == 2
     error = capsys.readouterr().err
-    assert error.splitlines()[-1].startswith("error: members outputs hold NaN or infinite values")
+    assert error.splitlines()[-1].startswith("error: members outputs contain NaN or infinite values")
     assert "Traceback" not in error
 
 

@@ -100,7 +100,9 @@ def test_every_distiller_that_has_a_name_is_an_arm():
 
 
 @pytest.mark.usefixtures("no_pictures")
-@pytest.mark.parametrize("arm", OTHER_ARMS)
+@pytest.mark.parametrize("arm", [
+    pytest.param(arm, marks=pytest.mark.slow if arm != "herding" else ()) for arm in OTHER_ARMS
+])
 def test_every_distiller_is_an_arm(command, tmp_path, arm):
     assert command("--output", tmp_path, "--arms", f"subset,{arm}", "--attacks", "threshold") == 0
     results = figures(tmp_path)

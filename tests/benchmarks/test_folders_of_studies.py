@@ -1,7 +1,8 @@
-"""Resuming on other data: every program refuses, says what is other, and leaves its folder alone; workers do too."""
+"""Folders of runs, the same for every study: what is refused there and left alone, and resuming on other data."""
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -76,6 +77,48 @@ def done(request, tmp_path_factory) -> tuple[str, Path, Path]:
     return request.param, folder / "data.npz", folder / "run"
 
 
+# -- folders that are no place for a run -------------------------------------------------------------------------------
+
+
+def refused(program: str, capsys: Any, *options: object) -> str:
+    """The one line that a program refuses a folder with."""
+    assert run(program, "--dataset", "digits", *options) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    return error
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize("where", ["file", "file/run"])
+def test_output_that_cannot_be_written_is_refused(tmp_path, capsys, program, where):
+    (tmp_path / "file").write_text("precious")  # also root cannot make a folder of a file, or below one
+    error = refused(program, capsys, "--output", tmp_path / where)
+    assert f"cannot write {tmp_path / where / 'options.json'}: " in error
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    assert (tmp_path / "file").read_text() == "precious"
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize("resume", [[], ["--resume"]], ids=["new", "resumed"])
+@pytest.mark.parametrize("name", ["thesis.tex", ".pre-commit-config.yaml"])
+def test_output_full_of_other_files_is_refused_and_left_alone(tmp_path, capsys, program, name, resume):
+    (tmp_path / name).write_text("precious")
+    error = refused(program, capsys, "--output", tmp_path, *resume)
+    assert "is not empty and holds no run of this program" in error
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_a_run_that_is_there_is_not_written_over(done, capsys):
+    program, data, folder = done
+    before = contents(folder)
+    assert "already holds a run; add --resume" in refused(program, capsys, "--dataset", data, "--output", folder)
+    assert contents(folder) == before
+
+
+# -- other data --------------------------------------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize("part", PARTS)
 def test_data_written_anew_are_refused_by_name(done, capsys, part):
     program, data, folder = done
@@ -100,16 +143,17 @@ def test_the_same_data_written_anew_are_resumed_and_their_fingerprints_are_in_th
     assert found.keys() == {f"{part} {of}" for part in ("training", "test") for of in ("images", "labels", "classes")}
 
 
-@pytest.mark.parametrize("program", PROGRAMS)
-def test_a_worker_refuses_data_that_changed_while_the_program_ran(tmp_path, program):
-    write_data(tmp_path / "data.npz")
-    options = ["--dataset", tmp_path / "data.npz", "--output", tmp_path / "run"]
-    assert run(program, *options) == 0
+def test_a_worker_refuses_data_that_changed_while_the_program_ran(done):
+    program, data, folder = done
+    options = ["--dataset", data, "--output", folder]
     parsed = parse(OPTIONS[program], [*TINY, *PROGRAMS[program], *map(str, options)])
     RUNS[program].of_worker(parsed)
-    write_data(tmp_path / "data.npz", changed="x_train")
-    with pytest.raises(InputError, match=r"holds a run on other data \(training images changed"):
-        RUNS[program].of_worker(parsed)
+    write_data(data, changed="x_train")
+    try:
+        with pytest.raises(InputError, match=r"holds a run on other data \(training images changed"):
+            RUNS[program].of_worker(parsed)
+    finally:
+        write_data(data)
 
 
 def test_saved_sets_and_what_says_how_they_were_made_are_known_by_their_bytes(tmp_path, capsys):
