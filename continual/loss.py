@@ -21,30 +21,30 @@ Reduction = Literal["mean", "sum", "none"]
 MASKED = -999  # Avalanche's heads set the logits of unseen classes, or of other tasks, to -1000
 
 
-def fitted_labels(logits: Tensor, labels: Tensor, *, growing: bool) -> Tensor:
-    """`labels` `(n, C)` for `logits` `(n, k)`: of the first `k` classes if a `growing` head has no more yet.
+def fitted_labels(logits: Tensor, soft_labels: Tensor, *, growing: bool) -> Tensor:
+    """`soft_labels` `(n, C)` for `logits` `(n, k)`: of the first `k` classes if a `growing` head has no more yet.
 
     Raises `InputError` for other shapes, which would be broadcast.
     """
-    if growing and logits.ndim == 2 and len(logits) == len(labels) and logits.shape[1] < labels.shape[1]:
-        labels = labels[:, : logits.shape[1]]
-    if logits.shape != labels.shape:
+    if growing and logits.ndim == 2 and len(logits) == len(soft_labels) and logits.shape[1] < soft_labels.shape[1]:
+        soft_labels = soft_labels[:, : logits.shape[1]]
+    if logits.shape != soft_labels.shape:
         raise InputError(
-            f"the model's output has shape {tuple(logits.shape)}, the soft labels {tuple(labels.shape)}; wanted one "
-            "output for each class of the whole problem from the first experience on"
+            f"the model's output has shape {tuple(logits.shape)}, the soft labels {tuple(soft_labels.shape)}; "
+            "wanted one output for each class of the whole problem from the first experience on"
         )
-    return labels.to(logits)
+    return soft_labels.to(logits)
 
 
-def without_masked(logits: Tensor, labels: Tensor, loss: str) -> Tensor:
-    """`labels` `(n, C)` changed so that `loss` ignores the logits that a head masks.
+def without_masked(logits: Tensor, soft_labels: Tensor, loss: str) -> Tensor:
+    """`soft_labels` `(n, C)` changed so that `loss` ignores the logits that a head masks.
 
     Except that of the label's own class: if it is masked, the loss is as large as that of `CrossEntropyLoss`.
     """
-    masked = (logits.detach() <= MASKED) & (labels < labels.amax(1, keepdim=True))
+    masked = (logits.detach() <= MASKED) & (soft_labels < soft_labels.amax(1, keepdim=True))
     if not masked.any():
-        return labels
-    return torch.where(masked, logits.detach() if loss == "mse" else -torch.inf, labels)
+        return soft_labels
+    return torch.where(masked, logits.detach() if loss == "mse" else -torch.inf, soft_labels)
 
 
 class SoftLabelLoss(SupervisedPlugin):
@@ -111,8 +111,8 @@ class SoftLabelLoss(SupervisedPlugin):
     def before_forward(self, strategy: Any, **kwargs: Any) -> None:
         """Make sure that the mini-batch holds soft labels."""
         batch = strategy.mbatch
-        labels = batch[-2] if len(batch) >= 4 else None
-        if labels is None or labels.shape != (len(batch[0]), self.num_classes):
+        soft_labels = batch[-2] if len(batch) >= 4 else None
+        if soft_labels is None or soft_labels.shape != (len(batch[0]), self.num_classes):
             raise InputError(
                 f"the mini-batch has {len(batch)} tensors and no soft labels; wanted [images, class ids, "
                 "soft labels, task labels]: apply continual.with_soft_labels to the datasets of your own loader"
@@ -128,13 +128,13 @@ class SoftLabelLoss(SupervisedPlugin):
 
     def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Loss of logits `(n, C)` on the soft labels of `targets` `(n,)` in the mini-batch, else on initial ones."""
-        labels = self._soft_labels_of(targets)
-        if labels is None:
-            labels = initial_labels(targets.long(), self.num_classes)
-        labels = fitted_labels(logits, labels, growing=self._growing)
+        soft_labels = self._soft_labels_of(targets)
+        if soft_labels is None:
+            soft_labels = initial_labels(targets.long(), self.num_classes)
+        soft_labels = fitted_labels(logits, soft_labels, growing=self._growing)
         if self._named is not None:
-            labels = without_masked(logits, labels, self._named)
-        return reduced(self.loss(logits, labels), self.reduction, len(logits))
+            soft_labels = without_masked(logits, soft_labels, self._named)
+        return reduced(self.loss(logits, soft_labels), self.reduction, len(logits))
 
     def _soft_labels_of(self, targets: Tensor) -> Tensor | None:
         """The soft labels of the mini-batch that these targets belong to; `None` for any other targets."""
@@ -160,12 +160,12 @@ class RecipeLoss:
         if targets.ndim == 1:
             count = self.num_classes or logits.shape[1]
             targets = initial_labels(targets.long(), max(count, int(targets.max()) + 1 if self.growing else 0))
-        labels = fitted_labels(logits, targets, growing=self.growing)
+        soft_labels = fitted_labels(logits, targets, growing=self.growing)
         if self.growing:
-            labels = without_masked(logits, labels, self.recipe.loss)
+            soft_labels = without_masked(logits, soft_labels, self.recipe.loss)
         if self.reduction == "mean":
-            return self.recipe.criterion(logits, labels)
-        return reduced(self.recipe.losses(logits, labels), self.reduction, len(logits))
+            return self.recipe.criterion(logits, soft_labels)
+        return reduced(self.recipe.losses(logits, soft_labels), self.reduction, len(logits))
 
 
 def reduced(losses: Tensor, reduction: str, count: int) -> Tensor:

@@ -63,7 +63,7 @@ class Delivery:
 
     def dataset(self) -> AvalancheDataset:
         """The images as an Avalanche dataset, with soft labels as an attribute."""
-        return stacked([self], self.synthetic.labels)
+        return stacked([self], self.synthetic.soft_labels)
 
 
 def stacked(deliveries: list[Delivery], soft_labels: Tensor) -> AvalancheDataset:
@@ -187,7 +187,7 @@ class Memory:
                 runs[-1].append(delivery)
             else:
                 runs.append([delivery])
-        return concat_datasets([stacked(run, torch.cat([each.synthetic.labels for each in run])) for run in runs])
+        return concat_datasets([stacked(run, torch.cat([each.synthetic.soft_labels for each in run])) for run in runs])
 
 
 def capacity(kept: int, new: int, per_group: int | None, returning: Returning) -> int:

@@ -46,9 +46,9 @@ class LabelRows(Sequence[Tensor]):
         return self.table[int(self.positions[index])]
 
 
-def soft_label_attribute(labels: Tensor) -> DataAttribute:
+def soft_label_attribute(soft_labels: Tensor) -> DataAttribute:
     """Soft labels `(n, C)` as the data attribute of a dataset of `n` images; not yet in its mini-batches."""
-    return DataAttribute(LabelRows(labels, range(len(labels))), NAME)
+    return DataAttribute(LabelRows(soft_labels, range(len(soft_labels))), NAME)
 
 
 class SoftLabelDataset(TaskAwareSupervisedClassificationDataset):
@@ -108,9 +108,9 @@ def with_soft_labels(dataset: AvalancheDataset, num_classes: int) -> SoftLabelDa
     return SoftLabelDataset([dataset], data_attributes=attributes)
 
 
-def check_width(labels: Any, num_classes: int) -> None:
+def check_width(soft_labels: Any, num_classes: int) -> None:
     """Raise `InputError` unless the soft labels of a dataset are of `num_classes` classes."""
-    if len(labels) and (width := len(labels[0])) != num_classes:
+    if len(soft_labels) and (width := len(soft_labels[0])) != num_classes:
         raise InputError(
             f"the soft labels of the dataset are of {width} classes, num_classes is {num_classes}; wanted the same "
             "number for buffer and loss: those of the whole problem"

@@ -9,7 +9,7 @@ from privacy import AttackRecords, audit
 # Members are what the model is trained on; non-members come from the same distribution and were never used.
 pixels, labels = load_digits(return_X_y=True)
 members, others, member_labels, other_labels = train_test_split(
-    pixels / 16, labels, train_size=400, test_size=400, random_state=0
+    pixels / 16, labels, train_size=300, test_size=300, random_state=0
 )
 model = MLPClassifier((100,), max_iter=500, random_state=0).fit(members, member_labels)
 

@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import nbformat
@@ -139,6 +140,20 @@ def commands(page: Path) -> list[tuple[str, list[str]]]:
 COMMANDS = [(name, given) for page in PAGES for name, given in commands(page)]
 
 
+def examples_of_options(page: Path) -> list[list[str]]:
+    """What stands in the first column of a page's table of options."""
+    cells = re.findall(r"^\| (`--.*?) \|", page.read_text(encoding="utf-8"), re.MULTILINE)
+    examples = [example for cell in cells for example in re.findall(r"`(--[^`]+)`", cell)]
+    return [example.split() for example in examples if "…" not in example]
+
+
+COMMANDS += [
+    (name, given)
+    for page, name in {"class_incremental": "cl_cifar100", "audit": "mia", "distil": "distillation"}.items()
+    for given in examples_of_options(DOCS / f"{page}.md")
+]
+
+
 @pytest.mark.parametrize(("name", "given"), COMMANDS, ids=[" ".join([name, *given]) for name, given in COMMANDS])
 def test_command_lines_can_be_read(name: str, given: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[type[Options]] = []
@@ -180,6 +195,12 @@ def printed(cell: NotebookNode) -> str:
     return re.sub(r"[-\s]+", " ", re.sub(r"[\d.]+", "#", text))
 
 
+@pytest.mark.parametrize("package", ["distill", "continual", "privacy"])
+def test_api_page_has_every_public_name(package: str) -> None:
+    listed = re.findall(rf"^::: {package}\.(\w+)$", (DOCS / "api" / f"{package}.md").read_text(), re.MULTILINE)
+    assert sorted({*listed, "ATTACKS"}) == sorted({*import_module(package).__all__, "ATTACKS"})
+
+
 def test_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) < 150
 
@@ -193,4 +214,5 @@ def test_site_builds_without_a_warning_and_asks_nothing_of_other_servers(tmp_pat
     for page in tmp_path.rglob("*.html"):
         html = page.read_text(encoding="utf-8")
         assert not re.findall(r"<(?:script|img|iframe)[^>]*src=[\"']?(?:https?:)?//", html), page
+        assert "<blockquote>" not in html, f"a doctest on {page} is not shown as code"
         assert not re.findall(r"<link[^>]*rel=[\"']?(?:stylesheet|preconnect)[^>]*href=[\"']?https?://", html), page

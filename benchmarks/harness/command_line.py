@@ -1,6 +1,7 @@
 """Command lines made from dataclasses by tyro: each field is an option, and the text beside it is its help."""
 
 import dataclasses
+import re
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -144,7 +145,7 @@ def parse(options: type[O], argv: Sequence[str]) -> O:
                 tyro.conf.OmitArgPrefixes[wanted], args=list(argv), return_unknown_args=True, add_help=False  # type: ignore
             )
     except SystemExit as stop:
-        raise UsageError(one_line(said.getvalue())) from stop
+        raise UsageError(refusal(one_line(said.getvalue()), wanted, argv)) from stop
     names = {name for group in dataclasses.fields(wanted) for name in vars(getattr(found, group.name))}
     if unknown:
         raise UsageError(not_known(unknown[0], names))
@@ -181,6 +182,27 @@ def one_line(box: str) -> str:
     lines = [line.strip("│╭╮╰╯─- ") for line in box.splitlines()[1:]]
     said = takewhile(bool, dropwhile(lambda line: not line, lines))
     return " ".join(said).rstrip(".").replace("Error parsing ", "cannot read ", 1)
+
+
+def refusal(said: str, groups: Any, argv: Sequence[str]) -> str:
+    """What tyro says of a value that it cannot read, in this toolkit's words: what was given, and what was wanted."""
+    if choice := re.match(r"invalid choice '(.*)' for argument '(.*)'\. Expected one of \((.*)\)$", said):
+        return f"{choice[2]} is {choice[1]!r}; wanted one of {choice[3].replace(chr(39), '').rstrip(',')}"
+    unread = re.match(r"cannot read (--[\w-]+): ", said)
+    if unread is None:
+        return said
+    typed = [word.partition("=") for word in argv]
+    at = next((i for i, word in enumerate(typed) if word[0].replace("_", "-") == unread[1]), None)
+    if at is None:
+        return said
+    values = [typed[at][2]] if typed[at][1] else list(takewhile(lambda word: not word.startswith("--"), argv[at + 1 :]))
+    name = unread[1].removeprefix("--").replace("-", "_")
+    hints = [typing.get_type_hints(group.type, include_extras=True).get(name) for group in dataclasses.fields(groups)]
+    hint = next(each for each in hints if each is not None)
+    several = metavar(hint.__origin__).endswith(" [...]")
+    kind = IN_WORDS.get(metavar(hint.__origin__).removesuffix(" [...]"), "another value")
+    wanted = kind if not several else f"one or more, each {kind}"
+    return f"{unread[1]} is {' '.join(values)!r}; wanted {wanted}"
 
 
 def option_value(cls: type, name: str, text: str, *, flag: str) -> Any:

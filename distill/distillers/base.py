@@ -1,4 +1,4 @@
-"""The one verb: a Distiller turns labelled images into a SyntheticSet."""
+"""What every distiller is: a method with its hyper-parameters, and `distill`, which makes a `SyntheticSet`."""
 
 import warnings
 from abc import ABC, abstractmethod
@@ -116,13 +116,13 @@ class Distiller(ABC):
         return replace(self, **changes)
 
     def made_by(self, run: Run, *, started_from: list[int], history: list[dict[str, float]]) -> dict[str, Any]:
-        """What a set says of how it was made: the method, all options, and what became of them."""
+        """The `made_by` of a set: the method, all options, and what was recorded."""
         options = {**run.options(), **self.options()}
         return describe(self.method, options, started_from=started_from, history=history)
 
 
 def warn_of_small_classes(data: PreprocessedImages, images_per_class: int) -> None:
-    """Warn of classes that have fewer images than are asked for."""
+    """Warn about classes that have fewer images than requested."""
     class_ids, counts = torch.unique(data.labels.cpu(), return_counts=True)
     small = counts < images_per_class
     if bool(small.any()):
@@ -136,7 +136,7 @@ def warn_of_small_classes(data: PreprocessedImages, images_per_class: int) -> No
 
 
 def check_varied(images: np.ndarray | torch.Tensor | StreamedImages) -> None:
-    """Raise `InputError` when all pixels of all images have one value."""
+    """Raise `InputError` when all pixels of all images have the same value."""
     first: float | None = None
     for start in range(0, len(images), CHECKED_AT_ONCE):
         chunk = images[start : start + CHECKED_AT_ONCE]
@@ -145,13 +145,13 @@ def check_varied(images: np.ndarray | torch.Tensor | StreamedImages) -> None:
         if not low == high == first:
             return
     raise InputError(
-        f"all pixels of all {len(images)} images have one value, {first:g}, so there is nothing to learn from; were "
-        "the right images read, and not scaled or cut off to one value?"
+        f"all pixels of all {len(images)} images have the same value, {first:g}, so there is nothing to learn; check "
+        "that the right images were read, and that they were not scaled or clipped to one value"
     )
 
 
 def _unknown(*sets: PreprocessedImages) -> bool:
-    """Whether one of them does not say what it went through: streams of tensors are taken for pixels."""
+    """Whether the preprocessing of one of them is not known: streams of tensors count as pixels."""
     return any(isinstance(one.preprocessing, Identity) for one in sets)
 
 
@@ -176,6 +176,6 @@ def checked_held_out(
         )
     if not held_out.preprocessing.same_as(data.preprocessing) and not _unknown(held_out, data):
         raise InputError(
-            "held_out was preprocessed in another way than the data; give it raw, or as data.preprocessing.apply(...)"
+            "held_out was not preprocessed like the data; give it raw, or as data.preprocessing.apply(...)"
         )
     return held_out

@@ -44,7 +44,7 @@ class DM(Matching):
         return self.with_options(steps=count)
 
     def step(self, state: MatchingState, data: PreprocessedImages) -> None:
-        """Match in a network drawn anew; changes `state`."""
+        """Match in a newly drawn network; changes `state`."""
         state.network.reset_parameters(state.generator)
         classes = len(state.positions)
         means_t, augmented_s = [], []

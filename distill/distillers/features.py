@@ -16,7 +16,7 @@ def features_of(network: Network, images: Tensor, *, chunk_size: int) -> Tensor:
     """Features `(n, d)` of images `(n, channels, height, width)` by a `network` in inference mode, weights frozen.
 
     Differentiable in the images. More than `chunk_size` images go through the network in chunks, of which nothing is
-    kept but the features: on the way back each chunk is computed once more. The gradient is the same. Under
+    kept but the features: each chunk is computed again in the backward pass. The gradient is the same. Under
     `torchrun` each process computes its part of the rows, and every process has all of them.
     """
     own = own_rows(images)

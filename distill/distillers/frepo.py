@@ -73,7 +73,7 @@ class FRePo(StepwiseDistiller):
     pool_size: int = 10
     """Models in the pool."""
     max_updates: int = 100
-    """Updates a model gets before it is drawn anew (K)."""
+    """Updates a model gets before it is redrawn (K)."""
     pool_learning_rate: float = 3e-4
     """Adam's, for the models."""
     pool_batch_size: int = 1000

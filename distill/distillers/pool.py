@@ -34,20 +34,20 @@ class PoolModel:
         self.freeze()
 
     def freeze(self) -> None:
-        """Inference mode; no gradients of weights, which nobody would use."""
+        """Inference mode, without gradients of the weights, which are not needed."""
         self.optimizer.zero_grad()
         self.network.requires_grad_(False)
         self.network.eval()
 
     def renew(self, generator: torch.Generator) -> None:
-        """Draw the network anew."""
+        """Redraw the network, as new."""
         self.network.reset_parameters(generator)
         self.optimizer.state.clear()
         self.age = 0
 
 
 class ModelPool:
-    """`size` networks; one is drawn at each step, and drawn anew after more than `max_updates` updates.
+    """`size` networks; one is sampled at each step, and redrawn after more than `max_updates` updates.
 
     At the start, network `i` counts as `max_updates / size * i` updates old, so that they are not all renewed at
     once. `build` makes one network from a generator.
@@ -74,7 +74,7 @@ class ModelPool:
         return iter(self.models)
 
     def sample(self) -> PoolModel:
-        """A model, uniformly."""
+        """A model, drawn uniformly."""
         return self.models[int(torch.randint(len(self.models), (1,), generator=self.generator))]
 
     def train(self, model: PoolModel, images: Tensor, labels: Tensor) -> None:
@@ -85,7 +85,7 @@ class ModelPool:
         model.train_step(images, labels)
 
     def renew(self, model: PoolModel) -> None:
-        """Draw the model anew if it has had more than `max_updates` updates."""
+        """Redraw the model if it has had more than `max_updates` updates."""
         if model.age > self.max_updates:
             model.renew(self.generator)
 

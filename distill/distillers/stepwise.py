@@ -121,7 +121,7 @@ class StepwiseDistiller(Distiller):
         options = {"method": self.method, "class": type(self).__qualname__, **run.options(), **self.options()}
         checkpoint = Checkpoint(run, method=self.method, options=options, data=data)
         checkpoint.load_into(state)
-        wait_for_ranks()  # before the first one writes the file anew
+        wait_for_ranks()  # before the first one writes the file again
         watch, updates = self.watch(state), self.updates(run.images_per_class)
 
         def record_if_due() -> None:

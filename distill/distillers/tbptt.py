@@ -1,4 +1,4 @@
-"""The meta-gradient that FRePo does without: back through one training step of the whole network (C.1, Figure 7)."""
+"""The meta-gradient that FRePo replaces: back through one training step of the whole network (C.1, Figure 7)."""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""What is recorded while a distillation goes on: its loss, and accuracy on held-out images."""
+"""What is recorded during a distillation: its loss, and accuracy on held-out images."""
 
 import torch
 

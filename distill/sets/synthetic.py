@@ -32,8 +32,8 @@ class SyntheticSet(Dataset):
 
     - `images`: float tensor of shape `(n, channels, height, width)`, preprocessed: the input of a network. Of 16, 32 or
       64 bits, stored as given; computations with them use float32.
-    - `labels`: float tensor of shape `(n, num_classes)`: the soft labels, which are no probabilities (they start at
-      `one-hot - 1 / num_classes`, scaled).
+    - `soft_labels`: float tensor of shape `(n, num_classes)`, no probabilities (they start at
+      `one-hot - 1 / num_classes`, scaled). Also available as `labels`, their name in saved files.
     - `class_ids`: int64 tensor of shape `(n,)`: the class that each image was made for.
     - `classes`: names of all classes of the problem.
     - `preprocessing`: the map from pixels in [0, 1] to `images`, and back.
@@ -54,7 +54,7 @@ class SyntheticSet(Dataset):
     """
 
     images: torch.Tensor
-    labels: torch.Tensor
+    soft_labels: torch.Tensor
     class_ids: torch.Tensor
     classes: tuple[str, ...]
     preprocessing: Preprocessing
@@ -63,11 +63,11 @@ class SyntheticSet(Dataset):
     def __post_init__(self) -> None:
         self._convert_fields()
         n, num_classes = len(self.images), len(self.classes)
-        for name, shape in {"labels": (n, num_classes), "class_ids": (n,)}.items():
+        for name, shape in {"soft_labels": (n, num_classes), "class_ids": (n,)}.items():
             given = tuple(getattr(self, name).shape)
             if given != shape:
                 raise InputError(f"{name} have shape {given}; wanted {shape} for {n} images of {num_classes} classes")
-        for name in ("images", "labels"):
+        for name in ("images", "soft_labels"):
             if getattr(self, name).dtype not in FLOATS:
                 raise InputError(f"{name} are {getattr(self, name).dtype}; wanted floats of 16, 32 or 64 bits")
         if self.class_ids.dtype != torch.int64:
@@ -76,7 +76,7 @@ class SyntheticSet(Dataset):
             raise InputError(
                 f"images have shape {tuple(self.images.shape)}; wanted (n, channels, height, width)"
             )
-        if not (bool(torch.isfinite(self.images.float()).all()) and bool(torch.isfinite(self.labels.float()).all())):
+        if not all(bool(torch.isfinite(tensor.float()).all()) for tensor in (self.images, self.soft_labels)):
             raise InputError("images or labels hold NaN or infinite values: the distillation that made them diverged")
         if n and (int(self.class_ids.min()) < 0 or int(self.class_ids.max()) >= len(self.classes)):
             low, high = int(self.class_ids.min()), int(self.class_ids.max())
@@ -86,7 +86,7 @@ class SyntheticSet(Dataset):
 
     def _convert_fields(self) -> None:
         """Convert arrays and lists to tensors, names to a tuple; raises `InputError` for anything else."""
-        for name in ("images", "labels", "class_ids"):
+        for name in ("images", "soft_labels", "class_ids"):
             object.__setattr__(self, name, tensor_of(getattr(self, name), name))
         if not self.class_ids.numel() or self.class_ids.dtype in (torch.int8, torch.uint8, torch.int16, torch.int32):
             object.__setattr__(self, "class_ids", self.class_ids.long())
@@ -102,7 +102,12 @@ class SyntheticSet(Dataset):
         return len(self.images)
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
-        return self.images[index], self.labels[index]
+        return self.images[index], self.soft_labels[index]
+
+    @property
+    def labels(self) -> torch.Tensor:
+        """The soft labels `(n, num_classes)`, by their name in saved files."""
+        return self.soft_labels
 
     @property
     def num_classes(self) -> int:
@@ -115,7 +120,7 @@ class SyntheticSet(Dataset):
         Raises `InputError` when indices are out of range or a mask has another length.
         """
         chosen = torch.from_numpy(positions(indices, len(self)))
-        tensors = {name: getattr(self, name) for name in ("images", "labels", "class_ids")}
+        tensors = {name: getattr(self, name) for name in ("images", "soft_labels", "class_ids")}
         return replace(self, **{name: tensor[chosen.to(tensor.device)] for name, tensor in tensors.items()})
 
     @staticmethod
@@ -140,7 +145,7 @@ class SyntheticSet(Dataset):
                 )
         return SyntheticSet(
             torch.cat([one.images for one in sets]),
-            torch.cat([one.labels for one in sets]),
+            torch.cat([one.soft_labels for one in sets]),
             torch.cat([one.class_ids for one in sets]),
             first.classes,
             first.preprocessing,
@@ -159,7 +164,7 @@ class SyntheticSet(Dataset):
     def content(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         """What `save` writes: tensors, and metadata that can be written as JSON."""
         state = {f"preprocessing.{name}": tensor for name, tensor in self.preprocessing.state().items()}
-        tensors = {"images": self.images, "labels": self.labels, "class_ids": self.class_ids, **state}
+        tensors = {"images": self.images, "labels": self.soft_labels, "class_ids": self.class_ids, **state}
         metadata = {
             "format": FORMAT,
             "classes": list(self.classes),

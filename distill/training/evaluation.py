@@ -112,7 +112,7 @@ def evaluate(
         )
     if not test.preprocessing.same_as(synthetic.preprocessing):
         raise InputError(
-            "test images were preprocessed in another way than the synthetic set; use "
+            "the test images were not preprocessed like the synthetic set; use "
             "synthetic.preprocessing.apply(...)"
         )
     check_device(device)

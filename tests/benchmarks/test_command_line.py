@@ -174,7 +174,7 @@ def test_values_that_an_option_cannot_be_are_refused(name, text, message):
         (["quick"], "error: unexpected 'quick'; see --help"),
         (["--steps", "many"], "error: cannot read --steps: invalid literal for int() with base 10: 'many'"),
         (["--frepo-learning-rate", "fast"], "error: cannot read --frepo-learning-rate: "),
-        (["--method", "frepos"], "error: invalid choice 'frepos' for argument '--method'. Expected one of ('frepo', "),
+        (["--method", "frepos"], "error: --method is 'frepos'; wanted one of frepo, "),
         (["--seeds"], "error: --seeds has no value; give one or more"),
         (["--steps"], "error: Missing value for argument '--steps'"),
     ],

@@ -128,7 +128,7 @@ def incremental() -> nn.Module:
 
 @pytest.mark.parametrize("loss", ["soft-cross-entropy", "mse"])
 def test_growing_head_in_gdumb(loss: str) -> None:
-    recipe = TrainingRecipe(train_steps=150, augment=False, loss=loss, learning_rate=1e-2, warmup_steps=5)
+    recipe = TrainingRecipe(train_steps=80, augment=False, loss=loss, learning_rate=1e-2, warmup_steps=5)
     strategy = gdumb(incremental(), buffer(), recipe=recipe)
     scenario = benchmark()
     strategy.train(scenario.train_stream)

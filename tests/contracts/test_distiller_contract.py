@@ -187,7 +187,7 @@ def test_constant_images_are_refused_as_that(distiller, make_images, shade):
     images = make_images()
     constant = LabelledImages(np.full_like(images.images, shade), images.labels, images.classes)
     for data in (constant, Identity().apply(constant), Identity().apply(constant, stream=True)):
-        with pytest.raises(InputError, match=r"all pixels of all 36 images have one value, .*; were the right images"):
+        with pytest.raises(InputError, match=r"all pixels of all 36 images have the same value, .*; check that the"):
             made(distiller, data)
 
 
@@ -233,7 +233,7 @@ def test_held_out_images_change_nothing(distiller, data, make_images):
 
 def test_held_out_images_preprocessed_in_another_way_are_refused(distiller, data, make_images):
     held_out = make_images((3, 3, 3), seed=5, noise=90)
-    with pytest.raises(InputError, match=r"held_out was preprocessed in another way than the data; give it raw"):
+    with pytest.raises(InputError, match=r"held_out was not preprocessed like the data; give it raw"):
         made(distiller, data, held_out=Standardize.fit(held_out).apply(held_out))
 
 

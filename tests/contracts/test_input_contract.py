@@ -220,12 +220,13 @@ def test_the_same_in_another_form_gives_the_same(case):
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
 def test_sets_of_every_float_type_are_saved_drawn_and_evaluated(tmp_path, dtype):
-    given = dataclasses.replace(synthetic(), images=synthetic().images.to(dtype), labels=synthetic().labels.to(dtype))
+    made = synthetic()
+    given = dataclasses.replace(made, images=made.images.to(dtype), soft_labels=made.soft_labels.to(dtype))
     loaded = SyntheticSet.load(given.save(tmp_path / "set.safetensors"))
     assert loaded.images.dtype == dtype
     assert torch.equal(loaded.images, given.images)
     loaded.plot(tmp_path / "set.png")
-    exact = dataclasses.replace(given, images=given.images.float(), labels=given.labels.float())
+    exact = dataclasses.replace(given, images=given.images.float(), soft_labels=given.soft_labels.float())
     assert evaluate(loaded, raw(), recipe=RECIPE, networks=1) == evaluate(exact, raw(), recipe=RECIPE, networks=1)
 
 

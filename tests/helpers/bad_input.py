@@ -109,8 +109,8 @@ NPZ: dict[str, tuple[Make, str]] = {
 DISTILLED: dict[str, tuple[Make, str]] = {
     "no test image of a class": (npz(y_test=np.arange(20) % 3), "1 classes of d have no test image: 3"),
     "no training image of a class": (npz(y_train=np.arange(40) % 3), "1 classes of d have no training image: 3"),
-    "constant": (npz(x_train=np.full((40, 8, 8), 7, UINT8)), "all pixels of all 40 images have one value, 7"),
-    "constant floats": (npz(x_train=np.zeros((40, 8, 8))), "all pixels of all 40 images have one value, 0"),
+    "constant": (npz(x_train=np.full((40, 8, 8), 7, UINT8)), "all pixels of all 40 images have the same value, 7"),
+    "constant floats": (npz(x_train=np.zeros((40, 8, 8))), "all pixels of all 40 images have the same value, 0"),
 }
 
 

@@ -152,7 +152,8 @@ def state_of(cls: Any) -> dict[str, Make]:
     return {name: same(tensor) for name, tensor in cls.fit(raw()).state().items()}
 
 
-SET = {name: of(synthetic, name) for name in ("images", "labels", "class_ids", "classes", "preprocessing", "made_by")}
+OF_SET = ("images", "soft_labels", "class_ids", "classes", "preprocessing", "made_by")
+SET = {name: of(synthetic, name) for name in OF_SET}
 DATA = {name: of(raw, name) for name in ("images", "labels", "classes")}
 FLOATS = {name: of(preprocessed, name) for name in ("images", "labels", "classes", "preprocessing")}
 

@@ -17,6 +17,10 @@ def drawn(n: int, m: int, shift: float = 0.0, seed: int = 0, spread: float = 1.0
     return generator.normal(shift, spread, n), generator.normal(0, 1, m)
 
 
+def slow(*sizes):
+    return pytest.param(*sizes, marks=pytest.mark.slow)
+
+
 def width(interval: Interval) -> float:
     return interval.high - interval.low
 
@@ -24,7 +28,7 @@ def width(interval: Interval) -> float:
 # -- AUC -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("n", "m"), [(6, 6), (20, 20), (50, 200), (300, 300)])
+@pytest.mark.parametrize(("n", "m"), [(6, 6), (20, 20), slow(50, 200), slow(300, 300)])
 @pytest.mark.parametrize("auc", [0.5, 0.75, 0.97])
 @pytest.mark.parametrize("spread", [1.0, 2.0])
 def test_auc_interval_covers_the_truth_about_nineteen_times_in_twenty(n, m, auc, spread):
@@ -152,7 +156,9 @@ def test_a_rate_below_one_false_positive_cannot_be_measured(non_members, level, 
     assert known or found.why == f"fewer than {round(1 / level)} non-members"
 
 
-@pytest.mark.parametrize(("n", "m", "level"), [(50, 50, 0.1), (300, 300, 0.1), (300, 1000, 0.01), (200, 2000, 0.001)])
+@pytest.mark.parametrize(
+    ("n", "m", "level"), [(50, 50, 0.1), slow(300, 300, 0.1), (300, 1000, 0.01), slow(200, 2000, 0.001)]
+)
 @pytest.mark.parametrize("kind", ["noise", "average", "few"])
 def test_tpr_interval_covers_the_truth(n, m, level, kind):
     """At least; where few false positives are allowed it covers in more than 97 %."""

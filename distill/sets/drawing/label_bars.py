@@ -38,10 +38,10 @@ def plot_labels(synthetic: SyntheticSet, path: str | Path, *, examples: int = 3)
     from matplotlib.figure import Figure  # no pyplot: no global state, no display needed
 
     check_sets(path, PICTURES, [synthetic], examples=examples)
-    rows = label_cases(synthetic.labels, examples)
-    labels = synthetic.labels.detach().float().cpu()
+    rows = label_cases(synthetic.soft_labels, examples)
+    soft_labels = synthetic.soft_labels.detach().float().cpu()
     bars = synthetic.num_classes if synthetic.num_classes <= ALL_BARS else BARS
-    shown = {index: _largest(labels[index], bars) for row in rows for index in row}
+    shown = {index: _largest(soft_labels[index], bars) for row in rows for index in row}
     longest = max(len(short_name(synthetic.classes[i])) for order in shown.values() for i in order)
     columns = max(len(row) for row in rows)
     size = (0.6 + (3.0 + 0.065 * longest) * columns, (0.5 + max(0.19 * bars, 0.95)) * len(rows) + 0.5)
@@ -49,10 +49,10 @@ def plot_labels(synthetic: SyntheticSet, path: str | Path, *, examples: int = 3)
     grid = figure.subplots(len(rows), 2 * columns, squeeze=False, width_ratios=[1, 1.15] * columns)
     for axes in grid.flat:
         axes.set_axis_off()
-    values = torch.cat([labels[index][order] for index, order in shown.items()])
+    values = torch.cat([soft_labels[index][order] for index, order in shown.items()])
     limits = (min(0.0, 1.03 * float(values.min())), 1.03 * max(float(values.max()), 1e-6))
     pixels = synthetic.pixels()
-    alike = max(_spans(synthetic.labels)) == 0
+    alike = max(_spans(synthetic.soft_labels)) == 0
     for row, (case, positions) in enumerate(zip(CASES, rows, strict=False)):
         place: dict[str, Any] = {"transform": grid[row, 0].transAxes, "ha": "right", "va": "center", "rotation": 90}
         grid[row, 0].text(-0.08, 0.5, "" if alike else case, fontsize=9, multialignment="center", **place)
@@ -60,17 +60,17 @@ def plot_labels(synthetic: SyntheticSet, path: str | Path, *, examples: int = 3)
             own = int(synthetic.class_ids[index])
             draw_pixels(grid[row, 2 * column], pixels[index])
             grid[row, 2 * column].set_title(short_name(synthetic.classes[own]), fontsize=9, parse_math=False)
-            _draw_bars(grid[row, 2 * column + 1], labels[index], shown[index], synthetic.classes, own, limits)
-    note = "all labels are equally confident" if alike and len(labels) > 1 else "soft label, not a probability"
+            _draw_bars(grid[row, 2 * column + 1], soft_labels[index], shown[index], synthetic.classes, own, limits)
+    note = "all labels are equally confident" if alike and len(soft_labels) > 1 else "soft label, not a probability"
     figure.supxlabel(f"{note}; dark: the class\nthe image was made for".replace("\n", " " if columns > 1 else "\n"),
                      fontsize=9)
     return save_figure(figure, path)
 
 
-def label_cases(labels: torch.Tensor, examples: int) -> list[list[int]]:
+def label_cases(soft_labels: torch.Tensor, examples: int) -> list[list[int]]:
     """Positions of the images of each case that `plot_labels` draws, at most `examples` each; no empty case."""
-    confidence, margin = _confidence_and_margin(labels)
-    left = list(range(len(labels)))
+    confidence, margin = _confidence_and_margin(soft_labels)
+    left = list(range(len(soft_labels)))
 
     def take(candidates: list[int], count: int) -> list[int]:
         taken = candidates[:count]
@@ -86,16 +86,16 @@ def label_cases(labels: torch.Tensor, examples: int) -> list[list[int]]:
     return [row for row in (wide, narrow, low) if row]
 
 
-def _confidence_and_margin(labels: torch.Tensor) -> tuple[list[float], list[float]]:
+def _confidence_and_margin(soft_labels: torch.Tensor) -> tuple[list[float], list[float]]:
     """Of each label its largest value, and the distance to the second largest (0 where there is one class)."""
-    top = labels.detach().double().cpu().topk(min(2, labels.shape[1])).values
+    top = soft_labels.detach().double().cpu().topk(min(2, soft_labels.shape[1])).values
     # Rounded, so that labels that were never learned are equal, whatever the last bit says.
     return [round(x, 6) for x in top[:, 0].tolist()], [round(x, 6) for x in (top[:, 0] - top[:, -1]).tolist()]
 
 
-def _spans(labels: torch.Tensor) -> list[float]:
+def _spans(soft_labels: torch.Tensor) -> list[float]:
     """How far apart confidences and margins lie."""
-    return [max(values) - min(values) for values in _confidence_and_margin(labels)]
+    return [max(values) - min(values) for values in _confidence_and_margin(soft_labels)]
 
 
 def _largest(label: torch.Tensor, count: int) -> list[int]:
