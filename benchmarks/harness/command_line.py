@@ -188,6 +188,8 @@ def refusal(said: str, groups: Any, argv: Sequence[str]) -> str:
     """What tyro says of a value that it cannot read, in this toolkit's words: what was given, and what was wanted."""
     if choice := re.match(r"invalid choice '(.*)' for argument '(.*)'\. Expected one of \((.*)\)$", said):
         return f"{choice[2]} is {choice[1]!r}; wanted one of {choice[3].replace(chr(39), '').rstrip(',')}"
+    if without := re.match(r"Missing value for argument '(--[\w-]+)", said):
+        return f"{without[1]} has no value; give one"
     unread = re.match(r"cannot read (--[\w-]+): ", said)
     if unread is None:
         return said

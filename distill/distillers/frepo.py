@@ -21,7 +21,7 @@ from distill.errors import InputError
 from distill.preprocess import PreprocessedImages
 from distill.runtime.checks import require_choice, require_not_negative, require_positive
 from distill.sets.synthetic import initial_labels
-from distill.training.krr import REGULARIZATION, krr_weights
+from distill.training.kernel_ridge import REGULARIZATION, krr_weights
 from distill.training.loop import train
 
 __all__ = ["FRePo", "FRePoState", "label_margin", "meta_loss"]

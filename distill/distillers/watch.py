@@ -6,7 +6,7 @@ from distill.distillers.pool import ModelPool
 from distill.distillers.state import StepwiseState
 from distill.preprocess import PreprocessedImages
 from distill.training.accuracy import accuracy
-from distill.training.krr import krr_weights
+from distill.training.kernel_ridge import krr_weights
 
 __all__ = ["KRRWatch", "LossWatch"]
 

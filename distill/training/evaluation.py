@@ -16,7 +16,7 @@ from distill.runtime.progress import progress_bar
 from distill.runtime.seeds import generator_for
 from distill.sets.synthetic import SyntheticSet
 from distill.training.accuracy import accuracy
-from distill.training.krr import krr_weights
+from distill.training.kernel_ridge import krr_weights
 from distill.training.loop import train
 from distill.training.recipe import TrainingRecipe
 

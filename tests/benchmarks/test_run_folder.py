@@ -130,7 +130,7 @@ def test_where_files_cannot_be_locked_there_is_a_warning(tmp_path, monkeypatch):
 
     monkeypatch.setattr("distill.runtime.locks.lock", no_locks)
     with (
-        pytest.warns(UserWarning, match=r"cannot be locked \(No locks available\); see to it that no two"),
+        pytest.warns(UserWarning, match=r"cannot be locked \(No locks available\); make sure that no two"),
         open_folder(tmp_path / "run", OPTIONS, resume=False),
     ):
         pass

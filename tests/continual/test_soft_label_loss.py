@@ -38,7 +38,7 @@ class Marked(Random):
 
     def _distill(self, data, run):
         made = super()._distill(data, run)
-        object.__setattr__(made, "labels", made.labels + 0.25)
+        object.__setattr__(made, "soft_labels", made.soft_labels + 0.25)
         return made
 
 

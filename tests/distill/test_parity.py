@@ -22,7 +22,7 @@ from distill.distillers.run import Run
 from distill.networks import Conv, Network, ReLUAvgPool2d, build_network, default_depth, lecun_normal_
 from distill.preprocess import Preprocessing
 from distill.training.accuracy import accuracy
-from distill.training.krr import ROWS, guarded_cholesky, krr_weights
+from distill.training.kernel_ridge import ROWS, guarded_cholesky, krr_weights
 
 RUN = Run(images_per_class=2, seed=3)
 CLASSES = tuple("abc")
