@@ -74,7 +74,8 @@ def flags(
             hint = hint.__origin__
         given = presets or {"": {}}
         shown = default_shown({name: own.get(option.name, option.default) for name, own in given.items()})
-        about = tyro.conf.arg(help=texts.get(option.name, ""), help_behavior_hint=shown, metavar=None if hint is bool else metavar(hint))
+        values = None if hint is bool else metavar(hint)
+        about = tyro.conf.arg(help=texts.get(option.name, ""), help_behavior_hint=shown, metavar=values)
         marks = [tyro.conf.FlagCreatePairsOff] if not prefix else []
         found.append((name_of(prefix, option.name), Annotated[(hint, about, *marks)], option.default))
     made = dataclasses.make_dataclass(f"{prefix or 'run'}_options", found)

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.harness.program import run_program
 from benchmarks.studies.kills import study
 from benchmarks.studies.kills.compare import differences
+from benchmarks.studies.kills.options import KillOptions
 from distill.files import read_json
 from distill.tensor_files import write_tensors
 
@@ -76,8 +78,8 @@ def test_files_that_are_missing_or_left_over_are_named(tmp_path, whole):
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_killed_runs_leave_no_process_and_end_as_undisturbed_ones(tmp_path, capsys, jobs):
-    study.main(["--kills", "4", "--jobs", str(jobs), "--programs", "distillation.py", "mia.py",
-                  "--output", str(tmp_path / "kills.json")])  # fmt: skip
+    words = ["--kills", "4", "--jobs", str(jobs), "--programs", "distillation.py", "mia.py"]
+    assert run_program(KillOptions, [*words, "--output", str(tmp_path / "kills.json")]) == 0
     kills = read_json(tmp_path / "kills.json")["kills"]
     assert [kill["faults"] for kill in kills] == [[]] * 4
     assert sum(kill["left"] for kill in kills) == 0
