@@ -16,8 +16,9 @@ demo: $(INSTALLED)
 	$(BIN)/python benchmarks/mia.py --dataset digits --images-per-class 5 --train-steps 100 500 2000 --frepo-steps 500 \
 		--output results/demo/mia
 
+# A process for each core; torch's threads of two of them would wait for each other.
 test: $(INSTALLED)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 
 # pytest fails when all of it is skipped, and the line before says what is missing.
 test-tf-privacy: $(INSTALLED_TF)

@@ -1,14 +1,16 @@
 """On real data, with windows on the accuracy: a wrong algorithm fails here, not only a crash."""
 
-import importlib
 import json
 import os
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import torch
 
+from benchmarks.harness.program import run_program
+from benchmarks.studies.class_incremental.options import ClassIncrementalOptions
+from benchmarks.studies.distillation.options import DistillationOptions
+from benchmarks.studies.membership.options import MembershipOptions
 from distill import FRePo, PreprocessedImages, Random, TrainingRecipe, evaluate, load_images
 from distill.preprocess import Standardize, default_preprocessing
 from distill.runtime.memory import keep_freed_memory
@@ -25,12 +27,6 @@ def _fast_memory() -> None:
     keep_freed_memory()
 
 
-@pytest.fixture
-def benchmark(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """benchmarks/cl_cifar100.py as a module."""
-    return importlib.import_module("benchmarks.studies.class_incremental.study")
-
-
 def first_classes(split: str, preprocessing=None) -> PreprocessedImages:
     data = load_images("cifar100", split=split, data_dir=DATA)
     data = data.subset(torch.isin(torch.from_numpy(data.labels), torch.tensor(FIRST_CLASSES)).numpy())
@@ -39,11 +35,11 @@ def first_classes(split: str, preprocessing=None) -> PreprocessedImages:
 
 
 @pytest.mark.skipif(not (DATA / "cifar100.npz").exists(), reason="needs cifar100.npz")
-def test_frepo_beats_the_real_images_it_starts_from_on_cifar100(benchmark: ModuleType) -> None:
+def test_frepo_beats_the_real_images_it_starts_from_on_cifar100() -> None:
     train = first_classes("train")
     test = first_classes("test", train.preprocessing)
     options = {"images_per_class": 20, "seed": 0}
-    quick = benchmark.PRESETS["quick"]
+    quick = ClassIncrementalOptions.presets["quick"]
     frepo = FRePo(**quick["frepo"] | {"steps": 150, "history_points": 2})
     distilled = frepo.distill(train, **options, held_out=test)
     recipe = TrainingRecipe(**quick["train"] | {"train_steps": 150})
@@ -58,14 +54,12 @@ def test_frepo_beats_the_real_images_it_starts_from_on_cifar100(benchmark: Modul
 
 
 @pytest.mark.skipif(not (DATA / "MNIST").exists(), reason="needs MNIST")
-def test_frepo_and_dm_reach_their_accuracies_on_mnist_with_one_image_a_class(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_frepo_and_dm_reach_their_accuracies_on_mnist_with_one_image_a_class(tmp_path: Path) -> None:
     options = [
         "--dataset", "mnist", "--data-dir", str(DATA), "--images-per-class", "1", "--networks", "2",
         "--method", "frepo", "random", "dm", "--frepo-steps", "300", "--dm-steps", "150",
     ]  # fmt: skip
-    importlib.import_module("benchmarks.studies.distillation.study").main([*options, "--output", str(tmp_path)])
+    assert run_program(DistillationOptions, [*options, "--output", str(tmp_path)]) == 0
     accuracy = {cell["row"]: cell["mean"] for cell in json.loads((tmp_path / "results.json").read_text())["summary"]}
     print(accuracy)
     assert 0.84 < accuracy["frepo"] < 0.92  # 0.880 where it was measured
@@ -101,8 +95,8 @@ def test_frepo_reaches_its_accuracy_on_digits_with_one_image_a_class() -> None:
     assert 0.85 < history[-1]["krr_accuracy"] < 0.99
 
 
-def test_quick_preset_reaches_its_accuracies_on_digits(tmp_path: Path, benchmark: ModuleType) -> None:
-    benchmark.main(["--dataset", "digits", "--steps", "5", "--output", str(tmp_path)])
+def test_quick_preset_reaches_its_accuracies_on_digits(tmp_path: Path) -> None:
+    assert run_program(ClassIncrementalOptions, ["--dataset", "digits", "--steps", "5", "--output", str(tmp_path)]) == 0
     summary = json.loads((tmp_path / "results.json").read_text())["summary"]
     final = {method: part["curve"][-1]["mean"] for method, part in summary.items()}
     print(final)
@@ -112,14 +106,12 @@ def test_quick_preset_reaches_its_accuracies_on_digits(tmp_path: Path, benchmark
 
 
 @pytest.mark.skipif(not (DATA / "MNIST").exists(), reason="needs MNIST")
-def test_audit_finds_the_members_that_mnist_models_were_trained_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_audit_finds_the_members_that_mnist_models_were_trained_on(tmp_path: Path) -> None:
     options = [
         "--dataset", "mnist", "--data-dir", str(DATA), "--members", "1000", "--images-per-class", "10",
         "--width", "16", "--train-steps", "1500", "--frepo-steps", "150", "--attacks", "threshold",
     ]  # fmt: skip
-    importlib.import_module("benchmarks.studies.membership.study").main([*options, "--output", str(tmp_path)])
+    assert run_program(MembershipOptions, [*options, "--output", str(tmp_path)]) == 0
     rows = {row["arm"]: row for row in json.loads((tmp_path / "results.json").read_text())["rows"]}
     auc = {arm: row["auc"]["threshold"]["mean"] for arm, row in rows.items()}
     accuracy = {arm: row["test_accuracy"]["mean"] for arm, row in rows.items()}
