@@ -100,6 +100,14 @@ def metavar(hint: Any) -> str:
     return PLAIN.get(hint, "VALUE")
 
 
+def in_words(hint: Any) -> str:
+    """What values a type has, as errors say it."""
+    values = metavar(hint)
+    one = values.removesuffix(" [...]")
+    kind = IN_WORDS.get(one, f"one of {one.replace('|', ', ')}")
+    return kind if one == values else f"one or more, each {kind}"
+
+
 def default_shown(values: Mapping[str, Any]) -> str:
     """The default, by preset where the presets differ; nothing for `None`, an empty tuple and `False`."""
     texts = {
@@ -152,10 +160,10 @@ def parse(options: type[O], argv: Sequence[str]) -> O:
         raise UsageError(not_known(unknown[0], names))
     typed = {word.partition("=")[0].replace("_", "-") for word in argv if word.startswith("--")}
     run = vars(found.run)
-    if empty := [name for name, value in run.items() if value == () and f"--{name}".replace("_", "-") in typed]:
-        raise UsageError(f"--{empty[0].replace('_', '-')} has no value; give one or more")
+    if empty := [name for name, value in run.items() if value == () and flag("", name) in typed]:
+        raise UsageError(f"{flag('', empty[0])} has no value; give one or more")
     for name, value in options.presets.get(run.get("preset", ""), {}).get("run", {}).items():
-        if f"--{name}".replace("_", "-") not in typed:
+        if flag("", name) not in typed:
             run[name] = value
     given: dict[str, dict[str, Any]] = {}
     for prefix, cls in option_classes().items() if options.presets else ():
@@ -163,7 +171,7 @@ def parse(options: type[O], argv: Sequence[str]) -> O:
         values = vars(getattr(found, prefix))
         given[prefix] = {
             field: values[name] for field, name in own.items()
-            if name in values and typed & {f"--{name}".replace("_", "-"), f"--no-{name}".replace("_", "-")}
+            if name in values and typed & {flag("", name), flag("no", name)}
         }  # fmt: skip
     return options(**run, given=given)
 
@@ -172,7 +180,7 @@ def not_known(word: str, names: set[str]) -> str:
     """The message for a word that is no option: which option may have been meant."""
     if not word.startswith("-"):
         return f"unexpected {word!r}; see --help"
-    known = [f"--{name}".replace("_", "-") for name in names]
+    known = [flag("", name) for name in names]
     word = word.partition("=")[0]
     close = get_close_matches(word, known, n=1)
     return f"unknown option {word}; " + (f"did you mean {close[0]}?" if close else "see --help-all")
@@ -202,10 +210,7 @@ def refusal(said: str, groups: Any, argv: Sequence[str]) -> str:
     name = unread[1].removeprefix("--").replace("-", "_")
     hints = [typing.get_type_hints(group.type, include_extras=True).get(name) for group in dataclasses.fields(groups)]
     hint = next(each for each in hints if each is not None)
-    several = metavar(hint.__origin__).endswith(" [...]")
-    kind = IN_WORDS.get(metavar(hint.__origin__).removesuffix(" [...]"), "another value")
-    wanted = kind if not several else f"one or more, each {kind}"
-    return f"{unread[1]} is {' '.join(values)!r}; wanted {wanted}"
+    return f"{unread[1]} is {' '.join(values)!r}; wanted {in_words(hint.__origin__)}"
 
 
 def option_value(cls: type, name: str, text: str, *, flag: str) -> Any:
@@ -223,6 +228,4 @@ def option_value(cls: type, name: str, text: str, *, flag: str) -> Any:
             one: Any = dataclasses.make_dataclass("one", [("value", hint)])
             return tyro.cli(one, args=["--value", text]).value
     except SystemExit as stop:
-        values = metavar(hint)
-        wanted = IN_WORDS.get(values, f"one of {values.replace('|', ', ')}")
-        raise UsageError(f"{flag} is {text!r}; wanted {wanted}") from stop
+        raise UsageError(f"{flag} is {text!r}; wanted {in_words(hint)}") from stop

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +17,10 @@ from joblib import cpu_count
 from PIL import Image
 
 from benchmarks.harness import tasks
-from benchmarks.harness.program import run_program
 from benchmarks.studies.class_incremental.options import ClassIncrementalOptions
 from distill import FRePo, SyntheticSet
 from distill.files import read_json
+from programs import Command, in_this_process
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 METHODS = ("frepo", "random", "herding")
@@ -32,16 +32,11 @@ TINY = [
 ]  # fmt: skip
 DEADLINE = 60  # seconds until a subprocess counts as stuck
 
-Command = Callable[..., int]
-
 
 @pytest.fixture(scope="module")
-def command() -> Command:
+def command() -> Iterator[Command]:
     """The program in this process: its arguments after `TINY` to its exit code."""
-    patch = pytest.MonkeyPatch()
-    patch.setattr("benchmarks.harness.process.keep_freed_memory", lambda: None)  # holds for a whole process
-    yield lambda *arguments: run_program(ClassIncrementalOptions, [*TINY, *map(str, arguments)])
-    patch.undo()
+    yield from in_this_process(ClassIncrementalOptions, TINY)
 
 
 @pytest.fixture(scope="module")

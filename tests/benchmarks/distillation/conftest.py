@@ -1,24 +1,19 @@
 """Runs of the distillation benchmark that its tests share."""
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from benchmarks.harness.program import run_program
 from benchmarks.studies.distillation.options import DistillationOptions
 from distillation_runs import TINY
-
-Command = Callable[..., int]
+from programs import Command, in_this_process
 
 
 @pytest.fixture(scope="session")
-def command() -> Command:
+def command() -> Iterator[Command]:
     """The program in this process: its arguments after `TINY` to its exit code."""
-    patch = pytest.MonkeyPatch()
-    patch.setattr("benchmarks.harness.process.keep_freed_memory", lambda: None)  # holds for a whole process
-    yield lambda *arguments: run_program(DistillationOptions, [*TINY, *map(str, arguments)])
-    patch.undo()
+    yield from in_this_process(DistillationOptions, TINY)
 
 
 @pytest.fixture(scope="session")

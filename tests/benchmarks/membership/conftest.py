@@ -1,28 +1,23 @@
 """Runs of the membership-inference benchmark that its tests share."""
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from benchmarks.harness.program import run_program
 from benchmarks.studies.membership.options import MembershipOptions
 from distill import SyntheticSet
 from distill.files import write_atomically
 from membership_runs import SMALL, TINY
 from privacy import AuditReport, Summary
-
-Command = Callable[..., int]
+from programs import Command, in_this_process
 
 
 @pytest.fixture(scope="session")
-def command() -> Command:
+def command() -> Iterator[Command]:
     """The program in this process: its arguments after `TINY` to its exit code."""
-    patch = pytest.MonkeyPatch()
-    patch.setattr("benchmarks.harness.process.keep_freed_memory", lambda: None)  # holds for a whole process
-    yield lambda *given: run_program(MembershipOptions, [*TINY, *map(str, given)])
-    patch.undo()
+    yield from in_this_process(MembershipOptions, TINY)
 
 
 @pytest.fixture(scope="session")
