@@ -1,0 +1,91 @@
+"""Images shrunk before another codec stores them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from distill.errors import InputError
+from distill.runtime.checks import require_a, require_whole
+from distill.sets.codecs.base import ImageCodec, Shape, codec_of
+from distill.sets.codecs.plain import UInt8
+
+__all__ = ["Lowres"]
+
+
+@dataclass(frozen=True)
+class Lowres(ImageCodec):
+    """Pixels shrunk by `factor`, stored by another codec, and enlarged when decoded.
+
+    Shrinking takes the mean over areas, enlarging is bilinear; both are linear, and the gradient of `coded` goes
+    through them. Sides that `factor` does not divide are rounded up.
+
+    - `factor`: by what height and width are divided, 2 or more.
+    - `inner`: the codec of the shrunk pixels.
+    """
+
+    kind = "lowres"
+    differentiable = True
+
+    factor: int
+    inner: ImageCodec = field(default_factory=UInt8)
+
+    def __post_init__(self) -> None:
+        require_whole("factor", self.factor, least=2)
+        require_a("inner", self.inner, ImageCodec, hint='made by codec_of("webp:50")')
+
+    @property
+    def spec(self) -> str:
+        """"lowres:FACTOR+INNER", without "+INNER" for uint8."""
+        return f"lowres:{self.factor}" + (f"+{self.inner.spec}" if self.inner != UInt8() else "")
+
+    @classmethod
+    def from_words(cls, words: str) -> "Lowres":
+        """The codec of "FACTOR" or "FACTOR+INNER"."""
+        factor, _, inner = words.partition("+")
+        if not factor.isdecimal():
+            raise InputError(f"factor of codec 'lowres' is {factor!r}; wanted a whole number, such as lowres:2+webp:50")
+        return cls(int(factor), codec_of(inner) if inner else UInt8())
+
+    @property
+    def per_image(self) -> bool:
+        """As the inner codec."""
+        return self.inner.per_image
+
+    def check_shape(self, image_shape: Sequence[int]) -> None:
+        """Raise `InputError` when an image is smaller than `factor`, or the inner codec does not take shrunk ones."""
+        channels, height, width = image_shape
+        if min(height, width) < self.factor:
+            raise InputError(f"images of {height}x{width} cannot be shrunk by {self.factor}; wanted a smaller factor")
+        self.inner.check_shape((channels, *self.small((height, width))))
+
+    def small(self, sides: Sequence[int]) -> tuple[int, int]:
+        """Height and width of shrunk images."""
+        height, width = sides
+        return -(-height // self.factor), -(-width // self.factor)
+
+    def shrink(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Pixels `(n, channels, height, width)`, shrunk: the mean over areas."""
+        return functional.interpolate(pixels, self.small(pixels.shape[2:]), mode="area")
+
+    def enlarge(self, small: torch.Tensor, sides: Sequence[int]) -> torch.Tensor:
+        """Shrunk pixels at the height and width `sides`: bilinear."""
+        return functional.interpolate(small, tuple(sides), mode="bilinear", align_corners=False)
+
+    def smooth(self, stored: torch.Tensor) -> torch.Tensor:
+        """Shrunk and enlarged: the round trip but for what the inner codec does."""
+        return self.enlarge(self.inner.smooth(self.shrink(stored)), stored.shape[2:])
+
+    def _encode(self, images: torch.Tensor) -> bytes:
+        return self.inner._encode(self.shrink(images))
+
+    def _decode(self, body: bytes, shape: Shape) -> torch.Tensor:
+        return self.enlarge(self.inner._decode(body, self._small_shape(shape)), shape[2:])
+
+    def _subset(self, body: bytes, shape: Shape, rows: np.ndarray) -> bytes:
+        return self.inner._subset(body, self._small_shape(shape), rows)
+
+    def _small_shape(self, shape: Shape) -> Shape:
+        return (*shape[:2], *self.small(shape[2:]))
