@@ -11,6 +11,7 @@ from distill.sets.codecs.encoded import EncodedSet
 from distill.sets.codecs.labels import HardLabels, LabelCodec, LabelsFloat16, LabelsFloat32, label_codec_of
 from distill.sets.codecs.labels_uint8 import LabelsUInt8
 from distill.sets.codecs.lowres import Lowres
+from distill.sets.codecs.mosaic import Mosaic
 from distill.sets.codecs.pillow import JPEG, WebP
 from distill.sets.codecs.plain import Float16, Float32, UInt8
 
@@ -26,6 +27,7 @@ __all__ = [
     "LabelsFloat32",
     "LabelsUInt8",
     "Lowres",
+    "Mosaic",
     "UInt8",
     "WebP",
     "codec_of",

@@ -86,8 +86,11 @@ class ImageCodec(ABC):
 
     # -- bytes ---------------------------------------------------------------------------------------------------
 
-    def encode(self, images: torch.Tensor) -> bytes:
+    def encode(self, images: torch.Tensor, *, groups: Sequence[int] | None = None) -> bytes:
         """One payload for all `images`: float tensor `(n, channels, height, width)` in the space of this codec.
+
+        - `groups`: how many images, one group after the other, are likely to be taken out together, such as those of a
+          class; `None`: all are one group. Only a codec that is not `per_image` makes use of it.
 
         The same images give the same bytes. The last 4 are a checksum. Raises `InputError` for other tensors, NaN,
         and shapes that this codec does not take.
@@ -100,7 +103,10 @@ class ImageCodec(ABC):
         plain = images.detach().to("cpu", torch.float32)
         if not bool(torch.isfinite(plain).all()):
             raise InputError("images hold NaN or infinite values, which cannot be encoded")
-        return seal(self._encode(plain) if len(plain) else b"", self._meant(shape))
+        groups = [len(plain)] if groups is None else [int(size) for size in groups if size]
+        if sum(groups) != len(plain) or min(groups, default=0) < 0:
+            raise InputError(f"groups add up to {sum(groups)} for {len(plain)} images; wanted a size for each group")
+        return seal(self._encode_groups(plain, groups) if len(plain) else b"", self._meant(shape))
 
     def decode(self, payload: bytes, shape: Sequence[int]) -> torch.Tensor:
         """The images of a payload as a float32 tensor on the CPU; `shape`: theirs, `(n, channels, height, width)`.
@@ -133,6 +139,10 @@ class ImageCodec(ABC):
     @abstractmethod
     def _encode(self, images: torch.Tensor) -> bytes:
         """The body of a payload; `images`: one or more, float32 on the CPU, finite."""
+
+    def _encode_groups(self, images: torch.Tensor, groups: Sequence[int]) -> bytes:
+        """`_encode`, told how many images belong together."""
+        return self._encode(images)
 
     @abstractmethod
     def _decode(self, body: bytes, shape: Shape) -> torch.Tensor:

@@ -5,7 +5,7 @@ import torch
 
 from distill.sets.codecs.sealed import seal, unseal
 
-__all__ = ["decode_class_ids", "encode_class_ids", "width_of_ids"]
+__all__ = ["decode_class_ids", "encode_class_ids", "run_lengths", "width_of_ids"]
 
 LONGEST_RUN = 0xFFFF
 
@@ -23,11 +23,10 @@ def encode_class_ids(class_ids: torch.Tensor, num_classes: int) -> bytes:
     """
     kind = width_of_ids(num_classes)
     ids = class_ids.detach().cpu().numpy().astype(kind)
-    starts = np.flatnonzero(np.r_[True, ids[1:] != ids[:-1]]) if len(ids) else np.empty(0, np.int64)
-    lengths = np.diff(np.r_[starts, len(ids)])
+    lengths = run_lengths(class_ids)
     plain = b"\0" + ids.tobytes()
-    runs = b"\1" + ids[starts].tobytes() + lengths.astype("<u2").tobytes()
-    short = len(runs) < len(plain) and int(lengths.max()) <= LONGEST_RUN
+    runs = b"\1" + ids[np.cumsum([0, *lengths])[:-1]].tobytes() + np.array(lengths).astype("<u2").tobytes()
+    short = len(runs) < len(plain) and max(lengths) <= LONGEST_RUN
     return seal(runs if short else plain, _meant(len(ids), num_classes))
 
 
@@ -42,6 +41,15 @@ def decode_class_ids(payload: bytes, count: int, num_classes: int) -> torch.Tens
         end = 1 + runs * kind.itemsize
         ids = np.repeat(np.frombuffer(body[1:end], kind), np.frombuffer(body[end:], "<u2"))
     return torch.from_numpy(ids.astype(np.int64))
+
+
+def run_lengths(class_ids: torch.Tensor) -> list[int]:
+    """How many images of one class follow each other, again and again.
+
+    >>> run_lengths(torch.tensor([5, 5, 5, 2, 5]))
+    [3, 1, 1]
+    """
+    return torch.unique_consecutive(class_ids.detach().cpu(), return_counts=True)[1].tolist()
 
 
 def _meant(count: int, num_classes: int) -> str:

@@ -12,7 +12,7 @@ from distill.errors import InputError
 from distill.preprocess import Preprocessing
 from distill.runtime.checks import class_names, positions, require_a, require_whole
 from distill.sets.codecs.base import ImageCodec, codec_of
-from distill.sets.codecs.class_ids import decode_class_ids, encode_class_ids
+from distill.sets.codecs.class_ids import decode_class_ids, encode_class_ids, run_lengths
 from distill.sets.codecs.labels import LabelCodec, label_codec_of
 from distill.sets.synthetic import SyntheticSet
 from distill.tensor_files import read_tensors, write_tensors
@@ -83,7 +83,7 @@ class EncodedSet:
         image_codec.check_shape((channels, height, width))
         stored = image_codec.to_stored(synthetic.images.detach().float(), synthetic.preprocessing)
         return cls(
-            images=image_codec.encode(stored),
+            images=image_codec.encode(stored, groups=run_lengths(synthetic.class_ids)),
             labels=label_codec.encode(synthetic.soft_labels, synthetic.class_ids),
             class_ids=encode_class_ids(synthetic.class_ids, synthetic.num_classes),
             count=len(synthetic),

@@ -81,6 +81,9 @@ class Lowres(ImageCodec):
     def _encode(self, images: torch.Tensor) -> bytes:
         return self.inner._encode(self.shrink(images))
 
+    def _encode_groups(self, images: torch.Tensor, groups: Sequence[int]) -> bytes:
+        return self.inner._encode_groups(self.shrink(images), groups)
+
     def _decode(self, body: bytes, shape: Shape) -> torch.Tensor:
         return self.enlarge(self.inner._decode(body, self._small_shape(shape)), shape[2:])
 

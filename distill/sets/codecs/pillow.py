@@ -46,6 +46,14 @@ class PillowCodec(EightBits):
     def write(self, pixels: np.ndarray) -> bytes:
         """A complete file of one image, uint8 `(height, width, channels)`."""
 
+    @abstractmethod
+    def write_alone(self, pixels: np.ndarray) -> bytes:
+        """The fewest bytes for one image that shares nothing with others."""
+
+    @abstractmethod
+    def read_alone(self, file: bytes, image_shape: Sequence[int]) -> np.ndarray:
+        """The image of what `write_alone` gave."""
+
     def read(self, file: bytes, channels: int) -> np.ndarray:
         """The image of a complete file, uint8 `(height, width, channels)`."""
         with Image.open(io.BytesIO(file)) as image:
@@ -66,12 +74,11 @@ class WebP(PillowCodec):
 
     def pack(self, pixels: np.ndarray) -> bytes:
         """The bitstreams with their lengths."""
-        return join([self.bare(self.write(one)) for one in pixels])
+        return join([self.write_alone(one) for one in pixels])
 
     def unpack(self, body: bytes, shape: Shape) -> np.ndarray:
         """The images of the bitstreams."""
-        n, channels, height, width = shape
-        return np.stack([self.read(self.whole(bare, height, width), channels) for bare in split(body, n)])
+        return np.stack([self.read_alone(bare, shape[1:]) for bare in split(body, shape[0])])
 
     def pick(self, body: bytes, shape: Shape, rows: np.ndarray) -> bytes:
         """The bitstreams of these images."""
@@ -84,18 +91,20 @@ class WebP(PillowCodec):
         _image(pixels).convert("RGB").save(file, "WEBP", quality=self.quality, method=6, lossless=False)
         return file.getvalue()
 
-    def bare(self, file: bytes) -> bytes:
-        """The bitstream of a file: RIFF header, name and length of its only chunk, start code and size left out."""
+    def write_alone(self, pixels: np.ndarray) -> bytes:
+        """The bitstream: RIFF header, name and length of the only chunk, start code and size left out."""
+        file = self.write(pixels)
         length = int.from_bytes(file[16:20], "little")
         frame = file[20 : 20 + length]
         assert (file[12:16], frame[3:6]) == (b"VP8 ", self.start_code), "Pillow wrote WebP of an unknown layout"
         return frame[:3] + frame[10:]
 
-    def whole(self, bare: bytes, height: int, width: int) -> bytes:
-        """The file again."""
-        frame = bare[:3] + self.start_code + struct.pack("<HH", width, height) + bare[3:]
+    def read_alone(self, file: bytes, image_shape: Sequence[int]) -> np.ndarray:
+        """The image of a bitstream, made a file again."""
+        channels, height, width = image_shape
+        frame = file[:3] + self.start_code + struct.pack("<HH", width, height) + file[3:]
         chunk = b"VP8 " + struct.pack("<I", len(frame)) + frame + b"\0" * (len(frame) % 2)
-        return b"RIFF" + struct.pack("<I", 4 + len(chunk)) + b"WEBP" + chunk
+        return self.read(b"RIFF" + struct.pack("<I", 4 + len(chunk)) + b"WEBP" + chunk, channels)
 
 
 @dataclass(frozen=True)
@@ -107,6 +116,7 @@ class JPEG(PillowCodec):
 
     kind = "jpeg"
     longest_side = 65500
+    start: ClassVar[bytes] = b"\xff\xd8"
     end: ClassVar[bytes] = b"\xff\xd9"
 
     def pack(self, pixels: np.ndarray) -> bytes:
@@ -128,8 +138,19 @@ class JPEG(PillowCodec):
         scans = split(rest, shape[0])
         return struct.pack("<H", len(header)) + header + join([scans[row] for row in rows])
 
-    def write(self, pixels: np.ndarray, *, own_tables: bool = False) -> bytes:
-        """A JPEG file; `own_tables`: with Huffman tables for this image, not the standard's, which all share."""
+    def write(self, pixels: np.ndarray) -> bytes:
+        """A JPEG file with the standard's Huffman tables, so that all share a header."""
+        return self._save(pixels, own_tables=False)
+
+    def write_alone(self, pixels: np.ndarray) -> bytes:
+        """A JPEG file with Huffman tables for this image."""
+        return self._save(pixels, own_tables=True)[2:-2]
+
+    def read_alone(self, file: bytes, image_shape: Sequence[int]) -> np.ndarray:
+        """The image of such a file."""
+        return self.read(self.start + file + self.end, image_shape[0])
+
+    def _save(self, pixels: np.ndarray, *, own_tables: bool) -> bytes:
         file = io.BytesIO()
         _image(pixels).save(file, "JPEG", quality=self.quality, optimize=own_tables)
         assert file.getvalue().endswith(self.end)
