@@ -124,9 +124,13 @@ class ImageCodec(ABC):
         Raises `InputError` when the payload is damaged or positions are out of range.
         """
         shape = _shape(shape)
-        rows = positions(chosen, shape[0])
+        rows = positions(chosen, shape[0]) % max(shape[0], 1)  # -1 is the last
         body = unseal(payload, self._meant(shape))
         return seal(self._subset(body, shape, rows) if len(rows) else b"", self._meant((len(rows), *shape[1:])))
+
+    def check_payload(self, payload: bytes, shape: Sequence[int]) -> None:
+        """Raise `InputError` when a payload is damaged, or of another codec or shape; nothing is decoded for it."""
+        unseal(payload, self._meant(_shape(shape)))
 
     def check_shape(self, image_shape: Sequence[int]) -> None:  # noqa: B027 - most codecs take every shape
         """Raise `InputError` when this codec does not take images of shape `(channels, height, width)`."""

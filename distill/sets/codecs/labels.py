@@ -50,6 +50,10 @@ class LabelCodec(ABC):
         body = unseal(payload, self._meant(len(class_ids), num_classes))
         return torch.from_numpy(self._decode(body, class_ids, num_classes))
 
+    def check_payload(self, payload: bytes, count: int, num_classes: int) -> None:
+        """Raise `InputError` when a payload is damaged or of other labels."""
+        unseal(payload, self._meant(count, num_classes))
+
     def subset(self, payload: bytes, count: int, num_classes: int, chosen: Any) -> bytes:
         """The payload of the labels at `chosen`, positions or a boolean mask; nothing is rounded again."""
         rows = positions(chosen, count)
