@@ -15,7 +15,7 @@ from distill.errors import InputError
 from distill.files import as_path
 from distill.tensor_files import map_array, read_tensors, write_array, write_tensors
 
-__all__ = ["Entry", "MadeFrom", "Store", "as_store"]
+__all__ = ["Content", "Entry", "MadeFrom", "Store", "as_store"]
 
 FORMAT = 4  # raised whenever networks or optimizers name their tensors anew, or fingerprints are taken otherwise
 KEY = "made_from"  # in the metadata of each file
