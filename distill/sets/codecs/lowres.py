@@ -54,9 +54,7 @@ class Lowres(ImageCodec):
         """As the inner codec."""
         return self.inner.per_image
 
-    def check_shape(self, image_shape: Sequence[int]) -> None:
-        """Raise `InputError` when an image is smaller than `factor`, or the inner codec does not take shrunk ones."""
-        channels, height, width = image_shape
+    def _check_shape(self, channels: int, height: int, width: int) -> None:
         if min(height, width) < self.factor:
             raise InputError(f"images of {height}x{width} cannot be shrunk by {self.factor}; wanted a smaller factor")
         self.inner.check_shape((channels, *self.small((height, width))))

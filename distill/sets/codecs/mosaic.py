@@ -59,9 +59,7 @@ class Mosaic(ImageCodec):
         """False: images of one canvas cannot be taken apart."""
         return False
 
-    def check_shape(self, image_shape: Sequence[int]) -> None:
-        """Raise `InputError` unless the inner codec takes canvases of such images."""
-        channels, height, width = image_shape
+    def _check_shape(self, channels: int, height: int, width: int) -> None:
         side = _side(self.tiles)
         self.inner.check_shape((channels, side * height, side * width))
 
