@@ -128,8 +128,9 @@ def test_images_outside_the_unit_range(codec):
     if codec.space == "input" or "scaled" in codec.spec or "float" in codec.spec:
         assert float((decoded - images).abs().mean()) <= 3 * CODECS[codec.spec]
     else:
-        assert float(decoded.min()) >= 0
-        assert float(decoded.max()) <= 1
+        overshoot = 0.05 if codec.kind == "lowres" else 0
+        assert float(decoded.min()) >= -overshoot
+        assert float(decoded.max()) <= 1 + overshoot
         assert float((decoded - images.clamp(0, 1)).abs().mean()) <= 2 * CODECS[codec.spec]
 
 

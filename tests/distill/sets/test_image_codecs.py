@@ -202,14 +202,24 @@ def test_shapes_that_files_do_not_take(spec):
 # -- shrinking ---------------------------------------------------------------------------------------------------------
 
 
-def test_shrinking_takes_means_and_enlarging_is_bilinear():
-    images = noise(2, 3, 6, 8)
-    codec = codec_of("lowres:2+float32")
-    means = images.reshape(2, 3, 3, 2, 4, 2).mean((3, 5))
-    torch.testing.assert_close(codec.shrink(images), means)
-    decoded = codec.decode(codec.encode(images), images.shape)
-    assert torch.allclose(decoded[..., 1, 1], 0.5625 * means[..., 0, 0] + 0.1875 * (means[..., 0, 1] + means[..., 1, 0])
-                          + 0.0625 * means[..., 1, 1])  # fmt: skip
+@pytest.mark.parametrize(("height", "width", "factor"), [(32, 32, 2), (9, 14, 2), (7, 12, 3), (4, 8, 4)])
+def test_shrinking_gives_what_comes_nearest_when_enlarged(height, width, factor):
+    images = noise(2, 3, height, width).double()
+    codec = Lowres(factor, Float32())
+    small = codec.shrink(images)
+    assert small.shape[2:] == codec.small((height, width)) == (-(-height // factor), -(-width // factor))
+    bicubic = torch.nn.functional.interpolate(small, (height, width), mode="bicubic", align_corners=False)
+    torch.testing.assert_close(codec.enlarge(small, (height, width)), bicubic)
+    for other in (torch.zeros_like(small), noise(*small.shape, seed=1).double()):  # what is lost is orthogonal to all
+        assert abs(float(((images - bicubic) * codec.enlarge(other, (height, width))).sum())) < 1e-9
+
+
+@pytest.mark.parametrize("spec", ["lowres:2+float32", "lowres:3+float32"])
+def test_shrunk_images_can_be_shrunk_again(spec):
+    images = noise(3, 1, 12, 17)
+    codec = codec_of(spec)
+    once = codec.decode(codec.encode(images), images.shape)
+    torch.testing.assert_close(codec.decode(codec.encode(once), images.shape), once, atol=1e-6, rtol=0)
 
 
 def test_images_too_small_to_be_shrunk():
