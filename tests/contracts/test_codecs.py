@@ -128,8 +128,9 @@ def test_images_outside_the_unit_range(codec):
     if codec.space == "input" or "scaled" in codec.spec or "float" in codec.spec:
         assert float((decoded - images).abs().mean()) <= 3 * CODECS[codec.spec]
     else:
-        assert float(decoded.min()) >= 0
-        assert float(decoded.max()) <= 1
+        overshoot = 0.05 if codec.kind == "lowres" else 0
+        assert float(decoded.min()) >= -overshoot
+        assert float(decoded.max()) <= 1 + overshoot
         assert float((decoded - images.clamp(0, 1)).abs().mean()) <= 2 * CODECS[codec.spec]
 
 
@@ -197,7 +198,9 @@ def test_through_is_what_is_decoded(codec, preprocessing):
     assert torch.allclose(images.grad, weights, atol=1e-6) != (codec.differentiable and codec.spec != "float32")
 
 
-def test_nbytes_is_the_memory_that_is_held(codec):
+@pytest.mark.parametrize("spec", ["float32", "uint8", "webp:50", "jpeg:75", "lowres:2", "mosaic:webp:75"])
+def test_nbytes_is_the_memory_that_is_held(spec):
+    codec = codec_of(spec)
     images = smooth_images((10_000, 1, 8, 8))
     synthetic = made(images)
     EncodedSet.encode(synthetic.subset(range(20)), codec=codec, labels="uint8")  # what is imported, made once

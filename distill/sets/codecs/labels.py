@@ -136,7 +136,7 @@ def label_codec_of(spec: str | LabelCodec) -> LabelCodec:
 
 def as_floats(values: np.ndarray, kind: str) -> bytes:
     """The bytes of floats of that NumPy type; raises `InputError` when they are too large for it."""
-    largest = np.abs(values).max(initial=0)
-    if largest > np.finfo(kind).max:
+    largest = float(np.abs(values).max(initial=0))
+    if largest > float(np.finfo(kind).max):
         raise InputError(f"labels reach {largest:g}, too large for 16 bits; wanted at most 65504, or labels float32")
     return values.astype(kind).tobytes()
