@@ -62,9 +62,7 @@ def test_gradients_go_through_shrinking(distiller, data):
     gradients: list[torch.Tensor] = []
     for codec in ("lowres:2+float32", "float32"):
         state = distiller.with_options(codec=codec, codec_share=1).start(plain, Run(images_per_class=2))
-        state.optimizer.register_step_pre_hook(
-            lambda *_, images=state.images: gradients.append(images.grad.clone())
-        )
+        state.optimizer.register_step_pre_hook(lambda *_, images=state.images: gradients.append(images.grad.clone()))
         distiller.step(state, plain)
     through, whole = gradients
     smooth = codec_of("lowres:2").smooth
@@ -80,9 +78,7 @@ def test_only_the_last_share_of_the_steps_is_coded_and_each_step_encodes_once(
     distiller, data, monkeypatch, codec, share, coded
 ):
     encoded, encode = [], ImageCodec.encode
-    monkeypatch.setattr(
-        ImageCodec, "encode", lambda *given, **options: encoded.append(1) or encode(*given, **options)
-    )
+    monkeypatch.setattr(ImageCodec, "encode", lambda *given, **options: encoded.append(1) or encode(*given, **options))
     distiller = distiller.with_options(codec=codec, codec_share=share)
     state = distiller.start(data, Run(images_per_class=2))
     updates = distiller.updates(2)

@@ -13,7 +13,7 @@ from benchmarks.harness.checks import check_at_least, check_seeds
 from benchmarks.harness.data import check_counts, for_channels, kept_preprocessing
 from benchmarks.harness.experiment import Experiment, run_experiment
 from benchmarks.harness.kept import kept
-from benchmarks.harness.methods import chosen_methods, distiller_class, option_classes
+from benchmarks.harness.methods import chosen_methods, distiller_class, option_classes, prefix_of
 from benchmarks.harness.options import class_options
 from benchmarks.harness.tasks import Tasks
 from benchmarks.studies.class_incremental.options import PRESETS, ClassIncrementalOptions
@@ -53,7 +53,7 @@ class ClassIncremental(Experiment):
         self.sizes = step_sizes(self.train.num_classes, options.steps, options.first)
         own = {prefix: self._class_options(prefix) for prefix in option_classes()}
         self.recipe = TrainingRecipe(**own["train"])
-        self.distillers = {name: distiller_class(name)(**own.get(name, {})) for name in self.options.method}
+        self.distillers = {name: distiller_class(name)(**own.get(prefix_of(name), {})) for name in self.options.method}
         self._check_images()
         self._images: tuple[str, PreprocessedImages, PreprocessedImages] | None = None
 

@@ -4,7 +4,7 @@ import dataclasses
 import math
 
 from benchmarks.harness.checks import check_at_least, check_seeds
-from benchmarks.harness.methods import METHODS, distiller_class, option_classes
+from benchmarks.harness.methods import METHODS, methods_of, option_classes, prefix_of
 from benchmarks.studies.distillation.options import DistillationOptions
 from benchmarks.studies.distillation.saved_sets import check_set_options
 from distill import InputError
@@ -43,14 +43,15 @@ def check_sweep(options: DistillationOptions) -> None:
     """Raise `InputError` unless it is an option of a method that is run, with values that make a difference."""
     option, *values = options.sweep
     prefix, _, name = option.partition("-")
-    if prefix not in METHODS or prefix not in option_classes():
-        methods = ", ".join(f"{method}-..." for method in METHODS if method in option_classes())
-        raise InputError(f"--sweep {option} is no option of a method; wanted {methods}, as in frepo-pool-size")
-    known = [field.name for field in dataclasses.fields(distiller_class(prefix))]
+    if not methods_of(prefix) or prefix not in option_classes():
+        prefixes = ", ".join(f"{one}-..." for one in dict.fromkeys(map(prefix_of, METHODS)) if one in option_classes())
+        raise InputError(f"--sweep {option} is no option of a method; wanted {prefixes}, as in frepo-pool-size")
+    known = [field.name for field in dataclasses.fields(option_classes()[prefix])]
     if name.replace("-", "_") not in known:
         raise InputError(f"--sweep {option}: {prefix} has no such option to sweep; it has {', '.join(known)}")
-    if options.method and prefix not in options.method and "all" not in options.method:
-        raise InputError(f"--sweep {option}, but --method {' '.join(options.method)}; add {prefix} to the methods")
+    if options.method and not {*methods_of(prefix), "all"} & {*options.method}:
+        missing = " or ".join(methods_of(prefix))
+        raise InputError(f"--sweep {option}, but --method {' '.join(options.method)}; add {missing} to the methods")
     if options.seconds and name in ("steps", "iterations", "outer-loop"):
         raise InputError(f"--sweep {option} and --seconds both say how many steps; leave one out")
     if name == "noise-std" and "noise" not in str(options.given.get(prefix, {}).get("init")):

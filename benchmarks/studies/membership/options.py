@@ -17,6 +17,7 @@ PRESETS: Presets = {
     "quick": {
         "frepo": {"steps": 1500, "batch_size": 256, "learning_rate": 8e-3, "width": 32, "norm": "instance"},
         "herding": {"width": 32},
+        "teacher": {"width": 32},
         "dm": {"steps": 1500, "batch_size": 64, "width": 32},
         "dsa": {"iterations": 10, "inner_loop": 10, "batch_size": 64, "width": 32},
         "train": {
@@ -52,7 +53,8 @@ class MembershipOptions(StudyOptions):
     """cifar100, cifar10, mnist, fmnist, digits, tiny-imagenet, cub200, imagenette, imagewoof or imagenet; a folder of
     images by class; or an .npz file."""
     arms: tuple[str, ...] = ("real", "subset", "frepo")
-    """What models are trained on: real, subset, or a method of distillation (frepo, herding, dm, dsa)."""
+    """What models are trained on: real, subset, or a method of distillation (frepo, herding, dm, dsa,
+    random-teacher, herding-teacher)."""
     members: int | None = None
     """Images in a member set, and as many non-members. Default: 10000, or half of a smaller training set."""
     images_per_class: int = 50

@@ -25,6 +25,10 @@ BAD = {
     "sweep of an option of the run": (["--sweep", "frepo-seed", "1", "2"], "no such option to sweep; it has init"),
     "sweep of a method that is left out": (
         ["--sweep", "frepo-pool-size", "1", "--method", "random"], "but --method random; add frepo to the methods"),
+    "sweep of a method by a name that is no prefix": (
+        ["--sweep", "random-teacher-steps", "1"], "is no option of a method; wanted .*teacher-..."),
+    "sweep of methods that are left out": (
+        ["--sweep", "teacher-steps", "1", "--method", "random"], "add random-teacher or herding-teacher to"),
     "sweep of steps and time": (["--sweep", "dm-steps", "1", "2", "--seconds", "9"], "both say how many steps"),
     "sweep of noise that is not added": (["--sweep", "frepo-noise-std", "1", "2"], "add --frepo-init real.noise"),
     "time without end": (["--seconds", "inf"], "--seconds is inf"),
