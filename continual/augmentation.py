@@ -72,7 +72,7 @@ def check_augmentation(augmentation: Step, image: Tensor) -> None:
         if not isinstance(made, Tensor) or made.shape != image.shape or not made.is_floating_point():
             given = f"{made.dtype} of shape {tuple(made.shape)}" if isinstance(made, Tensor) else type(made).__name__
             wanted = f"{image.dtype} of shape {tuple(image.shape)}"
-            raise InputError(f"{augmentation!r} returns {given} for {wanted}; wanted the same")
+            raise InputError(f"{augmentation!r} returns {given} for {wanted}; expected the same")
 
 
 def agree(one: Step, other: Step, image: Tensor, *, tolerance: float) -> bool:

@@ -226,7 +226,7 @@ class DistilledBuffer(ExemplarsBuffer):
         low, high = int(items.labels.min()), int(items.labels.max())
         if low < 0 or high >= len(self.classes):
             raise InputError(
-                f"labels run from {low} to {high}, but there are {len(self.classes)} classes: wanted 0 to "
+                f"labels run from {low} to {high}, but there are {len(self.classes)} classes: expected 0 to "
                 f"{len(self.classes) - 1}; give num_classes, those of the whole problem"
             )
         if self._memory.deliveries:
@@ -344,12 +344,12 @@ def check_options(
     if classes is not None and num_classes not in (None, len(classes)):
         raise InputError(f"num_classes is {num_classes}, but {len(classes)} classes are named; give one of the two")
     if num_classes is not None and num_classes < 1:
-        raise InputError(f"num_classes is {num_classes}; wanted at least 1")
+        raise InputError(f"num_classes is {num_classes}; expected at least 1")
     if max_size is not None and max_size < 1:
-        raise InputError(f"max_size is {max_size}; wanted at least 1, or None for no limit")
+        raise InputError(f"max_size is {max_size}; expected at least 1, or None for no limit")
     if adaptive and max_size is None and num_classes is None and classes is None:
         raise InputError("adaptive shares out a fixed number of images; give max_size, or num_classes")
     if returning not in get_args(Returning):
-        raise InputError(f"returning is {returning!r}; wanted one of {', '.join(get_args(Returning))}")
+        raise InputError(f"returning is {returning!r}; expected one of {', '.join(get_args(Returning))}")
     if transform is not None and transform != "stream" and not callable(transform):
-        raise InputError(f"transform is {transform!r}; wanted 'stream', None or a function of one image tensor")
+        raise InputError(f"transform is {transform!r}; expected 'stream', None or a function of one image tensor")

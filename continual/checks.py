@@ -18,7 +18,7 @@ def check_order(num_classes: Any, seed: Any) -> None:
     require_whole("num_classes", num_classes, least=1)
     require_whole("seed", seed)
     if seed >= SEEDS:
-        raise InputError(f"seed is {seed}; wanted less than {SEEDS}")
+        raise InputError(f"seed is {seed}; expected less than {SEEDS}")
 
 
 def check_scenario(train: Any, test: Any, steps: Any, seed: Any) -> None:
@@ -42,7 +42,7 @@ def check_buffer(
     if num_classes is not None:
         require_whole("num_classes", num_classes, least=1)
     if classes is not None and not class_names(classes):
-        raise InputError("classes are empty; wanted a name for each class, or num_classes instead")
+        raise InputError("classes are empty; expected a name for each class, or num_classes instead")
     require_a("preprocessing", preprocessing, Preprocessing, type(None))
     if max_size is not None:
         require_whole("max_size", max_size, least=1)
@@ -52,7 +52,7 @@ def check_buffer(
 def check_experience(experience: Any) -> None:
     """Raise `InputError` unless it is an experience of a labelled stream."""
     if not hasattr(experience, "dataset") or not hasattr(experience, "current_experience"):
-        raise InputError(f"experience is {shown(experience)}; wanted one of an Avalanche stream, with a dataset")
+        raise InputError(f"experience is {shown(experience)}; expected one of an Avalanche stream, with a dataset")
 
 
 def check_gdumb(recipe: Any, num_classes: Any, seed: Any, eval_mb_size: Any, device: Any) -> None:
@@ -68,10 +68,10 @@ def check_gdumb(recipe: Any, num_classes: Any, seed: Any, eval_mb_size: Any, dev
 def check_tested(strategy: Any, stream: Any) -> None:
     """Raise `InputError` unless the strategy can be tested on the stream."""
     if not callable(getattr(strategy, "eval", None)) or not hasattr(strategy, "evaluator"):
-        raise InputError(f"strategy is {shown(strategy)}; wanted a strategy of Avalanche, such as GDumb(...)")
+        raise InputError(f"strategy is {shown(strategy)}; expected a strategy of Avalanche, such as GDumb(...)")
     experiences = [stream] if hasattr(stream, "dataset") else stream
     if not isinstance(experiences, Iterable):
-        raise InputError(f"stream is {shown(stream)}; wanted a stream of Avalanche")
+        raise InputError(f"stream is {shown(stream)}; expected a stream of Avalanche")
     experiences = list(experiences)
     if not len(experiences):
         raise InputError("the stream has no experience to test on")

@@ -105,7 +105,7 @@ class GDumb(SupervisedTemplate):
         check_gdumb(recipe, num_classes, seed, eval_mb_size, device)
         if not isinstance(storage_policy, ExemplarsBuffer):
             raise InputError(
-                f"storage_policy is a {type(storage_policy).__name__}; wanted an ExemplarsBuffer, such as "
+                f"storage_policy is a {type(storage_policy).__name__}; expected an ExemplarsBuffer, such as "
                 "DistilledBuffer(distiller) or Avalanche's ClassBalancedBuffer"
             )
         check_model(model, reset)
@@ -158,7 +158,7 @@ class GDumb(SupervisedTemplate):
         if not len(self.storage_policy.buffer):
             raise InputError(
                 f"the {type(self.storage_policy).__name__} is empty after experience "
-                f"{self.experience.current_experience}: there is nothing to train on; wanted a max_size above 0"
+                f"{self.experience.current_experience}: there is nothing to train on; expected a max_size above 0"
             )
         self.adapted_dataset = self.storage_policy.buffer
 
@@ -214,7 +214,7 @@ class GDumb(SupervisedTemplate):
 def check_model(model: Any, reset: Reset | None) -> None:
     """Raise `InputError` for models that cannot be trained from scratch repeatedly."""
     if not isinstance(model, nn.Module):
-        raise InputError(f"model is a {type(model).__name__}; wanted a torch module")
+        raise InputError(f"model is a {type(model).__name__}; expected a torch module")
     if next(model.parameters(), None) is None:
         raise InputError(f"{type(model).__name__} has no parameters to train")
     check_resettable(model, reset)

@@ -98,7 +98,7 @@ def check_form(items: Items, layout: Layout, shape: tuple[int, ...]) -> None:
     given, before = form(items.layout, tuple(items.images.shape[1:])), form(layout, shape)
     for one, other in zip(given, before, strict=True):
         if one != other:
-            raise InputError(f"the items have {one}, those before them {other}; wanted the same in all experiences")
+            raise InputError(f"the items have {one}, those before them {other}; expected the same in all experiences")
 
 
 def form(layout: Layout, shape: tuple[int, ...]) -> list[str]:
@@ -120,7 +120,7 @@ def check_stream(dataset: Any) -> None:
     """Raise `InputError` when the items of an experience cannot be replayed."""
     if not isinstance(dataset, AvalancheDataset):
         raise InputError(
-            f"the data are a {type(dataset).__name__}; wanted an Avalanche dataset, such as that of "
+            f"the data are a {type(dataset).__name__}; expected an Avalanche dataset, such as that of "
             "as_classification_dataset"
         )
     if not hasattr(dataset, "targets"):
@@ -130,7 +130,7 @@ def check_stream(dataset: Any) -> None:
     item = dataset.eval()[0]  # a training transform may draw random numbers
     if isinstance(item, Mapping) or not isinstance(item, Sequence) or len(item) < 2:
         raise InputError(
-            f"the items of the stream are of type {type(item).__name__}; wanted (image, class id, ...): give the "
+            f"the items of the stream are of type {type(item).__name__}; expected (image, class id, ...): give the "
             "benchmark a data set that returns such items"
         )
 
@@ -198,17 +198,17 @@ def image_of(item: Sequence[Any], i: int, shape: tuple[int, ...] | None = None) 
     if not isinstance(image, Tensor) or not image.is_floating_point():
         kind = str(image.dtype) if isinstance(image, Tensor) else type(image).__name__
         raise InputError(
-            f"the images of the stream are {kind}; wanted float tensors: give the benchmark an eval transform that "
+            f"the images of the stream are {kind}; expected float tensors: give the benchmark an eval transform that "
             "makes them, such as torchvision's ToTensor()"
         )
     if image.ndim not in (1, 3):
         raise InputError(
-            f"image {i} has shape {tuple(image.shape)}; wanted (channels, height, width), or vectors (d,): let the "
+            f"image {i} has shape {tuple(image.shape)}; expected (channels, height, width), or vectors (d,): let the "
             "eval transform reshape them"
         )
     if shape is not None and image.shape != shape:
         raise InputError(
-            f"image {i} has shape {tuple(image.shape)}, those before it {shape}; wanted one shape: let the eval "
+            f"image {i} has shape {tuple(image.shape)}, those before it {shape}; expected one shape: let the eval "
             "transform resize them"
         )
     return image
@@ -220,9 +220,9 @@ def class_id_of(label: Any, i: int) -> int:
     try:
         class_id = int(number)
     except (TypeError, ValueError) as error:
-        raise InputError(f"the class id of item {i} is {label!r}; wanted one whole number") from error
+        raise InputError(f"the class id of item {i} is {label!r}; expected one whole number") from error
     if class_id != number:
-        raise InputError(f"the class id of item {i} is {label!r}; wanted one whole number")
+        raise InputError(f"the class id of item {i} is {label!r}; expected one whole number")
     return class_id
 
 

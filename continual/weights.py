@@ -43,21 +43,21 @@ def draw_weights(model: nn.Module, generator: torch.Generator, *, reset: Reset |
 def take_weights(model: nn.Module, fresh: nn.Module) -> None:
     """Give `model` the weights of `fresh`."""
     if not isinstance(fresh, nn.Module):
-        raise InputError(f"reset() returns a {type(fresh).__name__}; wanted a new model")
+        raise InputError(f"reset() returns a {type(fresh).__name__}; expected a new model")
     if fresh is model:
-        raise InputError("reset() returns the model itself; wanted a function that makes a new one each time")
+        raise InputError("reset() returns the model itself; expected a function that makes a new one each time")
     try:
         model.load_state_dict(fresh.state_dict())
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
-        raise InputError(f"reset() returns a model of other parts ({reason}); wanted one like the model") from error
+        raise InputError(f"reset() returns a model of other parts ({reason}); expected one like the model") from error
 
 
 def check_resettable(model: nn.Module, reset: Reset | None = None) -> None:
     """Raise `InputError` when new weights for `model` cannot be drawn."""
     if reset is not None:
         if not callable(reset):
-            raise InputError(f"reset is a {type(reset).__name__}; wanted a function that returns a new model")
+            raise InputError(f"reset is a {type(reset).__name__}; expected a function that returns a new model")
         if grows(model):
             raise InputError("reset does not work with a head that grows: a new model lacks the classes seen; leave it "
                              "out")  # fmt: skip

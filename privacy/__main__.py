@@ -98,9 +98,9 @@ def check_outputs(arguments: argparse.Namespace) -> None:
         if path.absolute() in taken:
             raise InputError(f"--{name} {path} would overwrite {taken[path.absolute()]}; give it another name")
         if path.is_dir():
-            raise InputError(f"--{name} {path} is a folder; wanted the name of a file")
+            raise InputError(f"--{name} {path} is a folder; expected the name of a file")
         if name == "roc" and path.suffix.lower() not in PICTURES:
-            raise InputError(f"--roc {path} is not a picture; wanted a name that ends in {', '.join(PICTURES)}")
+            raise InputError(f"--roc {path} is not a picture; expected a name that ends in {', '.join(PICTURES)}")
         taken[path.absolute()] = f"--{name}"
 
 

@@ -80,7 +80,7 @@ def audit(
     True
     """
     if not isinstance(records, AttackRecords):
-        raise InputError(f"records is a {type(records).__name__}; wanted AttackRecords(members=..., non_members=...)")
+        raise InputError(f"records is a {type(records).__name__}; expected AttackRecords(members=..., non_members=...)")
     require_one_of("engine", engine, get_args(Engine))
     for name, value, least in (("jobs", jobs, 1), ("splits", splits, 1), ("seed", seed, 0)):
         if value is not None or name == "seed":
@@ -149,7 +149,7 @@ def run_official(
     """Scores of TensorFlow Privacy's attacks."""
     check_official()
     if unknown := [attack.name for attack in attacks if attack.name not in ATTACKS]:
-        raise InputError(f"TensorFlow Privacy has no attack {', '.join(unknown)}; wanted some of {', '.join(ATTACKS)}")
+        raise InputError(f"TensorFlow Privacy has no attack {', '.join(unknown)}; expected any of {', '.join(ATTACKS)}")
     runs = [(attack.name, split) for attack in attacks for split in range(splits if attack.trained else 1)]
     done = Parallel(n_jobs=min(jobs, len(runs)), return_as="generator")(
         delayed(official_scores)(records, name, seed=split_seed(seed, split)) for name, split in runs

@@ -31,9 +31,9 @@ def as_array(value: Any, name: str, *, ndim: int) -> np.ndarray:
         ) from error
     if np.ma.isMaskedArray(value) and np.ma.getmaskarray(value).any():
         masked = int(np.ma.getmaskarray(value).sum())
-        raise InputError(f"{name} have {masked} masked values; wanted an array without a mask: leave these records out")
+        raise InputError(f"{name} have {masked} masked values; expected an array without a mask: remove these records")
     if array.dtype == object:
-        raise InputError(f"{name} contain objects of different lengths or types; wanted one array of numbers")
+        raise InputError(f"{name} contain objects of different lengths or types; expected one array of numbers")
     return array
 
 
@@ -59,7 +59,7 @@ def plain_array(value: Any) -> np.ndarray:
 def finite_floats(array: np.ndarray, name: str) -> np.ndarray:
     """`array` as float64; raises `InputError` for anything but finite numbers."""
     if array.dtype.kind not in "fiub":
-        raise InputError(f"{name} are {array.dtype}; wanted numbers")
+        raise InputError(f"{name} are {array.dtype}; expected numbers")
     bad = ~np.isfinite(array.reshape(len(array), -1)).all(1)
     if bad.any():
         raise InputError(
@@ -95,14 +95,14 @@ def checked_positions(given: Any, size: int, name: str) -> np.ndarray:
     is_mask = array.dtype == bool or (array.shape == (size,) and array.dtype.kind in "iuf" and is_zero_or_one(array))
     if is_mask:
         if array.shape != (size,):
-            raise InputError(f"{name} is a mask of shape {array.shape}; wanted ({size},), one value for each record")
+            raise InputError(f"{name} is a mask of shape {array.shape}; expected ({size},), one value for each record")
         array = np.flatnonzero(array)
     if not array.size:
-        raise InputError(f"{name} picks no record; wanted at least one on each side")
+        raise InputError(f"{name} picks no record; expected at least one on each side")
     if array.ndim != 1 or array.dtype.kind not in "iu":
         raise InputError(
-            f"{name} is {array.dtype} of shape {array.shape}; wanted a mask of {size} zeros and ones (or booleans), or "
-            "integer positions"
+            f"{name} is {array.dtype} of shape {array.shape}; expected a mask of {size} zeros and ones (or booleans), "
+            "or integer positions"
         )
     check_each_once(array, size, name)
     return array.astype(np.int64)
@@ -116,7 +116,7 @@ def is_zero_or_one(array: np.ndarray) -> bool:
 def check_each_once(positions: np.ndarray, size: int, name: str) -> None:
     """Raise `InputError` for positions out of range or repeated."""
     if positions.min() < 0 or positions.max() >= size:
-        raise InputError(f"{name} has positions from {positions.min()} to {positions.max()}; wanted 0 to {size - 1}")
+        raise InputError(f"{name} has positions from {positions.min()} to {positions.max()}; expected 0 to {size - 1}")
     values, counts = np.unique(positions, return_counts=True)
     if counts.max() == 1:
         return
@@ -125,7 +125,7 @@ def check_each_once(positions: np.ndarray, size: int, name: str) -> None:
         hint = f"; a mask of zeros and ones has {size} values, one for each record, this has {len(positions)}"
     raise InputError(
         f"{name} repeats {int((counts > 1).sum())} positions, such as {values[counts.argmax()]} "
-        f"({counts.max()} times); wanted each record at most once{hint}"
+        f"({counts.max()} times); expected each record at most once{hint}"
     )
 
 
@@ -133,35 +133,35 @@ def checked_scores(value: Any, name: str) -> np.ndarray:
     """Scores `(n,)` as float64, at least one; raises `InputError` for anything else."""
     scores = as_array(value, name, ndim=1)
     if scores.ndim != 1 or not scores.size:
-        raise InputError(f"{name} have shape {scores.shape}; wanted (n,), a score for each record")
+        raise InputError(f"{name} have shape {scores.shape}; expected (n,), a score for each record")
     return finite_floats(scores, name)
 
 
 def require_whole(name: str, value: Any, *, least: int) -> None:
     """Raise `InputError` unless the argument `name` is a whole number, `least` or more."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise InputError(f"{name} is {shown(value)}; wanted a whole number, {least} or more")
+        raise InputError(f"{name} is {shown(value)}; expected a whole number, {least} or more")
 
 
 def require_flag(name: str, value: Any) -> None:
     """Raise `InputError` unless the argument `name` is `True` or `False`."""
     if not isinstance(value, bool | np.bool_):
-        raise InputError(f"{name} is {shown(value)}; wanted True or False")
+        raise InputError(f"{name} is {shown(value)}; expected True or False")
 
 
 def require_one_of(name: str, value: Any, known: Iterable[str]) -> None:
     """Raise `InputError` unless the argument `name` is one of `known`."""
     known = list(known)
     if not isinstance(value, str) or value not in known:
-        raise InputError(f"{name} is {shown(value)}; wanted one of {', '.join(known)}")
+        raise InputError(f"{name} is {shown(value)}; expected one of {', '.join(known)}")
 
 
 def require_mapping(name: str, value: Any, content: str) -> None:
     """Raise `InputError` unless the argument `name` is a dictionary with strings as keys; `content` says of what."""
     if not isinstance(value, Mapping):
-        raise InputError(f"{name} is {shown(value)}; wanted {content}")
+        raise InputError(f"{name} is {shown(value)}; expected {content}")
     if wrong := [key for key in value if not isinstance(key, str)]:
-        raise InputError(f"{name} has the key {shown(wrong[0])}, a {type(wrong[0]).__name__}; wanted strings")
+        raise InputError(f"{name} has the key {shown(wrong[0])}, a {type(wrong[0]).__name__}; expected strings")
 
 
 def closest(name: str, known: Sequence[str]) -> str:

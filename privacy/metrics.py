@@ -217,5 +217,5 @@ def auc_ceiling(seen: int, members: int) -> float:
     require_whole("members", members, least=1)
     require_whole("seen", seen, least=0)
     if seen > members:
-        raise InputError(f"seen is {seen}, more than the {members} members; wanted at most {members}")
+        raise InputError(f"seen is {seen}, more than the {members} members; expected at most {members}")
     return 0.5 + 0.5 * seen / members

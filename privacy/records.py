@@ -61,8 +61,8 @@ class AttackRecords:
         classes = [side.outputs.shape[1] for side in sides]
         if classes[0] != classes[1]:
             raise InputError(
-                f"members have outputs for {classes[0]} classes, non_members for {classes[1]}; wanted the same model's "
-                "outputs on both sides"
+                f"members have outputs for {classes[0]} classes, non_members for {classes[1]}; expected outputs of "
+                "one model for both"
             )
         self.outputs, self.labels, self.losses = (
             np.concatenate([getattr(side, array) for side in sides]) for array in ARRAYS

@@ -135,7 +135,7 @@ class AuditReport(AuditFigures):
             content = json.loads(str(arrays["report"]))
             if content["format"] != FORMAT:
                 raise InputError(
-                    f"{path} is a report of format {content['format']}; wanted {FORMAT}: audit its records again"
+                    f"{path} is a report of format {content['format']}; expected {FORMAT}: audit its records again"
                 )
             results = tuple(result_from(entry) for entry in content["results"])
             attacks = dict.fromkeys(result.attack for result in results)

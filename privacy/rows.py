@@ -75,12 +75,12 @@ class SummaryRows:
         require_mapping("reports", reports, "{arm: its reports}")
         for arm, own in reports.items():
             if not isinstance(own, list | tuple) or not all(isinstance(report, AuditFigures) for report in own):
-                raise InputError(f"reports of {arm!r} are {shown(own)}; wanted a list of AuditReport")
+                raise InputError(f"reports of {arm!r} are {shown(own)}; expected a list of AuditReport")
             for report in own:
                 check_info(arm, report.info)
         if not reports or not all(reports.values()):
             empty = ", ".join(arm for arm, own in reports.items() if not own) or "any arm"
-            raise InputError(f"there are no reports of {empty}; wanted at least one for each arm")
+            raise InputError(f"there are no reports of {empty}; expected at least one for each arm")
         self.reports = {arm: list(own) for arm, own in reports.items()}
         everything = [report for own in self.reports.values() for report in own]
         self.attacks, self.titles = list(everything[0].scores), everything[0].titles
@@ -118,13 +118,13 @@ class SummaryRows:
         if shapes[0] != shapes[1]:
             raise InputError(
                 f"{first} and {second} cannot be compared: their reports are about {shapes[0]} and {shapes[1]} members "
-                "and non-members; wanted the same records, seed by seed"
+                "and non-members; expected the same records, seed by seed"
             )
         pairs = zip(self._last_reports(first), self._last_reports(second), strict=True)
         if not all(np.array_equal(one.labels, other.labels) for one, other in pairs):
             raise InputError(
-                f"{first} and {second} cannot be compared: the labels of their members differ; wanted the same records "
-                "in the same order, seed by seed"
+                f"{first} and {second} cannot be compared: the labels of their members differ; expected the same "
+                "records in the same order, seed by seed"
             )
         trained = self.reports[first][0].scores[attack].trained
         return auc_difference(sides[0], sides[1], trained=trained)
@@ -176,12 +176,12 @@ class SummaryRows:
     def _check_attack(self, attack: str) -> None:
         """Raise `InputError` for an attack that the reports do not have."""
         if attack not in self.attacks:
-            raise InputError(f"there is no attack {attack!r}; wanted one of {', '.join(self.attacks)}")
+            raise InputError(f"there is no attack {attack!r}; expected one of {', '.join(self.attacks)}")
 
     def _last_reports(self, arm: str) -> list[AuditFigures]:
         """The reports of an arm at its largest number of training steps."""
         if arm not in self.reports:
-            raise InputError(f"there is no arm {arm!r}; wanted one of {', '.join(self.reports)}")
+            raise InputError(f"there is no arm {arm!r}; expected one of {', '.join(self.reports)}")
         most = max(steps_of(self.reports[arm]), key=step_key)
         return [report for report in self.reports[arm] if report.info.get("train_steps") == most]
 
@@ -190,9 +190,9 @@ def check_info(arm: str, info: Mapping[str, Any]) -> None:
     """Raise `InputError` for a test accuracy outside [0, 1], or a number of steps that is not whole."""
     accuracy, steps = info.get("test_accuracy"), info.get("train_steps")
     if accuracy is not None and (not isinstance(accuracy, int | float) or not 0 <= accuracy <= 1):
-        raise InputError(f"a report of {arm!r} has test_accuracy {shown(accuracy)}; wanted a share from 0 to 1")
+        raise InputError(f"a report of {arm!r} has test_accuracy {shown(accuracy)}; expected a share from 0 to 1")
     if steps is not None and (isinstance(steps, bool) or not isinstance(steps, int)):
-        raise InputError(f"a report of {arm!r} has train_steps {shown(steps)}; wanted a whole number")
+        raise InputError(f"a report of {arm!r} has train_steps {shown(steps)}; expected a whole number")
 
 
 def steps_of(reports: Sequence[AuditFigures]) -> set[int | None]:

@@ -64,28 +64,28 @@ def checked_side(given: Given, name: str, kind: OutputKind) -> Side:
         return Side(outputs, labels, finite_floats(cross_entropy(outputs, labels, kind), f"{name} losses"))
     losses = as_array(given[2], f"{name} losses", ndim=1)
     if losses.shape != labels.shape:
-        raise InputError(f"{name} losses have shape {losses.shape}; wanted {labels.shape}, one for each label")
+        raise InputError(f"{name} losses have shape {losses.shape}; expected {labels.shape}, one for each label")
     return Side(outputs, labels, finite_floats(losses, f"{name} losses"))
 
 
 def checked_outputs(outputs: np.ndarray, name: str, kind: OutputKind) -> np.ndarray:
     """Outputs `(n, C)` as float64; raises `InputError` for wrong shapes and values."""
     if not len(outputs.reshape(-1)):
-        raise InputError(f"{name} are empty; wanted at least one record on each side")
+        raise InputError(f"{name} are empty; expected at least one record on each side")
     if outputs.ndim == 1 and outputs.dtype.kind in "iu" and len(np.unique(outputs)) > 2:
         raise InputError(
             f"{name} outputs are integers of shape {outputs.shape}, from {outputs.min()} to {outputs.max()}: are they "
-            "predicted classes? Wanted the model's logits or probabilities, (n, C); where the model gives only the "
+            "predicted classes? Expected the model's logits or probabilities, (n, C); where the model gives only the "
             "class, use np.eye(C)[classes]"
         )
     if outputs.ndim == 1 or (outputs.ndim == 2 and outputs.shape[1] == 1):
         columns = "[1 - p, p]" if kind == "probabilities" else "[0 * z, z]"
         raise InputError(
-            f"{name} outputs have shape {outputs.shape}, a single class; wanted (n, C) with at least 2 classes; for a "
-            f"model with one sigmoid output give both columns, {columns}"
+            f"{name} outputs have shape {outputs.shape}, a single class; expected (n, C) with at least 2 classes; for "
+            f"a model with one sigmoid output give both columns, {columns}"
         )
     if outputs.ndim != 2:
-        raise InputError(f"{name} outputs have shape {outputs.shape}; wanted (n, C), a row for each record")
+        raise InputError(f"{name} outputs have shape {outputs.shape}; expected (n, C), a row for each record")
     outputs = finite_floats(outputs, f"{name} outputs")
     if kind == "logits" and look_like_probabilities(outputs):
         raise InputError(
@@ -112,13 +112,13 @@ def checked_labels(labels: np.ndarray, name: str, shape: tuple[int, ...]) -> np.
             hint = label_matrix_hint(labels)
         elif labels.shape == (shape[0], 1):
             hint = "; give labels.ravel()"
-        raise InputError(f"{name} labels have shape {labels.shape}; wanted {shape[:1]}, one for each output row{hint}")
+        raise InputError(f"{name} labels have shape {labels.shape}; expected {shape[:1]}, one per row of outputs{hint}")
     if labels.dtype.kind not in "iu":
-        raise InputError(f"{name} labels are {labels.dtype}; wanted integers, the class of each record")
+        raise InputError(f"{name} labels are {labels.dtype}; expected integers, the class of each record")
     if labels.min() < 0 or labels.max() >= shape[1]:
         raise InputError(
-            f"{name} labels run from {labels.min()} to {labels.max()}, but the outputs have {shape[1]} classes: wanted "
-            f"0 to {shape[1] - 1}"
+            f"{name} labels run from {labels.min()} to {labels.max()}, but the outputs have {shape[1]} classes: "
+            f"expected 0 to {shape[1] - 1}"
         )
     return labels.astype(np.int64)
 

@@ -13,10 +13,10 @@ def check_at_least(options: Any, least: int, *names: str) -> None:
         value = getattr(options, name)
         if value is not None and value < least:
             wanted = f"at least {least}" if least else "0 or more"
-            raise InputError(f"--{name.replace('_', '-')} is {value}; wanted {wanted}")
+            raise InputError(f"--{name.replace('_', '-')} is {value}; expected {wanted}")
 
 
 def check_seeds(seeds: tuple[int, ...]) -> None:
     """Raise `InputError` unless they are different numbers from 0 to 2**32 - 1."""
     if min(seeds) < 0 or max(seeds) >= 2**32 or len(set(seeds)) < len(seeds):
-        raise InputError(f"--seeds are {' '.join(map(str, seeds))}; wanted different numbers from 0 to 2**32 - 1")
+        raise InputError(f"--seeds are {' '.join(map(str, seeds))}; expected different numbers from 0 to 2**32 - 1")

@@ -196,7 +196,7 @@ def one_line(box: str) -> str:
 def refusal(said: str, groups: Any, argv: Sequence[str]) -> str:
     """What tyro says of a value that it cannot read, in this toolkit's words: what was given, and what was wanted."""
     if choice := re.match(r"invalid choice '(.*)' for argument '(.*)'\. Expected one of \((.*)\)$", said):
-        return f"{choice[2]} is {choice[1]!r}; wanted one of {choice[3].replace(chr(39), '').rstrip(',')}"
+        return f"{choice[2]} is {choice[1]!r}; expected one of {choice[3].replace(chr(39), '').rstrip(',')}"
     if without := re.match(r"Missing value for argument '(--[\w-]+)", said):
         return f"{without[1]} has no value; give one"
     unread = re.match(r"cannot read (--[\w-]+): ", said)
@@ -210,7 +210,7 @@ def refusal(said: str, groups: Any, argv: Sequence[str]) -> str:
     name = unread[1].removeprefix("--").replace("-", "_")
     hints = [typing.get_type_hints(group.type, include_extras=True).get(name) for group in dataclasses.fields(groups)]
     hint = next(each for each in hints if each is not None)
-    return f"{unread[1]} is {' '.join(values)!r}; wanted {in_words(hint.__origin__)}"
+    return f"{unread[1]} is {' '.join(values)!r}; expected {in_words(hint.__origin__)}"
 
 
 def option_value(cls: type, name: str, text: str, *, flag: str) -> Any:
@@ -222,10 +222,10 @@ def option_value(cls: type, name: str, text: str, *, flag: str) -> Any:
     if hint is bool:
         if text.lower() in YES_OR_NO:
             return YES_OR_NO[text.lower()]
-        raise UsageError(f"{flag} is {text!r}; wanted yes or no")
+        raise UsageError(f"{flag} is {text!r}; expected yes or no")
     try:
         with redirect_stderr(StringIO()):
             one: Any = dataclasses.make_dataclass("one", [("value", hint)])
             return tyro.cli(one, args=["--value", text]).value
     except SystemExit as stop:
-        raise UsageError(f"{flag} is {text!r}; wanted {in_words(hint)}") from stop
+        raise UsageError(f"{flag} is {text!r}; expected {in_words(hint)}") from stop

@@ -48,11 +48,11 @@ ENDED = object()  # in place of a result, when a task has no more
 def check_jobs(options: JobOptions) -> None:
     """Raise `InputError` for numbers of jobs that make no sense, and backends that are unknown or not installed."""
     if options.jobs is not None and options.jobs < 1:
-        raise InputError(f"--jobs is {options.jobs}; wanted at least 1")
+        raise InputError(f"--jobs is {options.jobs}; expected at least 1")
     name = options.backend
     if name not in CLUSTERS and (name not in BACKENDS or name in NO_FRESH_PROCESSES):
         known = [other for other in (*BACKENDS, *CLUSTERS) if other not in NO_FRESH_PROCESSES]
-        raise InputError(f"--backend {name} is not available; wanted {', '.join(dict.fromkeys(known))}")
+        raise InputError(f"--backend {name} is not available; expected {', '.join(dict.fromkeys(known))}")
     if name in CLUSTERS and find_spec(CLUSTERS[name][0]) is None:
         raise InputError(f"--backend {name} is not installed here; pip install {CLUSTERS[name][1]}")
     if options.scheduler and name not in CLUSTERS:

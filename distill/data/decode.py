@@ -137,7 +137,7 @@ def _to_8_bits(image: Image.Image, white: int) -> Image.Image:
         transparent = values == image.info.get("transparency", -1)
         values[transparent] = white
         if values.min() < 0 or values.max() > white:
-            raise ValueError(f"its pixels run from {values.min()} to {values.max()}; wanted 0 to {white}")
+            raise ValueError(f"its pixels run from {values.min()} to {values.max()}; expected 0 to {white}")
         return Image.fromarray(scaled(values, white))
     _scale_transparency(image)
     if image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info:

@@ -45,7 +45,7 @@ def load_folder(folder: Path, split: Split, *, resolution: int | None = None, ca
     files, labels = splits[split]
     if not files:
         raise InputError(
-            f"{folder} has too few images to hold out a test split; wanted 2 or more in a class, or folders train/ "
+            f"{folder} has too few images to hold out a test split; expected 2 or more in a class, or folders train/ "
             "and test/"
         )
     both = [file for some, _ in splits.values() for file in some]
@@ -139,13 +139,13 @@ def class_files(folder: Path, *, inner: str = "") -> dict[str, list[Path]]:
             raise InputError(
                 f"the class folder {place} holds no images that Pillow reads{f' ({own})' if own else ''}; add some or "
                 "remove it"
-                + ("; for folders of a split, wanted train/ and test/ (or val/) side by side" if own.folders else "")
+                + ("; for folders of a split, expected train/ and test/ (or val/) side by side" if own.folders else "")
             )
         left_out.add(*(entry for entry in entries if not is_image(entry)))
         by_class[plain_name(class_folder)] = files
     if not by_class:
         raise InputError(
-            f"{folder} holds no class folders; wanted a folder of images for each class"
+            f"{folder} holds no class folders; expected a folder of images for each class"
             + (f" (found {left_out})" if left_out else "")
         )
     left_out.warn()

@@ -104,7 +104,7 @@ def _white_of(seen: _Seen, name: str) -> int:
     which = f"{seen.deep} grey images of {name} have more than 8 bits"
     if low < 0:
         raise InputError(
-            f"{which} and run from {low} to {high}; wanted values from 0: shift them, or save them with 8 bits"
+            f"{which} and run from {low} to {high}; expected values from 0: shift them, or save them with 8 bits"
         )
     bits = max(high.bit_length(), 8)
     white = 2**bits - 1
@@ -114,7 +114,7 @@ def _white_of(seen: _Seen, name: str) -> int:
         raise InputError(
             f"{which} and hold {count} of {low} to {high}, of which 8 bits would leave {left} with {white} as white; "
             "correct single pixels far above the others, shift values that start far above 0, or save the images with "
-            "8 bits, scaled as wanted"
+            "8 bits, scaled as you need"
         )
     inner = held[middle(often)] if len(held) else held
     most = len(np.unique(scaled(inner, white)))
@@ -138,7 +138,7 @@ def _check_deep_colours(seen: _Seen, name: str) -> None:
         used = left if highest >= HALF else highest + 1
         raise InputError(
             f"{which} and use {used} of the 256 values of the upper 8 bits, all that can be read of them; save them "
-            "with 8 bits a channel, scaled as wanted"
+            "with 8 bits per channel, scaled as you need"
         )
     inner = int(np.count_nonzero(seen.upper[middle(seen.upper)]))
     crowded = f" ({MOST:.0%} of the pixels in {inner} alone)" if inner < min(FEW, left) else ""

@@ -172,7 +172,7 @@ def checked_held_out(
     if held_out.image_shape != data.image_shape or held_out.num_classes != data.num_classes:
         raise InputError(
             f"held_out has images of {held_out.image_shape} and {held_out.num_classes} classes, the data "
-            f"{data.image_shape} and {data.num_classes}; wanted the same images and classes in both"
+            f"{data.image_shape} and {data.num_classes}; expected the same images and classes in both"
         )
     if not held_out.preprocessing.same_as(data.preprocessing) and not _unknown(held_out, data):
         raise InputError(

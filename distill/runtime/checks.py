@@ -28,15 +28,15 @@ def require_a(name: str, value: Any, *kinds: type, hint: str = "") -> None:
     """Raise `InputError` unless the argument `name` is of one of these `kinds`; `hint`: how to get one."""
     if not isinstance(value, kinds):
         wanted = " or ".join(kind.__name__ for kind in kinds)
-        raise InputError(f"{name} is a {type(value).__name__}; wanted {wanted}" + (f": {hint}" if hint else ""))
+        raise InputError(f"{name} is a {type(value).__name__}; expected {wanted}" + (f": {hint}" if hint else ""))
 
 
 def require_whole(name: str, value: Any, *, least: int = 0) -> None:
     """Raise `InputError` unless the argument `name` is a whole number, `least` or more."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-        raise InputError(f"{name} is {shown(value)}; wanted a whole number, {least} or more")
+        raise InputError(f"{name} is {shown(value)}; expected a whole number, {least} or more")
     if value < least:
-        raise InputError(f"{name} is {value}; wanted {least} or more")
+        raise InputError(f"{name} is {value}; expected {least} or more")
 
 
 def require_choice(options: Any, name: str, known: Iterable[str]) -> None:
@@ -48,7 +48,7 @@ def require_one_of(name: str, value: Any, known: Iterable[str]) -> None:
     """Raise `InputError` unless the argument `name` is one of `known`."""
     known = list(known)
     if not isinstance(value, str) or value not in known:
-        raise InputError(f"{name} is {shown(value)}; wanted one of {', '.join(known)}")
+        raise InputError(f"{name} is {shown(value)}; expected one of {', '.join(known)}")
 
 
 def require_positive(options: Any, *names: str) -> None:
@@ -56,7 +56,7 @@ def require_positive(options: Any, *names: str) -> None:
     for name in names:
         value = getattr(options, name)
         if value is not None and not 0 < value < math.inf:
-            raise InputError(f"{name} is {value}; wanted more than 0" + (", finite" if value == math.inf else ""))
+            raise InputError(f"{name} is {value}; expected more than 0" + (", finite" if value == math.inf else ""))
 
 
 def require_not_negative(options: Any, *names: str) -> None:
@@ -64,7 +64,7 @@ def require_not_negative(options: Any, *names: str) -> None:
     for name in names:
         value = getattr(options, name)
         if value is not None and not 0 <= value < math.inf:
-            raise InputError(f"{name} is {value}; wanted 0 or more" + (", finite" if value == math.inf else ""))
+            raise InputError(f"{name} is {value}; expected 0 or more" + (", finite" if value == math.inf else ""))
 
 
 def check_option_types(options: "DataclassInstance") -> None:
@@ -83,7 +83,7 @@ def check_option_types(options: "DataclassInstance") -> None:
         plain = _as_kind(value, kinds[0])
         if plain is None:
             wanted = {int: "a whole number", float: "a number", bool: "True or False", str: "text"}[kinds[0]]
-            raise InputError(f"{name} is {shown(value)}; wanted {wanted}")
+            raise InputError(f"{name} is {shown(value)}; expected {wanted}")
         object.__setattr__(options, name, plain)
 
 
@@ -118,14 +118,14 @@ def _as_kind(value: Any, kind: type) -> Any:
 def class_names(given: Any) -> tuple[str, ...]:
     """Class names as a tuple; raises `InputError` for a single text, and for names that are no text."""
     if isinstance(given, str):
-        raise InputError(f"classes are the one text {shown(given)}; wanted a list of names, one for each class")
+        raise InputError(f"classes are the one text {shown(given)}; expected a list of names, one for each class")
     if not isinstance(given, Iterable):
-        raise InputError(f"classes are {shown(given)}; wanted a list of names, one for each class")
+        raise InputError(f"classes are {shown(given)}; expected a list of names, one for each class")
     names = tuple(given)
     if wrong := [name for name in names if not isinstance(name, str)]:
-        raise InputError(f"classes hold {shown(wrong[0])}, a {type(wrong[0]).__name__}; wanted names, which are text")
+        raise InputError(f"classes hold {shown(wrong[0])}, a {type(wrong[0]).__name__}; expected names, which are text")
     if broken := [name for name in names if not name.isprintable() and not _is_utf8(name)]:
-        raise InputError(f"classes hold {shown(broken[0])}, which is no text in UTF-8; wanted another name")
+        raise InputError(f"classes hold {shown(broken[0])}, which is no text in UTF-8; expected another name")
     return names
 
 
@@ -147,17 +147,17 @@ def positions(given: Any, count: int) -> np.ndarray:
     try:
         index = given.detach().cpu().numpy() if isinstance(given, torch.Tensor) else np.asarray(given)
     except (TypeError, ValueError) as error:  # rows of different lengths
-        raise InputError(f"indices are a {type(given).__name__}; wanted positions or a mask") from error
+        raise InputError(f"indices are a {type(given).__name__}; expected positions or a mask") from error
     if index.ndim == 1 and not index.size:
         return np.empty(0, np.int64)
     if index.ndim != 1 or index.dtype.kind not in "biu":
         raise InputError(
-            f"indices are {index.dtype} of shape {index.shape}; wanted positions, whole numbers of shape (k,), or a "
+            f"indices are {index.dtype} of shape {index.shape}; expected positions, whole numbers of shape (k,), or a "
             f"boolean mask ({count},)"
         )
     if index.dtype.kind == "b":
         if len(index) != count:
-            raise InputError(f"the mask has {len(index)} entries for {count} images; wanted one for each")
+            raise InputError(f"the mask has {len(index)} entries for {count} images; expected one for each")
         return np.flatnonzero(index)
     if index.min() < -count or index.max() >= count:
         raise InputError(f"indices run from {index.min()} to {index.max()}, but there are {count} images")
@@ -173,7 +173,7 @@ def tensor_of(given: Any, name: str) -> torch.Tensor:
             return torch.stack(list(given))
         return torch.as_tensor(np.asarray(given))
     except (TypeError, ValueError, RuntimeError) as error:  # text, objects, rows of different lengths
-        raise InputError(f"{name} are a {type(given).__name__}, not numbers of one shape; wanted a tensor") from error
+        raise InputError(f"{name} are a {type(given).__name__}, not numbers of one shape; expected a tensor") from error
 
 
 def check_device(device: str | torch.device) -> None:

@@ -66,21 +66,21 @@ class SyntheticSet(Dataset):
         for name, shape in {"soft_labels": (n, num_classes), "class_ids": (n,)}.items():
             given = tuple(getattr(self, name).shape)
             if given != shape:
-                raise InputError(f"{name} have shape {given}; wanted {shape} for {n} images of {num_classes} classes")
+                raise InputError(f"{name} have shape {given}; expected {shape} for {n} images of {num_classes} classes")
         for name in ("images", "soft_labels"):
             if getattr(self, name).dtype not in FLOATS:
-                raise InputError(f"{name} are {getattr(self, name).dtype}; wanted floats of 16, 32 or 64 bits")
+                raise InputError(f"{name} are {getattr(self, name).dtype}; expected floats of 16, 32 or 64 bits")
         if self.class_ids.dtype != torch.int64:
-            raise InputError(f"class_ids are {self.class_ids.dtype}; wanted torch.int64")
+            raise InputError(f"class_ids are {self.class_ids.dtype}; expected torch.int64")
         if self.images.ndim != 4 or 0 in self.images.shape[1:]:
             raise InputError(
-                f"images have shape {tuple(self.images.shape)}; wanted (n, channels, height, width)"
+                f"images have shape {tuple(self.images.shape)}; expected (n, channels, height, width)"
             )
         if not all(bool(torch.isfinite(tensor.float()).all()) for tensor in (self.images, self.soft_labels)):
             raise InputError("images or labels hold NaN or infinite values: the distillation that made them diverged")
         if n and (int(self.class_ids.min()) < 0 or int(self.class_ids.max()) >= len(self.classes)):
             low, high = int(self.class_ids.min()), int(self.class_ids.max())
-            raise InputError(f"class ids run from {low} to {high}; wanted 0 to {len(self.classes) - 1}")
+            raise InputError(f"class ids run from {low} to {high}; expected 0 to {len(self.classes) - 1}")
         if reason := self.preprocessing.misfit(self.images.shape[1:]):
             raise InputError(f"the preprocessing does not fit the images: {reason}")
 
@@ -91,7 +91,7 @@ class SyntheticSet(Dataset):
         if not self.class_ids.numel() or self.class_ids.dtype in (torch.int8, torch.uint8, torch.int16, torch.int32):
             object.__setattr__(self, "class_ids", self.class_ids.long())
         if self.images.ndim == 0:
-            raise InputError("images are a single number; wanted (n, channels, height, width)")
+            raise InputError("images are a single number; expected (n, channels, height, width)")
         object.__setattr__(self, "classes", class_names(self.classes))
         require_a("preprocessing", self.preprocessing, Preprocessing, hint="Identity() where nothing was done")
         if self.made_by is None:  # what JSON's null becomes
@@ -201,7 +201,7 @@ class SyntheticSet(Dataset):
         Raises `InputError` for images of other than 1 or 3 channels.
         """
         if self.images.shape[1] not in (1, 3):
-            raise InputError(f"images have {self.images.shape[1]} channels; wanted 1 or 3 to display them")
+            raise InputError(f"images have {self.images.shape[1]} channels; expected 1 or 3 to display them")
         unit = self.preprocessing.inverse(self.images.detach().float().cpu())
         return unit.clamp(0, 1).mul(255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
 
@@ -215,7 +215,7 @@ class SyntheticSet(Dataset):
         Raises `InputError` for other file names, and when the file cannot be written.
         """
         if as_path(path).suffix.lower() not in PICTURES:
-            raise InputError(f"cannot draw {path}; wanted a name that ends in {', '.join(PICTURES)}")
+            raise InputError(f"cannot draw {path}; expected a name that ends in {', '.join(PICTURES)}")
         require_whole("images_per_class", images_per_class, least=1)
         require_whole("max_classes", max_classes, least=1)
         class_ids = self.class_ids.cpu()

@@ -101,14 +101,14 @@ def evaluate(
     require_whole("seed", seed)
     if networks < 1 or not len(synthetic) or not len(test):
         raise InputError(
-            f"{networks} networks, {len(synthetic)} synthetic and {len(test)} test images; wanted at least 1 of each"
+            f"{networks} networks, {len(synthetic)} synthetic and {len(test)} test images; expected at least 1 of each"
         )
     if isinstance(test, LabelledImages):
         test = synthetic.preprocessing.apply(test)
     if test.num_classes != synthetic.num_classes or test.images.shape[1:] != synthetic.images.shape[1:]:
         raise InputError(
             f"the synthetic set has {synthetic.num_classes} classes and images of {tuple(synthetic.images.shape[1:])}, "
-            f"test {test.num_classes} and {test.image_shape} (channels, height, width); wanted the same in both"
+            f"test {test.num_classes} and {test.image_shape} (channels, height, width); expected the same in both"
         )
     if not test.preprocessing.same_as(synthetic.preprocessing):
         raise InputError(

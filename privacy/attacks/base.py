@@ -155,8 +155,8 @@ class Fold:
         predict = self.attack.fit(self.features[self.train], self.is_member[self.train], seed=self.seed)
         if not callable(predict):
             raise InputError(
-                f"fit of the attack {self.attack.name} gives a {type(predict).__name__}; wanted a function of features "
-                "that gives scores"
+                f"fit of the attack {self.attack.name} gives a {type(predict).__name__}; expected a function of "
+                "features that gives scores"
             )
         return self.scored, predict(self.features[self.scored])
 

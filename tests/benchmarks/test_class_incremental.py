@@ -222,15 +222,15 @@ BAD_INPUT = {
         lambda tmp: ["--steps", 3, "--first", 5],
         "10 classes cannot be split into 5 in the first step and equally many in each of 2 others",
     ),
-    "no steps": (lambda tmp: ["--steps", 0], "--steps is 0; wanted at least 1"),
-    "no images of a class": (lambda tmp: ["--images-per-class", 0], "--images-per-class is 0; wanted at least 1"),
+    "no steps": (lambda tmp: ["--steps", 0], "--steps is 0; expected at least 1"),
+    "no images of a class": (lambda tmp: ["--images-per-class", 0], "--images-per-class is 0; expected at least 1"),
     "held out too many": (lambda tmp: ["--held-out", 130], "classes of digits have no training image, 130 of each"),
     "unknown device": (lambda tmp: ["--device", "abacus"], "device 'abacus' cannot be used here"),
-    "class order twice": (lambda tmp: ["--seeds", 1, 1], r"--seeds are 1 1; wanted different"),
-    "no jobs": (lambda tmp: ["--jobs", 0], "--jobs is 0; wanted at least 1"),
-    "unknown backend": (lambda tmp: ["--backend", "abacus"], "--backend abacus is not available; wanted loky"),
-    "option of a method": (lambda tmp: ["--frepo-width", 0], "width is 0; wanted more than 0"),
-    "option of the training": (lambda tmp: ["--train-batch-size", 0], "batch_size is 0; wanted more than 0"),
+    "class order twice": (lambda tmp: ["--seeds", 1, 1], r"--seeds are 1 1; expected different"),
+    "no jobs": (lambda tmp: ["--jobs", 0], "--jobs is 0; expected at least 1"),
+    "unknown backend": (lambda tmp: ["--backend", "abacus"], "--backend abacus is not available; expected loky"),
+    "option of a method": (lambda tmp: ["--frepo-width", 0], "width is 0; expected more than 0"),
+    "option of the training": (lambda tmp: ["--train-batch-size", 0], "batch_size is 0; expected more than 0"),
 }
 
 

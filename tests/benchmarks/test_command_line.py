@@ -151,9 +151,9 @@ def test_values_of_sweeps_are_read_as_flags_are(cls, name, text, value):
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("mirror", "perhaps", "x is 'perhaps'; wanted yes or no"),
-        ("pool_size", "many", "x is 'many'; wanted a whole number"),
-        ("version", "v3", "x is 'v3'; wanted one of v1, v2"),
+        ("mirror", "perhaps", "x is 'perhaps'; expected yes or no"),
+        ("pool_size", "many", "x is 'many'; expected a whole number"),
+        ("version", "v3", "x is 'v3'; expected one of v1, v2"),
     ],
 )
 def test_values_that_an_option_cannot_be_are_refused(name, text, message):
@@ -172,9 +172,9 @@ def test_values_that_an_option_cannot_be_are_refused(name, text, message):
         (["--stpes", "5"], "error: unknown option --stpes; did you mean --steps?"),
         (["--zzzzzzzz"], "error: unknown option --zzzzzzzz; see --help-all"),
         (["quick"], "error: unexpected 'quick'; see --help"),
-        (["--steps", "many"], "error: --steps is 'many'; wanted a whole number"),
-        (["--frepo-learning-rate", "fast"], "error: --frepo-learning-rate is 'fast'; wanted a number"),
-        (["--method", "frepos"], "error: --method is 'frepos'; wanted one of frepo, "),
+        (["--steps", "many"], "error: --steps is 'many'; expected a whole number"),
+        (["--frepo-learning-rate", "fast"], "error: --frepo-learning-rate is 'fast'; expected a number"),
+        (["--method", "frepos"], "error: --method is 'frepos'; expected one of frepo, "),
         (["--seeds"], "error: --seeds has no value; give one or more"),
         (["--steps"], "error: --steps has no value; give one"),
     ],

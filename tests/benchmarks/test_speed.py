@@ -218,7 +218,7 @@ def test_studies_can_be_chosen_and_what_takes_too_long_is_left_out(tmp_path, sma
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--longest", "0"], "--longest is 0.0; wanted more than 0"),
+        (["--longest", "0"], "--longest is 0.0; expected more than 0"),
         (["--device", "abacus"], "device 'abacus' cannot be used here"),
     ],
 )

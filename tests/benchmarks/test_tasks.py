@@ -164,8 +164,8 @@ def test_interrupt_ends_all_workers(options, tmp_path, capfd):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"jobs": 0}, "--jobs is 0; wanted at least 1"),
-        ({"backend": "abacus"}, "--backend abacus is not available; wanted loky, dask, ray"),
+        ({"jobs": 0}, "--jobs is 0; expected at least 1"),
+        ({"backend": "abacus"}, "--backend abacus is not available; expected loky, dask, ray"),
         ({"backend": "threading"}, "--backend threading is not available"),
         ({"backend": "dask"}, "--backend dask is not installed here; pip install dask distributed"),
         ({"backend": "ray"}, "--backend ray is not installed here; pip install ray"),

@@ -307,5 +307,5 @@ def test_case_27_dictionaries_with_targets_are_refused() -> None:
         [experience.dataset], data_attributes=[DataAttribute([i % 2 for i in range(100)], "targets")]
     )
     stream = CLStream("train", [experience], None)
-    with pytest.raises(InputError, match=r"the items of the stream are of type dict; wanted \(image, class id"):
+    with pytest.raises(InputError, match=r"the items of the stream are of type dict; expected \(image, class id"):
         ours(10).post_adapt(None, next(iter(stream)))

@@ -98,7 +98,7 @@ def test_measuring_changes_nothing() -> None:
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (Both, r"Both returns tuple for 1 images; wanted \(n, classes\)"),
+        (Both, r"Both returns tuple for 1 images; expected \(n, classes\)"),
         (lambda: nn.Conv2d(1, 3, 1), r"Conv2d returns shape \(1, 3, 4, 4\) for 1 images"),
         (lambda: nn.Linear(7, C), r"Linear fails on images of shape \(1, 4, 4\), those of the stream"),
     ],
@@ -212,7 +212,7 @@ def test_attention_is_reset_by_its_own_rule() -> None:
     ("reset", "message"),
     [
         (lambda: linear(3), r"reset\(\) returns a model of other parts"),
-        (lambda: "resnet", r"reset\(\) returns a str; wanted a new model"),
+        (lambda: "resnet", r"reset\(\) returns a str; expected a new model"),
     ],
 )
 def test_a_factory_of_something_else_is_refused(reset, message: str) -> None:
@@ -221,7 +221,7 @@ def test_a_factory_of_something_else_is_refused(reset, message: str) -> None:
 
 
 def test_a_model_for_a_factory_is_refused() -> None:
-    with pytest.raises(InputError, match="reset is a dict; wanted a function that returns a new model"):
+    with pytest.raises(InputError, match="reset is a dict; expected a function that returns a new model"):
         gdumb(linear(), reset={})
 
 

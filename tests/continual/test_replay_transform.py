@@ -155,7 +155,7 @@ def test_transform_by_option() -> None:
     policy = buffer_of(train, transforms.Compose(TO_TENSOR), transform=None)
     assert torch.equal(kept(policy, training=True), kept(policy, training=False))
     assert "in training no transform" in repr(policy)
-    with pytest.raises(InputError, match="transform is 'flip'; wanted 'stream', None or a function"):
+    with pytest.raises(InputError, match="transform is 'flip'; expected 'stream', None or a function"):
         DistilledBuffer(Random(), transform="flip")
     with pytest.raises(InputError, match=r"returns torch.float32 of shape \(3, 4, 4\) for torch.float32 of shape"):
         buffer_of(train, transforms.Compose(TO_TENSOR), transform=transforms.CenterCrop(4))

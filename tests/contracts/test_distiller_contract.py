@@ -205,7 +205,7 @@ def test_raw_held_out_images_are_preprocessed_as_the_data(distiller, data, make_
 
 @pytest.mark.parametrize("count", [0, -1])
 def test_images_per_class_below_one_is_an_input_error(distiller, data, count):
-    with pytest.raises(InputError, match=rf"images_per_class is {count}; wanted more than 0"):
+    with pytest.raises(InputError, match=rf"images_per_class is {count}; expected more than 0"):
         distiller.distill(data, images_per_class=count)
 
 

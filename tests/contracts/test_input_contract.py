@@ -237,9 +237,9 @@ def test_raw_test_images_are_preprocessed_as_the_set(tmp_path):
 
 def test_what_is_no_data_is_told_how_to_become_it():
     dataset = torch.utils.data.TensorDataset(preprocessed().images, preprocessed().labels)
-    with pytest.raises(InputError, match=r"data is a TensorDataset; wanted LabelledImages or .*: LabelledImages\("):
+    with pytest.raises(InputError, match=r"data is a TensorDataset; expected LabelledImages or .*: LabelledImages\("):
         Herding().distill(dataset)
-    with pytest.raises(InputError, match=r"test is a TensorDataset; wanted LabelledImages or .*: load_images"):
+    with pytest.raises(InputError, match=r"test is a TensorDataset; expected LabelledImages or .*: load_images"):
         evaluate(synthetic(), dataset)
 
 
@@ -251,7 +251,7 @@ def test_test_images_of_another_kind_are_refused(change):
         "channels": LabelledImages(np.repeat(images, 3, axis=3), raw().labels, raw().classes),
         "size": LabelledImages(images[:, :4], raw().labels, raw().classes),
     }[change]
-    with pytest.raises(InputError, match=r"wanted the same in both|does not fit the images"):
+    with pytest.raises(InputError, match=r"expected the same in both|does not fit the images"):
         evaluate(synthetic(), test)
 
 

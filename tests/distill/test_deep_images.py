@@ -119,7 +119,7 @@ def test_deeper_integers_keep_their_levels(tmp_path):
 
 def test_deep_images_below_0_are_refused(tmp_path):
     deep(tmp_path, [-5, 3, 7], dtype=np.int32, ending=".tif")
-    fails(tmp_path, "6 grey images of .* more than 8 bits and run from -5 to 7; wanted values from 0: shift them")
+    fails(tmp_path, "6 grey images of .* more than 8 bits and run from -5 to 7; expected values from 0: shift them")
 
 
 def png_of_16_bits(path, values):

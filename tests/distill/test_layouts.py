@@ -297,7 +297,7 @@ def test_resolution_of_sets_that_are_no_files(tmp_path):
     np.savez(tmp_path / "cub200.npz", **content, x_test=content["x_train"], y_test=content["y_train"])
     assert load_images("cub200", data_dir=tmp_path).images.shape == (2, 9, 7, 3)
     assert load_images("cub200", data_dir=tmp_path, resolution=4).images.shape == (2, 4, 4, 3)
-    fails("digits", "resolution is 0; wanted 1 or more", resolution=0)
+    fails("digits", "resolution is 0; expected 1 or more", resolution=0)
 
 
 def test_a_folder_of_images_of_different_sizes_is_resized(tmp_path):

@@ -284,11 +284,11 @@ def test_soft_cross_entropy_is_against_the_softmax_of_labels_over_the_temperatur
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"loss": "hinge"}, "loss is 'hinge'; wanted one of mse, soft-cross-entropy"),
-        ({"batch_size": 0}, "batch_size is 0; wanted more than 0"),
-        ({"train_steps": 0}, "train_steps is 0; wanted more than 0"),
-        ({"learning_rate": 0.0}, "learning_rate is 0.0; wanted more than 0"),
-        ({"temperature": -1.0}, "temperature is -1.0; wanted more than 0"),
+        ({"loss": "hinge"}, "loss is 'hinge'; expected one of mse, soft-cross-entropy"),
+        ({"batch_size": 0}, "batch_size is 0; expected more than 0"),
+        ({"train_steps": 0}, "train_steps is 0; expected more than 0"),
+        ({"learning_rate": 0.0}, "learning_rate is 0.0; expected more than 0"),
+        ({"temperature": -1.0}, "temperature is -1.0; expected more than 0"),
     ],
 )
 def test_option_that_makes_no_sense_is_refused(options, message):

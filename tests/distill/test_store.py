@@ -106,7 +106,7 @@ def test_what_is_no_folder_is_refused(tmp_path):
     (tmp_path / "file").write_text("text")
     with pytest.raises(InputError, match=r"store is the file .*file; wanted a folder"):
         Store(tmp_path / "file")
-    with pytest.raises(InputError, match=r"store is 3; wanted a path"):
+    with pytest.raises(InputError, match=r"store is 3; expected a path"):
         as_store(3)
     store = Store(tmp_path / "store")
     assert as_store(store) is store

@@ -35,15 +35,15 @@ def fields(**changes):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"soft_labels": torch.zeros(4, 2)}, r"labels have shape \(4, 2\); wanted \(4, 3\) for 4 images of 3 classes"),
-        ({"soft_labels": torch.zeros(3, 3)}, r"labels have shape \(3, 3\); wanted \(4, 3\)"),
-        ({"soft_labels": torch.zeros(4)}, r"labels have shape \(4,\); wanted \(4, 3\)"),
-        ({"class_ids": torch.zeros(3).long()}, r"class_ids have shape \(3,\); wanted \(4,\) for 4 images"),
-        ({"images": torch.zeros(4, 16)}, r"images have shape \(4, 16\); wanted \(n, channels, height, width\)"),
+        ({"soft_labels": torch.zeros(4, 2)}, r"labels have shape \(4, 2\); expected \(4, 3\) for 4 images of 3"),
+        ({"soft_labels": torch.zeros(3, 3)}, r"labels have shape \(3, 3\); expected \(4, 3\)"),
+        ({"soft_labels": torch.zeros(4)}, r"labels have shape \(4,\); expected \(4, 3\)"),
+        ({"class_ids": torch.zeros(3).long()}, r"class_ids have shape \(3,\); expected \(4,\) for 4 images"),
+        ({"images": torch.zeros(4, 16)}, r"images have shape \(4, 16\); expected \(n, channels, height, width\)"),
         ({"images": torch.full((4, 1, 4, 4), torch.nan)}, "NaN or infinite"),
         ({"soft_labels": torch.full((4, 3), torch.inf)}, "NaN or infinite"),
-        ({"class_ids": torch.tensor([0, 1, 2, 3])}, "class ids run from 0 to 3; wanted 0 to 2"),
-        ({"class_ids": torch.tensor([0, 1, 2, -1])}, "class ids run from -1 to 2; wanted 0 to 2"),
+        ({"class_ids": torch.tensor([0, 1, 2, 3])}, "class ids run from 0 to 3; expected 0 to 2"),
+        ({"class_ids": torch.tensor([0, 1, 2, -1])}, "class ids run from -1 to 2; expected 0 to 2"),
     ],
 )
 def test_what_does_not_fit_is_refused_with_what_was_given_and_wanted(changes, message):

@@ -115,8 +115,8 @@ def test_ctrl_c_is_one_line(monkeypatch, tmp_path, capsys):
     [
         (["--save", "records.npz"], "--save records.npz would overwrite the records; give it another name"),
         (["--html", "a", "--json", "a"], "--json a would overwrite --html; give it another name"),
-        (["--roc", "roc.gif", "--save", "kept.npz"], "--roc roc.gif is not a picture; wanted a name that ends in .png"),
-        (["--html", "."], "--html . is a folder; wanted the name of a file"),
+        (["--roc", "roc.gif", "--save", "kept.npz"], "--roc roc.gif is not a picture; expected a name that ends in "),
+        (["--html", "."], "--html . is a folder; expected the name of a file"),
     ],
 )
 def test_outputs_are_checked_before_the_audit(tmp_path, monkeypatch, capsys, options, message):

@@ -155,11 +155,11 @@ def test_exposed_members_are_described_and_shown(tmp_path):
 @pytest.mark.parametrize(
     ("images", "message"),
     [
-        (np.zeros((39, 4, 4), np.uint8), r"images have shape \(39, 4, 4\); wanted one for each of the 40 members"),
+        (np.zeros((39, 4, 4), np.uint8), r"images have shape \(39, 4, 4\); expected one for each of the 40 members"),
         (np.zeros((40, 4), np.uint8), r"images have shape \(40, 4\)"),
         (np.zeros((40, 4, 4, 2), np.uint8), r"images have shape \(40, 4, 4, 2\)"),
-        (np.full((40, 4, 4), 1.5), "images contain values from 1.5 to 1.5; wanted floats from 0 to 1"),
-        (np.full((40, 4, 4), 300), "images are int64 from 300 to 300; wanted integers 0 to 255"),
+        (np.full((40, 4, 4), 1.5), "images contain values from 1.5 to 1.5; expected floats from 0 to 1"),
+        (np.full((40, 4, 4), 300), "images are int64 from 300 to 300; expected integers 0 to 255"),
     ],
 )
 def test_images_that_are_none_are_refused(images, message):
@@ -226,14 +226,14 @@ def test_slicing_does_not_change_the_figures_of_the_whole(report):
     [
         ({"a": np.ones(40, bool)}, r"slice 'a' must be \(members, non_members\): a mask, positions or None for each"),
         ({"a": (None,)}, r"slice 'a' must be \(members, non_members\)"),
-        ({"a": (np.ones(39, bool), None)}, r"slice 'a' of members is a mask of shape \(39,\); wanted \(40,\)"),
-        ({"a": (None, np.ones((60, 1), bool))}, r"'a' of non_members is a mask of shape \(60, 1\); wanted \(60,\)"),
-        ({"a": (None, [0, 60])}, "slice 'a' of non_members has positions from 0 to 60; wanted 0 to 59"),
-        ({"a": ([-1], None)}, "slice 'a' of members has positions from -1 to -1; wanted 0 to 39"),
-        ({"a": ([0.5], None)}, r"slice 'a' of members is float64 of shape \(1,\); wanted a mask of 40 zeros and ones"),
-        ({"a": ([[1, 2]], None)}, r"slice 'a' of members is int64 of shape \(1, 2\); wanted a mask"),
-        ({"a": (3, None)}, r"slice 'a' of members is int64 of shape \(\); wanted a mask"),
-        ({"a": ([], None)}, "slice 'a' of members picks no record; wanted at least one on each side"),
+        ({"a": (np.ones(39, bool), None)}, r"slice 'a' of members is a mask of shape \(39,\); expected \(40,\)"),
+        ({"a": (None, np.ones((60, 1), bool))}, r"'a' of non_members is a mask of shape \(60, 1\); expected \(60,\)"),
+        ({"a": (None, [0, 60])}, "slice 'a' of non_members has positions from 0 to 60; expected 0 to 59"),
+        ({"a": ([-1], None)}, "slice 'a' of members has positions from -1 to -1; expected 0 to 39"),
+        ({"a": ([0.5], None)}, r"slice 'a' of members is float64 of shape \(1,\); expected a mask of 40 zeros and"),
+        ({"a": ([[1, 2]], None)}, r"slice 'a' of members is int64 of shape \(1, 2\); expected a mask"),
+        ({"a": (3, None)}, r"slice 'a' of members is int64 of shape \(\); expected a mask"),
+        ({"a": ([], None)}, "slice 'a' of members picks no record; expected at least one on each side"),
         ({"a": (None, np.zeros(60, bool))}, "slice 'a' of non_members picks no record"),
         ({"class 0": (None, None)}, "there is a slice 'class 0' already; give this one another name"),
         ({WHOLE: (None, None)}, "there is a slice 'all records' already"),

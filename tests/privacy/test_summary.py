@@ -110,13 +110,13 @@ def test_difference_is_paired_and_of_the_last_rows(summary):
 
 
 def test_difference_errors_say_what_to_mend(summary):
-    with pytest.raises(InputError, match="there is no arm 'frepo'; wanted one of real, subset"):
+    with pytest.raises(InputError, match="there is no arm 'frepo'; expected one of real, subset"):
         summary.difference("real", "frepo", "knn")
     other = Summary({"a": [audit(records(40, 60), **FAST)], "b": [audit(records(40, 61), **FAST)]})
     with pytest.raises(InputError, match=r"a and b cannot be compared: .*\[\(40, 60\)\] and \[\(40, 61\)\] members"):
         other.difference("a", "b", "knn")
     other = Summary({"a": arm(1.0, seeds=(0, 1), steps=(10,)), "b": arm(1.0, seeds=(0,), steps=(10,))})
-    with pytest.raises(InputError, match="wanted the same records, seed by seed"):
+    with pytest.raises(InputError, match="expected the same records, seed by seed"):
         other.difference("a", "b", "knn")
 
 
@@ -127,7 +127,7 @@ def test_difference_of_an_unknown_attack_is_an_input_error(summary):
 
 @pytest.mark.parametrize(
     ("reports", "message"),
-    [({}, "there are no reports of any arm"), ({"a": [], "b": []}, "there are no reports of a, b; wanted")],
+    [({}, "there are no reports of any arm"), ({"a": [], "b": []}, "there are no reports of a, b; expected")],
 )
 def test_nothing_to_combine_is_an_input_error(reports, message):
     with pytest.raises(InputError, match=message):
@@ -177,7 +177,7 @@ def test_summary_is_drawn(summary, tmp_path):
 
 @pytest.mark.parametrize("info", [{"test_accuracy": 91.2}, {"test_accuracy": "91 %"}, {"train_steps": "100"}])
 def test_accuracies_and_steps_that_are_none_are_refused(info):
-    with pytest.raises(InputError, match=f"a report of 'mine' has {next(iter(info))} .*; wanted a"):
+    with pytest.raises(InputError, match=f"a report of 'mine' has {next(iter(info))} .*; expected a"):
         Summary({"mine": [audit(records(), **FAST, info=info)]})
 
 

@@ -18,7 +18,7 @@ def check_options(options: DistillationOptions) -> None:
     check_at_least(options, 1, "networks", "images_per_class")
     check_at_least(options, 0, "held_out")
     if options.seconds is not None and not 0 < options.seconds < math.inf:
-        raise InputError(f"--seconds is {options.seconds}; wanted more than 0")
+        raise InputError(f"--seconds is {options.seconds}; expected more than 0")
     check_seeds(options.seeds)
     check_set_options(options)
     dropped = [f"--train-{name}" for name in ("network", "norm", "depth") if name in options.given.get("train", ())]
@@ -45,7 +45,7 @@ def check_sweep(options: DistillationOptions) -> None:
     prefix, _, name = option.partition("-")
     if prefix not in METHODS or prefix not in option_classes():
         methods = ", ".join(f"{method}-..." for method in METHODS if method in option_classes())
-        raise InputError(f"--sweep {option} is no option of a method; wanted {methods}, as in frepo-pool-size")
+        raise InputError(f"--sweep {option} is no option of a method; expected {methods}, as in frepo-pool-size")
     known = [field.name for field in dataclasses.fields(distiller_class(prefix))]
     if name.replace("-", "_") not in known:
         raise InputError(f"--sweep {option}: {prefix} has no such option to sweep; it has {', '.join(known)}")
@@ -56,4 +56,4 @@ def check_sweep(options: DistillationOptions) -> None:
     if name == "noise-std" and "noise" not in str(options.given.get(prefix, {}).get("init")):
         raise InputError(f"--sweep {option} makes no difference to real images; add --{prefix}-init real+noise")
     if not values or len(set(values)) < len(values):
-        raise InputError(f"--sweep {option} has values {', '.join(values) or 'none'}; wanted one or more, different")
+        raise InputError(f"--sweep {option} has values {', '.join(values) or 'none'}; expected one or more, different")

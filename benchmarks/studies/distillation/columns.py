@@ -32,8 +32,8 @@ def columns_of(names: tuple[str, ...], recipe: TrainingRecipe) -> list[Column]:
         network, *more = name.split(":")
         if network not in NETWORKS or len(more) > 2 or (len(more) == 2 and not more[1].isdecimal()):
             raise InputError(
-                f"--evaluate-on {name} is no network; wanted NETWORK, NETWORK:NORM or NETWORK:NORM:DEPTH, the network "
-                f"one of {', '.join(NETWORKS)}"
+                f"--evaluate-on {name} is no network; expected NETWORK, NETWORK:NORM or NETWORK:NORM:DEPTH, with "
+                f"NETWORK one of {', '.join(NETWORKS)}"
             )
         norm: Any = more[0] if more else ("none" if network == "conv" else default_norm(network))
         depth = int(more[1]) if len(more) == 2 else None

@@ -70,11 +70,11 @@ class MembershipRun(Experiment):
     def _check_data(self) -> None:
         """Raise `InputError` where options do not go with the images, minutes before it would be needed."""
         if self.train.num_classes < 2:
-            raise InputError(f"{self.train.name} has a single class; wanted at least 2, for logits to say something")
+            raise InputError(f"{self.train.name} has a single class; expected at least 2, for logits to say something")
         if self.size < FEWEST or 2 * self.size > len(self.train):
             raise InputError(
                 f"--members {self.size} and as many non-members are more than the {len(self.train)} training images of "
-                f"{self.train.name}; wanted {FEWEST} to {len(self.train) // 2}"
+                f"{self.train.name}; expected {FEWEST} to {len(self.train) // 2}"
             )
         sets = len(self.train) // self.size
         if max(self.options.seeds) >= sets:
@@ -125,14 +125,14 @@ class MembershipRun(Experiment):
 def check_options(options: MembershipOptions) -> None:
     """Raise `InputError` for numbers that make no sense, unknown arms and attacks, and what is not there."""
     if unknown := [arm for arm in options.arms if arm not in ARMS]:
-        raise InputError(f"unknown arms {', '.join(unknown)}; wanted some of {', '.join(ARMS)}")
+        raise InputError(f"unknown arms {', '.join(unknown)}; expected some of {', '.join(ARMS)}")
     if not options.arms:
-        raise InputError(f"--arms names none; wanted some of {', '.join(ARMS)}")
+        raise InputError(f"--arms names none; expected some of {', '.join(ARMS)}")
     if unknown := [attack for attack in options.attacks if attack not in (*ATTACKS, "all")]:
-        raise InputError(f"unknown attacks {', '.join(unknown)}; wanted all, or some of {', '.join(ATTACKS)}")
+        raise InputError(f"unknown attacks {', '.join(unknown)}; expected all, or some of {', '.join(ATTACKS)}")
     check_at_least(options, 1, "members", "images_per_class")
     if min(options.train_steps) < 1:
-        raise InputError(f"--train-steps are {' '.join(map(str, options.train_steps))}; wanted at least 1")
+        raise InputError(f"--train-steps are {' '.join(map(str, options.train_steps))}; expected at least 1")
     check_seeds(options.seeds)
     if options.engine == "tf-privacy":
         check_official()

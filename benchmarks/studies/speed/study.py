@@ -56,7 +56,7 @@ def check_options(options: SpeedOptions) -> None:
     """Raise `InputError` for numbers that make no sense, and for what the device does not have."""
     for name in ("longest", "seconds"):
         if not getattr(options, name) > 0:
-            raise InputError(f"--{name} is {getattr(options, name)}; wanted more than 0")
+            raise InputError(f"--{name} is {getattr(options, name)}; expected more than 0")
     check_device(options.device)
     set_up_process(device=options.device, precision=options.precision)  # only to see that it is available
 

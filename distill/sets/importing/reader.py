@@ -65,11 +65,11 @@ def import_set(
     found, layout, pixels = _read(path, labels, classes, layout, channels, pixels)
     images = _channels_first(found.images, layout, path)
     if channels is not None and images.shape[1] != channels:
-        raise InputError(f"images of {path} have {images.shape[1]} channels; wanted {channels}")
+        raise InputError(f"images of {path} have {images.shape[1]} channels; expected {channels}")
     if found.labels.shape[:1] != images.shape[:1]:
         raise InputError(
             f"{path} has images of shape {tuple(found.images.shape)} and labels of shape "
-            f"{tuple(found.labels.shape)}; wanted one label for each image"
+            f"{tuple(found.labels.shape)}; expected one label for each image"
         )
     soft, class_ids, names = soft_labels_of(found.labels, found.classes if classes is None else classes, path)
     stated = preprocessing
@@ -97,7 +97,7 @@ def _checked_options(
         raise InputError(f"{path} is a folder, whose class folders are the labels; leave out labels and layout")
     names = None if classes is None else class_names(classes)
     if names == ():
-        raise InputError("classes are empty; wanted the names of all classes, or None to number them")
+        raise InputError("classes are empty; expected the names of all classes, or None to number them")
     return names
 
 
@@ -122,7 +122,7 @@ def _channels_first(images: torch.Tensor, layout: Layout, path: Path) -> torch.T
         images, layout = images.unsqueeze(1), "nchw"
     if images.ndim != 4 or 0 in shape:
         raise InputError(
-            f"images of {path} have shape {shape}; wanted at least one image, as (n, channels, height, width), "
+            f"images of {path} have shape {shape}; expected at least one image, as (n, channels, height, width), "
             "(n, height, width, channels) or (n, height, width)"
         )
     if layout == "auto":
@@ -134,7 +134,7 @@ def _channels_first(images: torch.Tensor, layout: Layout, path: Path) -> torch.T
         images = images.permute(0, 3, 1, 2)
     if images.shape[1] not in CHANNELS:
         raise InputError(
-            f"images of {path} have shape {shape}, so {images.shape[1]} channels ({layout}); wanted 1 or 3 channels"
+            f"images of {path} have shape {shape}, so {images.shape[1]} channels ({layout}); expected 1 or 3 channels"
         )
     return images.contiguous()
 
