@@ -23,7 +23,7 @@ from continual.items import check_stream, read_items
 from continual.loss import RecipeLoss
 from continual.model_outputs import check_outputs, grows, model_outputs
 from continual.soft_labels import read_all, with_soft_labels
-from continual.weights import Reset, check_resettable, draw_weights
+from continual.weight_reset import Reset, check_resettable, draw_weights
 from distill import InputError
 from distill.runtime.progress import progress_bar
 from distill.runtime.seeds import generator_for

@@ -16,7 +16,7 @@ from avalanche.benchmarks.utils.classification_dataset import ClassificationData
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from continual.randomness import randomness_apart
+from continual.rng_state import preserve_rng_state
 from distill import InputError
 
 __all__ = ["Items", "Layout", "Rows", "check_form", "check_stream", "dataset_of", "read_items", "warn_of_other_reads"]
@@ -165,7 +165,7 @@ def read_items(dataset: AvalancheDataset) -> Items:
 def warn_of_other_reads(dataset: AvalancheDataset, items: Items) -> None:
     """Warn if items of `dataset`, read as `items`, differ when they are read again; global generators are unchanged."""
     dataset = dataset.eval()
-    with randomness_apart():
+    with preserve_rng_state():
         again = [dataset[i][0] for i in range(min(len(items), READ_AGAIN))]
     pairs = zip(again, items.images, strict=False)
     if not all(torch.equal(one.flatten().nan_to_num(), other.flatten().nan_to_num()) for one, other in pairs):

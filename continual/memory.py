@@ -11,7 +11,7 @@ from avalanche.benchmarks.utils.utils import concat_datasets
 from torch import Tensor
 
 from continual.items import Items, Layout, dataset_of
-from continual.quotas import evicted, fill, newcomers
+from continual.quotas import equal_quotas, kept_after_eviction, slots_for_new_images
 from continual.soft_labels import soft_label_attribute
 from distill import SyntheticSet
 
@@ -127,7 +127,7 @@ class Memory:
             kept = Counter({key: count for key, count in kept.items() if key not in new})
         order = list(dict.fromkeys([*self.seen, *new]))
         capacities = [capacity(kept[key], new.get(key, 0), per_group, returning) for key in order]
-        places, level = fill(limit, capacities)
+        places, level = equal_quotas(limit, capacities)
         quotas = dict(zip(order, places, strict=True))
         highest = {key: min(most, level) for key, most in zip(order, capacities, strict=True)}
         taken, asked, carry = {}, {}, {}
@@ -137,7 +137,9 @@ class Memory:
                 taken[key], carry[key] = quotas[key] - kept[key], left_over
                 asked[key] = taken[key]
                 continue
-            taken[key], carry[key] = newcomers(quotas[key], new=count, kept=kept[key], seen=seen, carry=left_over)
+            taken[key], carry[key] = slots_for_new_images(
+                quotas[key], new=count, kept=kept[key], seen=seen, carry=left_over
+            )
             # What is distilled together is asked for alike; a place more or less is a matter of rounding.
             share = -(-highest[key] * count // (seen + count))
             asked[key] = max(taken[key], min(share, count)) if taken[key] else 0
@@ -167,7 +169,7 @@ class Memory:
             kept = [counts[i][key] for i in owners]
             if sum(kept) > quota:
                 stands_for = [self.deliveries[i].stands_for[key] for i in owners]
-                for i, count in zip(owners, evicted(kept, stands_for, quota, generator), strict=True):
+                for i, count in zip(owners, kept_after_eviction(kept, stands_for, quota, generator), strict=True):
                     left[i][key] = count
         shrunk = [delivery.first(places) for delivery, places in zip(self.deliveries, left, strict=True)]
         self.deliveries = [delivery for delivery in shrunk if delivery is not None]

@@ -19,7 +19,7 @@ from avalanche.benchmarks.utils import (
 from torch import Tensor
 
 from continual.items import class_id_of, image_of
-from continual.randomness import randomness_apart
+from continual.rng_state import preserve_rng_state
 from distill import InputError
 from distill.runtime.checks import require_whole
 from distill.sets.synthetic import initial_labels
@@ -135,7 +135,7 @@ def class_ids_of(dataset: AvalancheDataset) -> dict[int, int]:
     for target, where in dataset.targets.val_to_idx.items():
         positions.setdefault(class_id_of(target, where[0]), []).extend(where)
     ids = {}
-    with randomness_apart():  # a training transform may draw
+    with preserve_rng_state():  # a training transform may draw
         for target, found in positions.items():
             first, last = (class_id_of(dataset[i][1], i) for i in (min(found), max(found)))
             if first != last:

@@ -16,12 +16,12 @@ from privacy.attacks import ATTACKS, Attack, Task, chosen_attacks
 from privacy.attacks.base import split_seed
 from privacy.errors import InputError
 from privacy.exposed import checked_images
-from privacy.inputs import require_flag, require_mapping, require_one_of, require_whole
 from privacy.records import AttackRecords
 from privacy.report import AuditReport
 from privacy.scores import Scores, gather
 from privacy.slices import Masks, checked_slices
 from privacy.tf_privacy import check_official, official_scores, official_versions
+from privacy.validation import require_flag, require_mapping, require_one_of, require_whole
 from privacy.workers import workers_end_with_program
 
 __all__ = ["Engine", "audit"]

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from privacy.errors import InputError
-from privacy.inputs import as_array
+from privacy.validation import as_array
 
 __all__ = ["MOST_SHOWN", "Exposed", "as_pixels", "checked_images"]
 

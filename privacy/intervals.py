@@ -11,8 +11,8 @@ from scipy.special import betainc
 from scipy.stats import binom, norm
 
 from privacy.errors import InputError, shown
-from privacy.inputs import checked_scores
 from privacy.metrics import Interval, members_above, placements
+from privacy.validation import checked_scores
 
 __all__ = ["FEWEST_RECORDS", "auc_difference", "auc_interval", "mean_interval", "tpr_interval"]
 

@@ -7,7 +7,7 @@ from scipy.stats import kstwobign, norm, rankdata
 from sklearn.metrics import roc_curve
 
 from privacy.errors import InputError
-from privacy.inputs import checked_scores, require_whole
+from privacy.validation import checked_scores, require_whole
 
 __all__ = [
     "FPR_LEVELS", "Interval", "Placements", "Roc", "auc_ceiling", "auc_of", "chance_advantage", "members_above",

@@ -6,14 +6,14 @@ from typing import Any, get_args
 
 import numpy as np
 
-from privacy.confidence import OutputKind, cross_entropy, excess_margins
 from privacy.errors import InputError
 from privacy.files import as_path, read_arrays, write_arrays
-from privacy.inputs import checked_positions, closest, require_one_of
+from privacy.margins import OutputKind, cross_entropy, excess_margins
+from privacy.record_validation import RecordArrays, check_losses_of_both, checked_side, checked_tuple
 from privacy.rounding import rounding_notes, tied_loss_notes
-from privacy.sides import Side, check_losses_of_both, checked_side, checked_tuple
+from privacy.validation import checked_positions, closest, require_one_of
 
-__all__ = ["AttackRecords", "OutputKind", "Side"]
+__all__ = ["AttackRecords", "OutputKind", "RecordArrays"]
 
 SIDES = ("members", "non_members")
 ARRAYS = ("outputs", "labels", "losses")
@@ -86,17 +86,17 @@ class AttackRecords:
         return len(self.labels)
 
     @property
-    def members(self) -> Side:
+    def members(self) -> RecordArrays:
         """The members: views of their outputs, labels and losses."""
         return self._side(slice(0, int(self.is_member.sum())))
 
     @property
-    def non_members(self) -> Side:
+    def non_members(self) -> RecordArrays:
         """The non-members: views of their outputs, labels and losses."""
         return self._side(slice(int(self.is_member.sum()), None))
 
-    def _side(self, where: slice) -> Side:
-        return Side(self.outputs[where], self.labels[where], self.losses[where])
+    def _side(self, where: slice) -> RecordArrays:
+        return RecordArrays(self.outputs[where], self.labels[where], self.losses[where])
 
     @property
     def num_classes(self) -> int:

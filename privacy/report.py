@@ -8,16 +8,16 @@ from typing import Any
 
 import numpy as np
 
+from privacy.attack_results import result_from, result_of
+from privacy.audit_results import AuditResults
 from privacy.errors import InputError
 from privacy.exposed import MOST_SHOWN, as_pixels
-from privacy.figures import AuditFigures
 from privacy.files import as_path, jsonable, read_arrays, write_arrays, write_atomically, write_json
 from privacy.records import AttackRecords
-from privacy.results import result_from, result_of
+from privacy.report_text import answers, headline, notes, slice_notes
 from privacy.scores import Scores
 from privacy.slices import WHOLE, Slices
 from privacy.tables import results_table
-from privacy.wording import answers, headline, notes, slice_notes
 
 __all__ = ["AuditReport"]
 
@@ -25,7 +25,7 @@ FORMAT = 3
 
 
 @dataclass(frozen=True, eq=False)
-class AuditReport(AuditFigures):
+class AuditReport(AuditResults):
     """The report of one audit: `print` it, or write it with `to_html`, `to_json`, `plot_roc` and `save`.
 
     `verdict` says what the figures mean overall; `result(attack)` has the figures of one attack.
@@ -158,7 +158,7 @@ class AuditReport(AuditFigures):
             raise InputError(f"{path} does not hold an audit report: {error}") from error
 
 
-def pictures_of(report: AuditFigures, images: np.ndarray) -> dict[int, np.ndarray]:
+def pictures_of(report: AuditResults, images: np.ndarray) -> dict[int, np.ndarray]:
     """The images of the members that some attack is surest of, by position."""
     wanted = dict.fromkeys(int(at) for attack in report.scores for at in report.most_exposed(attack, MOST_SHOWN))
     return dict(zip(wanted, as_pixels(images[list(wanted)]), strict=True))

@@ -5,15 +5,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from privacy.aggregation import AggregatedAudits, ArmSummary, MeanStd
 from privacy.files import jsonable, write_atomically, write_json
 from privacy.metrics import FPR_LEVELS
-from privacy.rows import Row, Spread, SummaryRows
 from privacy.tables import text_table
 
-__all__ = ["Row", "Spread", "Summary"]
+__all__ = ["ArmSummary", "MeanStd", "Summary"]
 
 
-class Summary(SummaryRows):
+class Summary(AggregatedAudits):
     """Many reports combined: `{arm: its reports}`, one report for each seed and number of training steps.
 
     Reports that have the same `info["train_steps"]` are repetitions; their mean and standard deviation are shown, or

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from privacy.results import Found, Result
+from privacy.attack_results import Found, Result
 from privacy.slices import WHOLE
 
 __all__ = ["FALSE_ALARMS", "Verdict", "verdict_of"]

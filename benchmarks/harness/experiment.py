@@ -10,13 +10,13 @@ from typing import Any, ClassVar, TypeVar
 
 from benchmarks.harness.cost import add_process
 from benchmarks.harness.data import fingerprints, load_data
-from benchmarks.harness.folder import check_record, open_folder
 from benchmarks.harness.options import StudyOptions
 from benchmarks.harness.process import set_up_process
 from benchmarks.harness.results import print_table, write_results
+from benchmarks.harness.run_folder import check_record, open_folder
 from benchmarks.harness.tasks import Tasks, check_jobs, tasks_of
 from distill.runtime.checks import check_device
-from distill.runtime.ranks import is_first_rank, leave_ranks, start_ranks, wait_for_ranks
+from distill.runtime.distributed import is_first_rank, leave_ranks, start_ranks, wait_for_ranks
 
 __all__ = ["Experiment", "run_experiment"]
 

@@ -5,8 +5,8 @@ from typing import Any
 import torch
 
 from distill import InputError
+from distill.runtime.distributed import ranks_started
 from distill.runtime.memory import keep_freed_memory
-from distill.runtime.ranks import ranks_started
 
 __all__ = ["set_up_process"]
 

@@ -37,8 +37,8 @@ def run_command(command: Callable[[], None], *, when_stopped: str = "stopped") -
     """
     # Here, not above: these bring torch, which the help does not wait for.
     from distill import InputError
-    from distill.runtime.ranks import ranks_started
-    from distill.runtime.stops import Terminated, terminations_interrupt
+    from distill.runtime.distributed import ranks_started
+    from distill.runtime.signals import Terminated, terminations_interrupt
     from privacy import InputError as AuditInputError
 
     for stream in (sys.stdout, sys.stderr):

@@ -30,9 +30,9 @@ from benchmarks.harness.cost import add_process, machine, peak_memory_mib
 from benchmarks.harness.options import JobOptions
 from benchmarks.harness.process import set_up_process
 from distill import InputError
+from distill.runtime.distributed import is_first_rank
 from distill.runtime.progress import progress_bar
-from distill.runtime.ranks import is_first_rank
-from distill.runtime.stops import interrupts_held
+from distill.runtime.signals import interrupts_held
 from distill.runtime.workers import workers_end_with_program
 
 __all__ = ["Tasks", "check_jobs", "do_task", "tasks_of"]

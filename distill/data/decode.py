@@ -9,8 +9,20 @@ from PIL import Image, ImageFile
 
 from distill.errors import InputError
 
-__all__ = ["GREY", "WIDE_GREY", "Fit", "Look", "Mode", "decode", "image_endings", "is_image", "raw_modes",
-           "resize_arrays", "scaled", "unreadable"]  # fmt: skip
+__all__ = [
+    "GREY",
+    "WIDE_GREY",
+    "DecodeSettings",
+    "Fit",
+    "Mode",
+    "decode",
+    "image_endings",
+    "is_image",
+    "raw_modes",
+    "resize_arrays",
+    "scaled",
+    "unreadable",
+]  # fmt: skip
 
 WIDE_GREY = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N"})
 GREY = WIDE_GREY | {"1", "L", "LA"}
@@ -21,7 +33,7 @@ Mode = Literal["L", "RGB"]
 Fit = Literal["crop", "squash"]
 
 
-class Look(NamedTuple):
+class DecodeSettings(NamedTuple):
     """How all images of a set are decoded: to which mode, and which value of grey images above 8 bits becomes 255."""
 
     mode: Mode = "RGB"

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from distill.data.decode import Fit, Look, decode, unreadable
+from distill.data.decode import DecodeSettings as Look
+from distill.data.decode import Fit, decode, unreadable
 from distill.errors import InputError, InputWarning
 from distill.files import read_json, write_atomically
 from distill.runtime.progress import progress_bar

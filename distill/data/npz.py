@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from distill.data.array_files import NpzArchive, open_npz
-from distill.data.levels import FEW, HALF, MOST, levels, middle
+from distill.data.bit_depth import FEW, HALF, MOST, levels, middle
 from distill.data.splits import Arrays, Split
 from distill.errors import InputError, InputWarning
 
@@ -21,7 +21,7 @@ def load_npz(path: Path, split: Split) -> Arrays:
 
     Images are uint8 or floats in [0, 1] (rounded to steps of 1/255), of shape `(n, height, width, channels)` with
     1 or 3 channels or `(n, height, width)`. Floats outside by at most `ROUNDING` are clipped; floats of which rounding
-    leaves few distinct values (`distill.data.levels`) are refused. Labels are integers from 0 of shape `(n,)` or
+    leaves few distinct values (`distill.data.bit_depth`) are refused. Labels are integers from 0 of shape `(n,)` or
     `(n, 1)`. Without `classes` the names are "0" to the largest label, and each label must occur. Of the other split
     the labels are checked, and shape and type of the images, which are not read. Warns about arrays of other names,
     which are ignored.
@@ -36,7 +36,7 @@ def load_npz(path: Path, split: Split) -> Arrays:
                 f"found {', '.join(archive.names) or 'nothing'}"
             )
         if others := [key for key in archive.names if key not in (*REQUIRED, "classes")]:
-            warnings.warn(f"left out of {path}: the arrays {', '.join(others)}", InputWarning, stacklevel=3)
+            warnings.warn(f"ignored unknown arrays in {path}: {', '.join(others)}", InputWarning, stacklevel=3)
         _check_headers(archive)
         labels = {key: archive.read(key).reshape(-1) for key in ("y_train", "y_test")}
         classes = _classes(archive, labels)

@@ -10,13 +10,13 @@ from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
 from distill.distillers.features import features_of
+from distill.distillers.history import KRRRecorder
 from distill.distillers.lamb import LAMB
-from distill.distillers.pool import ModelPool, PoolModel, squared_error
+from distill.distillers.model_pool import ModelPool, PoolModel, squared_error
 from distill.distillers.run import Run
 from distill.distillers.state import Start, StepwiseState
 from distill.distillers.stepwise import StepwiseDistiller
 from distill.distillers.tbptt import tbptt_loss
-from distill.distillers.watch import KRRWatch
 from distill.errors import InputError
 from distill.preprocess import PreprocessedImages
 from distill.runtime.checks import require_choice, require_not_negative, require_positive
@@ -131,9 +131,9 @@ class FRePo(StepwiseDistiller):
         features_s = features_of(model.network, images_s, chunk_size=self.chunk_size)
         return meta_loss(features_t, labels_t, features_s, labels_s, regularization=self.regularization)
 
-    def watch(self, state: "FRePoState") -> KRRWatch:
+    def recorder(self, state: "FRePoState") -> KRRRecorder:
         """Loss, and KRR accuracy on held-out images."""
-        return KRRWatch(
+        return KRRRecorder(
             state, state.pool, regularization=self.regularization, steps=self.steps, points=self.history_points
         )
 

@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from distill.distillers.base import Distiller
-from distill.distillers.chosen import chosen_images
 from distill.distillers.run import Run
+from distill.distillers.selection import selected_images
 from distill.errors import InputError
 from distill.fingerprint import data_fingerprint
 from distill.networks import Network, Norm, build_network, check_network
@@ -70,7 +70,7 @@ class Herding(Distiller):
             if not bool(torch.isfinite(features).all()):
                 raise InputError(f"herding's network became NaN; lower learning_rate (it is {self.learning_rate:g})")
             chosen.append(positions[herd(features, min(run.images_per_class, len(positions)))])
-        return chosen_images(self, data, torch.cat(chosen), run)
+        return selected_images(self, data, torch.cat(chosen), run)
 
     def _build(self, image_shape: tuple[int, int, int], num_classes: int, generator: torch.Generator) -> Network:
         return build_network(

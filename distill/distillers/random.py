@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from distill.distillers.base import Distiller
-from distill.distillers.chosen import chosen_images
 from distill.distillers.initialize import choose_per_class
 from distill.distillers.run import Run
+from distill.distillers.selection import selected_images
 from distill.preprocess import PreprocessedImages
 from distill.sets.synthetic import SyntheticSet
 
@@ -21,4 +21,4 @@ class Random(Distiller):
 
     def _distill(self, data: PreprocessedImages, run: Run) -> SyntheticSet:
         chosen = choose_per_class(data.labels, run.images_per_class, run.generator(0))
-        return chosen_images(self, data, chosen, run)
+        return selected_images(self, data, chosen, run)

@@ -8,16 +8,16 @@ import torch
 
 from distill.distillers.base import Distiller
 from distill.distillers.checkpoint import Checkpoint
+from distill.distillers.history import LossRecorder
 from distill.distillers.initialize import Init, initial_images
 from distill.distillers.run import Run
 from distill.distillers.state import Start, StepwiseState
-from distill.distillers.watch import LossWatch
 from distill.errors import InputError
 from distill.networks import Network, Norm, build_network, check_network
 from distill.preprocess import PreprocessedImages
 from distill.runtime.checks import DTYPES, require_choice, require_not_negative, require_positive
+from distill.runtime.distributed import is_first_rank, wait_for_ranks
 from distill.runtime.progress import progress_bar
-from distill.runtime.ranks import is_first_rank, wait_for_ranks
 from distill.sets.synthetic import SyntheticSet
 
 __all__ = ["StepwiseDistiller"]
@@ -92,9 +92,9 @@ class StepwiseDistiller(Distiller):
         """`data` where and in the float type that `start` and `step` want it."""
         return data.to(run.device, DTYPES[self.dtype])
 
-    def watch(self, state: Any) -> LossWatch:
+    def recorder(self, state: Any) -> LossRecorder:
         """What is recorded along the way."""
-        return LossWatch(state, steps=self.updates(state.run.images_per_class), points=self.history_points)
+        return LossRecorder(state, steps=self.updates(state.run.images_per_class), points=self.history_points)
 
     def check_images(self, image_shape: tuple[int, int, int], num_classes: int) -> None:
         """Raise `InputError` where the network does not go with the images."""
@@ -122,10 +122,10 @@ class StepwiseDistiller(Distiller):
         checkpoint = Checkpoint(run, method=self.method, options=options, data=data)
         checkpoint.load_into(state)
         wait_for_ranks()  # before the first one writes the file again
-        watch, updates = self.watch(state), self.updates(run.images_per_class)
+        recorder, updates = self.recorder(state), self.updates(run.images_per_class)
 
         def record_if_due() -> None:
-            if watch.record_if_due() and run.on_record is not None:
+            if recorder.record_if_due() and run.on_record is not None:
                 run.on_record(state.step, self.so_far(state, data))
 
         shown = run.progress and is_first_rank()

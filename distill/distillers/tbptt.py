@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from distill.distillers.pool import PoolModel, squared_error
+from distill.distillers.model_pool import PoolModel, squared_error
 
 __all__ = ["tbptt_loss"]
 

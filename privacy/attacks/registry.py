@@ -4,10 +4,12 @@ from collections.abc import Sequence
 
 from privacy.attacks.base import Attack
 from privacy.attacks.forest import RandomForest
+from privacy.attacks.knn import KNearestNeighbours
+from privacy.attacks.logistic_regression import LogisticRegressionAttack
 from privacy.attacks.mlp import MultilayerPerceptron
-from privacy.attacks.simple import KNearestNeighbours, LogisticRegressionAttack, Threshold
+from privacy.attacks.threshold import Threshold
 from privacy.errors import InputError, shown
-from privacy.inputs import closest
+from privacy.validation import closest
 
 __all__ = ["ATTACKS", "chosen_attacks"]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.harness.folder import check_record, open_folder
+from benchmarks.harness.run_folder import check_record, open_folder
 from distill import InputError
 from distill.files import read_json, remove_partial, write_atomically
 from distill.runtime.locks import Held, lock_file

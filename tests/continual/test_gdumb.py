@@ -12,7 +12,7 @@ from avalanche.training.storage_policy import ClassBalancedBuffer
 from torch import nn
 
 from continual import DistilledBuffer, GDumb, class_incremental
-from continual.weights import draw_weights
+from continual.weight_reset import draw_weights
 from distill import InputError
 from distill.networks import build_network
 from distill.runtime.seeds import generator_for

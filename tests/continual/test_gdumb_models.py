@@ -22,7 +22,7 @@ from torch.utils.data import TensorDataset
 
 from continual import DistilledBuffer, GDumb, SoftLabelLoss, accuracy_evaluator, class_incremental, stream_accuracy
 from continual.model_outputs import model_outputs
-from continual.weights import draw_weights
+from continual.weight_reset import draw_weights
 from distill import Identity, InputError, PreprocessedImages, Random
 from distill.runtime.seeds import generator_for
 from distill.training.recipe import TrainingRecipe

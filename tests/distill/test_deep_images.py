@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from distill.data import levels
+from distill.data import bit_depth
 from distill.data.labelled import load_images
 from distill.errors import InputWarning
 from tiny_sources import arrays, fails, picture, save, two_classes
@@ -173,8 +173,8 @@ def test_floats_of_which_most_pixels_keep_few_levels_are_told(tmp_path):
 
 
 def test_values_too_many_to_keep_are_kept_to_fewer_bits(monkeypatch):
-    monkeypatch.setattr(levels, "KEPT", 100)
-    values = levels.Values()
+    monkeypatch.setattr(bit_depth, "KEPT", 100)
+    values = bit_depth.Values()
     for start in range(7, 3007, 30):
         values.add(np.arange(start, start + 30))
     kept, counts = values.all()

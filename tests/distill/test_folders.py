@@ -186,7 +186,7 @@ LEFT_OUT = {
 def test_what_is_left_out_of_a_folder_is_counted_and_named(tmp_path, case):
     add, message = LEFT_OUT[case]
     add(two_classes(tmp_path / "set"))
-    with pytest.warns(InputWarning, match=rf"left out of .*set: {message}$"):
+    with pytest.warns(InputWarning, match=rf"skipped in .*set: {message}$"):
         assert len(load_images(tmp_path / "set")) == 6
 
 

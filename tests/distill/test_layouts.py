@@ -222,7 +222,7 @@ def test_a_missing_or_unreadable_image_is_named_and_nothing_is_kept(tmp_path):
 
 def test_images_that_no_table_names_are_told_or_refused(tmp_path):
     picture(tiny(tmp_path) / "val" / "images" / "val_9.JPEG")
-    with pytest.warns(InputWarning, match=r"left out of .*images: 1 images that val_annotations.txt .* \(val_9.JPEG\)"):
+    with pytest.warns(InputWarning, match=r"skipped in .*images: 1 images that val_annotations.txt .* \(val_9.JPEG\)"):
         assert len(load_images("tiny-imagenet", split="test", data_dir=tmp_path)) == 2
     write(cub(tmp_path) / "train_test_split.txt", "1 1", "2 0", "3 0")
     fails("cub200", r"puts 1 images of images.txt in neither split \(002.*d.jpg, ...\)", data_dir=tmp_path)

@@ -216,9 +216,9 @@ FOLDERS: dict[str, tuple[Make, str]] = {
 
 # Taken, with a warning that names what is not as it was given.
 TOLD: dict[str, tuple[Make, str]] = {
-    "other endings": (with_file("a/notes.txt", b"x"), "left out of .*set: 1 files that are no images: a/notes.txt"),
-    "a deeper folder": (with_file("a/more/x.png", b"x"), "left out of .*set: 1 folders within class folders: a/more"),
-    "an image outside": (with_file("x.png", b"x"), "left out of .*set: 1 images outside of class folders: x.png"),
+    "other endings": (with_file("a/notes.txt", b"x"), "skipped in .*set: 1 files that are no images: a/notes.txt"),
+    "a deeper folder": (with_file("a/more/x.png", b"x"), "skipped in .*set: 1 folders within class folders: a/more"),
+    "an image outside": (with_file("x.png", b"x"), "skipped in .*set: 1 images outside of class folders: x.png"),
     "12 bits": (with_file("a/x.png", np.full((8, 8), 4000, np.uint16)), "more than 8 bits .* 4095 to white"),
 }
 

@@ -8,7 +8,7 @@ from scipy.special import log_softmax
 
 from attacked import GOOD, GOOD_ROWS, LABELS, OUTPUTS, softmax
 from privacy import AttackRecords
-from privacy.confidence import cross_entropy, excess_margins, margins
+from privacy.margins import cross_entropy, excess_margins, margins
 from privacy.metrics import auc_of
 
 

@@ -9,7 +9,7 @@ from privacy import (
     Summary,
     audit,
 )
-from privacy.wording import headline
+from privacy.report_text import headline
 
 
 def test_page_is_whole_and_self_contained(report, tmp_path):

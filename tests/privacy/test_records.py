@@ -5,8 +5,8 @@ import pytest
 
 from attacked import GOOD, GOOD_ROWS, LABELS, OUTPUTS, assert_same, changed, softmax
 from privacy import AttackRecords, InputError
-from privacy.confidence import cross_entropy
-from privacy.records import Side
+from privacy.margins import cross_entropy
+from privacy.records import RecordArrays
 
 # -- what is taken ---------------------------------------------------------------------------------------------------
 
@@ -77,7 +77,7 @@ def test_features_are_outputs_and_loss_members_first():
 
 
 def test_accuracy_and_correct():
-    side = Side(np.eye(3)[[0, 1, 1]], np.array([0, 1, 2]), np.zeros(3))
+    side = RecordArrays(np.eye(3)[[0, 1, 1]], np.array([0, 1, 2]), np.zeros(3))
     assert side.correct.tolist() == [True, True, False]
     assert side.accuracy == pytest.approx(2 / 3)
     assert len(side) == 3

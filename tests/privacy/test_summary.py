@@ -15,7 +15,7 @@ from privacy import (
     Summary,
     audit,
 )
-from privacy.summary import Spread
+from privacy.summary import MeanStd
 
 
 def arm(gap: float, seeds=(0, 1, 2), steps=(10, 100), **info) -> list[AuditReport]:
@@ -67,7 +67,7 @@ def test_one_repetition_shows_half_its_interval():
     (found,) = reports = arm(1.0, seeds=(0,), steps=(10,))
     row = Summary({"real": reports}).rows[0]
     interval = found.result("knn").auc
-    assert row.auc["knn"] == Spread(interval.value, (interval.high - interval.low) / 2, 1)
+    assert row.auc["knn"] == MeanStd(interval.value, (interval.high - interval.low) / 2, 1)
     assert row.tpr_at_fpr["knn"][0].text(1) == "–"
     assert row.tpr_at_fpr["knn"][2].spread > 0
     assert "half the 95 % interval, one repetition" in str(Summary({"real": reports}))
@@ -80,9 +80,9 @@ def test_reports_that_say_nothing_of_steps_and_accuracy_are_one_row():
 
 
 def test_spread_in_words():
-    assert Spread(0.5, 0.25, 3).text(1, 100) == "50.0 ± 25.0"
-    assert Spread(0.5, nan, 1).text(3) == "0.500"
-    assert Spread.of([1.0, 2.0, 3.0]) == Spread(2.0, 1.0, 3)
+    assert MeanStd(0.5, 0.25, 3).text(1, 100) == "50.0 ± 25.0"
+    assert MeanStd(0.5, nan, 1).text(3) == "0.500"
+    assert MeanStd.of([1.0, 2.0, 3.0]) == MeanStd(2.0, 1.0, 3)
 
 
 def test_summary_in_words(summary):

@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import hypergeom
 
 from privacy import Attack, AttackRecords, Interval, Roc, Scores, Summary, audit
-from privacy.results import auc_p_values, found_of, found_p_value, rank_sum_p_values, result_of
+from privacy.attack_results import auc_p_values, found_of, found_p_value, rank_sum_p_values, result_of
 from privacy.verdict import FALSE_ALARMS, verdict_of
 
 
@@ -34,8 +34,8 @@ class Noise(Attack):
 def test_false_alarms_are_at_most_one_in_twenty(monkeypatch):
     """Five attacks on all records and on two halves: fifteen figures, each of which could look like a leak."""
     # Neither TPR nor advantage counts for a verdict; both take longer than the rest.
-    monkeypatch.setattr("privacy.results.tpr_interval", lambda *given, **options: Interval(0.0))
-    monkeypatch.setattr("privacy.results.roc_of", lambda *split: Roc(np.zeros(2), np.zeros(2)))
+    monkeypatch.setattr("privacy.attack_results.tpr_interval", lambda *given, **options: Interval(0.0))
+    monkeypatch.setattr("privacy.attack_results.roc_of", lambda *split: Roc(np.zeros(2), np.zeros(2)))
     masks = {"all records": np.ones(400, bool), "first": np.arange(400) % 2 == 0, "second": np.arange(400) % 2 == 1}
     generator = np.random.default_rng(0)
     alarms, uncorrected = [], []

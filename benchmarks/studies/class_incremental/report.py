@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from benchmarks.harness.published import CLASS_INCREMENTAL
+from benchmarks.harness.paper_results import CLASS_INCREMENTAL
 from benchmarks.harness.results import mean_and_spread, paired_leads, percent
 from benchmarks.studies.class_incremental.plots import plot_accuracy, plot_krr
 from continual import average_incremental_accuracy, forgetting

@@ -8,7 +8,7 @@ from benchmarks.harness.methods import METHODS, distiller_class, option_classes
 from benchmarks.studies.distillation.options import DistillationOptions
 from benchmarks.studies.distillation.saved_sets import check_set_options
 from distill import InputError
-from distill.runtime.ranks import ranks_started
+from distill.runtime.distributed import ranks_started
 
 __all__ = ["check_options", "check_ranks"]
 

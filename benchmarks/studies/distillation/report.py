@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmarks.harness.cost import took
-from benchmarks.harness.published import TABLE_1, TABLE_2, TABLE_7
+from benchmarks.harness.paper_results import TABLE_1, TABLE_2, TABLE_7
 from benchmarks.harness.results import mean_and_spread, paired_leads, percent
 from benchmarks.studies.distillation.plots import plot_columns, plot_curves, plot_rows, plot_sweep
 from benchmarks.studies.distillation.run import DistillationRun

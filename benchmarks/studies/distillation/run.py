@@ -12,8 +12,8 @@ from benchmarks.harness.experiment import Experiment
 from benchmarks.harness.methods import chosen_methods, distiller_class, option_classes
 from benchmarks.harness.options import class_options
 from benchmarks.studies.distillation.checks import check_options
-from benchmarks.studies.distillation.columns import columns_of
 from benchmarks.studies.distillation.equal_time import with_seconds
+from benchmarks.studies.distillation.evaluation_networks import columns_of
 from benchmarks.studies.distillation.options import PRESETS, DistillationOptions
 from benchmarks.studies.distillation.saved_sets import files_of, names_of, read_set
 from distill import Distiller, Identity, PreprocessedImages, Preprocessing, TrainingRecipe

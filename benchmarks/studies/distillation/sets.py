@@ -8,14 +8,14 @@ from typing import Any
 
 import torch
 
-from benchmarks.studies.distillation.columns import Column
+from benchmarks.studies.distillation.evaluation_networks import Column
 from benchmarks.studies.distillation.run import DistillationRun, Row
 from benchmarks.studies.distillation.saved_sets import read_set
 from distill import InputError, SyntheticSet
 from distill.distillers.stepwise import StepwiseDistiller
 from distill.files import read_json, write_json
 from distill.preprocess import KeptElsewhere
-from distill.runtime.ranks import is_first_rank, is_own, wait_for_ranks
+from distill.runtime.distributed import is_first_rank, is_own, wait_for_ranks
 from distill.runtime.seeds import generator_for
 from distill.sets.drawing import plot_before_after, plot_evolution, plot_labels, save_gif
 from distill.sets.synthetic import initial_labels

@@ -10,7 +10,7 @@ from benchmarks.studies.distillation.options import DistillationOptions
 from benchmarks.studies.distillation.report import describe, reported
 from benchmarks.studies.distillation.run import DistillationRun
 from benchmarks.studies.distillation.sets import evaluations, pictures
-from distill.runtime.ranks import is_first_rank
+from distill.runtime.distributed import is_first_rank
 
 __all__ = ["Distillation", "main"]
 

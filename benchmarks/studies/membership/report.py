@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.harness.cost import took
-from benchmarks.harness.published import MEMBERSHIP, MEMBERSHIP_ATTACKS
+from benchmarks.harness.paper_results import MEMBERSHIP, MEMBERSHIP_ATTACKS
 from distill import SyntheticSet
 from privacy import AuditReport, Interval, Summary, auc_ceiling
 from privacy.tables import text_table

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 
 from benchmarks.harness.process import set_up_process
-from benchmarks.studies.speed.count import network_cost, step_operations, training_operations
+from benchmarks.studies.speed.flops import network_cost, step_operations, training_operations
 from benchmarks.studies.speed.memory import forget_peak_memory, peak_memory_mib
-from benchmarks.studies.speed.plain import PlainStep, PlainTraining
+from benchmarks.studies.speed.naive import PlainStep, PlainTraining
 from distill import DM, DSA, FRePo, PreprocessedImages, SyntheticSet, TrainingRecipe
 from distill.distillers.features import features_of
 from distill.distillers.frepo import FRePoState, meta_loss, sample_batch, with_mirror_images
@@ -24,7 +24,7 @@ from distill.distillers.run import Run
 from distill.distillers.stepwise import StepwiseDistiller
 from distill.networks import build_network
 from distill.preprocess import Identity
-from distill.runtime.stops import interrupts_held
+from distill.runtime.signals import interrupts_held
 from distill.runtime.workers import end_with
 
 __all__ = ["Case", "measured"]

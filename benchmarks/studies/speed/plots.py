@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks.harness.methods import COLOURS
+from benchmarks.harness.paper_results import TABLE_8, TABLE_9, TABLE_10, TABLE_11
 from benchmarks.harness.plots import save
-from benchmarks.harness.published import TABLE_8, TABLE_9, TABLE_10, TABLE_11
 
 __all__ = ["plot_growth", "plot_parts"]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.harness.cost import machine
-from benchmarks.harness.published import TABLE_8, TABLE_9, TABLE_10, TABLE_11
+from benchmarks.harness.paper_results import TABLE_8, TABLE_9, TABLE_10, TABLE_11
 from benchmarks.studies.speed.plots import plot_growth, plot_parts
 from privacy.tables import text_table
 

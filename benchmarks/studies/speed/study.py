@@ -7,9 +7,9 @@ from typing import Any
 from tqdm import tqdm
 
 from benchmarks.harness.cost import add_process, machine
-from benchmarks.harness.folder import open_folder
 from benchmarks.harness.process import set_up_process
 from benchmarks.harness.results import print_table, write_results
+from benchmarks.harness.run_folder import open_folder
 from benchmarks.studies.speed.cases import Case, measured
 from benchmarks.studies.speed.options import SpeedOptions
 from benchmarks.studies.speed.report import describe, reported

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from distill.data.folders import class_files, decode_all, flatten
-from distill.data.look import look_at
+from distill.data.image_scan import scan_images
 from distill.errors import InputError
 from distill.sets.importing.files import ImagesAndLabels
 
@@ -29,8 +29,8 @@ def read_class_folders(
     """
     by_class = class_files(folder)
     files, positions = flatten(by_class)
-    look = look_at(files, one_size=True, name=str(folder))
-    images = decode_all(files, look)
+    settings = scan_images(files, one_size=True, name=str(folder))
+    images = decode_all(files, settings)
     if channels == 3:
         images = np.broadcast_to(images, (*images.shape[:3], 3))
     elif channels == 1:

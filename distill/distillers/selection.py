@@ -1,4 +1,4 @@
-"""Synthetic sets that are chosen real images."""
+"""Synthetic sets of selected real images."""
 
 from torch import Tensor
 
@@ -7,11 +7,11 @@ from distill.distillers.run import Run
 from distill.preprocess import PreprocessedImages
 from distill.sets.synthetic import SyntheticSet, initial_labels
 
-__all__ = ["chosen_images"]
+__all__ = ["selected_images"]
 
 
-def chosen_images(distiller: Distiller, data: PreprocessedImages, chosen: Tensor, run: Run) -> SyntheticSet:
-    """The real images of `data` at positions `chosen` `(n,)`, with initial labels, as `distiller` picked them."""
+def selected_images(distiller: Distiller, data: PreprocessedImages, chosen: Tensor, run: Run) -> SyntheticSet:
+    """The real images of `data` at positions `chosen` `(n,)`, selected by `distiller`, with initial labels."""
     class_ids = data.labels[chosen]
     return SyntheticSet(
         data.images[chosen].clone(),

@@ -1,16 +1,16 @@
 """What an audit says in sentences: its answers, and what a reader has to know about its figures."""
 
-from privacy.figures import AuditFigures
+from privacy.attack_results import Found, Result
+from privacy.audit_results import AuditResults
 from privacy.intervals import FEWEST_RECORDS, ONE_SPLIT
 from privacy.metrics import FPR_LEVELS
-from privacy.results import Found, Result
 from privacy.slices import WHOLE
 from privacy.verdict import FALSE_ALARMS, Verdict
 
 __all__ = ["answers", "headline", "notes", "slice_notes"]
 
 
-def headline(report: AuditFigures) -> str:
+def headline(report: AuditResults) -> str:
     """One line on what was attacked and how."""
     about = report.about
     return (
@@ -21,13 +21,13 @@ def headline(report: AuditFigures) -> str:
     )
 
 
-def answers(report: AuditFigures) -> tuple[str, str, str]:
+def answers(report: AuditResults) -> tuple[str, str, str]:
     """Whether members are told apart on average, whether a few are exposed, and how sure both answers are."""
     verdict = report.verdict
     return average_answer(report, verdict), few_answer(report, verdict), sureness(verdict)
 
 
-def average_answer(report: AuditFigures, verdict: Verdict) -> str:
+def average_answer(report: AuditResults, verdict: Verdict) -> str:
     """The answer to the first question."""
     best = verdict.average
     if best is None:
@@ -50,7 +50,7 @@ def average_answer(report: AuditFigures, verdict: Verdict) -> str:
     )
 
 
-def few_answer(report: AuditFigures, verdict: Verdict) -> str:
+def few_answer(report: AuditResults, verdict: Verdict) -> str:
     """The answer to the second question."""
     best, found = verdict.few, verdict.found
     if best is None or found is None:
@@ -90,7 +90,7 @@ def sureness(verdict: Verdict) -> str:
     )
 
 
-def notes(report: AuditFigures) -> list[str]:
+def notes(report: AuditResults) -> list[str]:
     """What a reader has to know about all figures."""
     found = list(report.about["notes"])
     trained = [result for result in report.results if result.auc.why == ONE_SPLIT]
@@ -105,7 +105,7 @@ def notes(report: AuditFigures) -> list[str]:
     return found
 
 
-def slice_notes(report: AuditFigures, slice_name: str) -> list[str]:
+def slice_notes(report: AuditResults, slice_name: str) -> list[str]:
     """What a reader has to know about one slice's figures."""
     own = report.results_on(slice_name)
     members, non_members = own[0].members, own[0].non_members

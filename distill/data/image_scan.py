@@ -1,4 +1,4 @@
-"""A first look at all image files of a set: whether they are grey, of one size, and of how many bits."""
+"""Scans the image files of a set: whether they are grey, of one size, and of how many bits."""
 
 import struct
 import warnings
@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from distill.data.decode import FULL_16_BITS, GREY, WIDE_GREY, Look, raw_modes, scaled, unreadable
-from distill.data.levels import FEW, HALF, MOST, Values, middle
+from distill.data.bit_depth import FEW, HALF, MOST, Values, middle
+from distill.data.decode import FULL_16_BITS, GREY, WIDE_GREY, DecodeSettings, raw_modes, scaled, unreadable
 from distill.errors import InputError, InputWarning
 
-__all__ = ["look_at"]
+__all__ = ["scan_images"]
 
 ORIENTATION = 0x0112  # the EXIF tag
 PAGES = frozenset({"TIFF", "GIF", "WEBP", "PNG", "AVIF"})  # formats that hold several images
@@ -48,7 +48,7 @@ class _Seen:
             self.upper += np.bincount(np.asarray(image.convert("RGB")).reshape(-1), minlength=256)
 
 
-def look_at(files: Sequence[Path], *, one_size: bool, name: str) -> Look:
+def scan_images(files: Sequence[Path], *, one_size: bool, name: str) -> DecodeSettings:
     """Mode "L" when all images are grey, "RGB" otherwise; and the value of deep grey images that becomes 255.
 
     That value is 2^b - 1 for the fewest bits b, at least 8, that hold every pixel of every deep grey image: 4095 for
@@ -60,7 +60,7 @@ def look_at(files: Sequence[Path], *, one_size: bool, name: str) -> Look:
     ask to be rotated.
 
     Raises `InputError` when sizes differ, an image cannot be read or holds negative values, too few values of deep grey
-    images would remain (`distill.data.levels`), or less than half of the 256 levels of 16-bit colours would.
+    images would remain (`distill.data.bit_depth`), or less than half of the 256 levels of 16-bit colours would.
     """
     seen = _Seen()
     for file in files:
@@ -92,7 +92,7 @@ def look_at(files: Sequence[Path], *, one_size: bool, name: str) -> Look:
             f"{seen.turned_by_pillow[0].name}), which Pillow does as it reads them; remove the tag to prevent it"
         )
     _check_deep_colours(seen, name)
-    return Look("L" if seen.grey else "RGB", _white_of(seen, name))
+    return DecodeSettings("L" if seen.grey else "RGB", _white_of(seen, name))
 
 
 def _white_of(seen: _Seen, name: str) -> int:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from distill import FRePo, SyntheticSet, load_images
-from distill.runtime.ranks import (
+from distill.runtime.distributed import (
     gathered_rows,
     is_first_rank,
     is_own,
@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 ROWS = """
 import sys, torch, torch.distributed as dist
-from distill.runtime.ranks import gathered_rows, own_rows, start_ranks
+from distill.runtime.distributed import gathered_rows, own_rows, start_ranks
 start_ranks("cpu")
 for n in (1, 2, 5, 8):
     leaf = torch.arange(3.0 * n).view(n, 3).requires_grad_(True)
@@ -43,7 +43,7 @@ dist.destroy_process_group()
 DISTIL = """
 import sys, torch.distributed as dist
 from distill import FRePo, load_images
-from distill.runtime.ranks import is_first_rank, start_ranks
+from distill.runtime.distributed import is_first_rank, start_ranks
 start_ranks("cpu")
 options = dict(steps=6, batch_size=33, width=4, pool_size=2, max_updates=2, dtype="float64")
 synthetic = FRePo(**options).distill(load_images("digits"), images_per_class=1, store=sys.argv[2])

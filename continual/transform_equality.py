@@ -1,4 +1,4 @@
-"""Whether two transforms are the same."""
+"""Equality of transforms."""
 
 from collections.abc import Mapping
 from functools import partial

@@ -1,4 +1,4 @@
-"""Files and folders among the images of a set that are not read, counted and named in a warning."""
+"""Files and folders among the images of a set that are skipped: counted, and named in a warning."""
 
 import warnings
 from collections.abc import Iterable
@@ -7,13 +7,13 @@ from pathlib import Path
 from distill.data.decode import is_image
 from distill.errors import InputWarning
 
-__all__ = ["LeftOut"]
+__all__ = ["SkippedFiles"]
 
 NAMED = 3  # of each kind
 
 
-class LeftOut:
-    """What is not read of `folder`, by reason; true when there is something."""
+class SkippedFiles:
+    """What is skipped in `folder`, by reason; true when there is something."""
 
     def __init__(self, folder: Path, entries: Iterable[Path] = ()) -> None:
         self.folder = folder
@@ -53,9 +53,9 @@ class LeftOut:
         return "; ".join(f"{len(found)} {kind}: {self._names(found)}" for kind, found in kinds.items() if found)
 
     def warn(self) -> None:
-        """Warn about what is left out, if anything."""
+        """Warn about what is skipped, if anything."""
         if self:
-            warnings.warn(f"left out of {self.folder}: {self}", InputWarning, stacklevel=3)
+            warnings.warn(f"skipped in {self.folder}: {self}", InputWarning, stacklevel=3)
 
     def _names(self, entries: list[Path]) -> str:
         names = [str(entry.relative_to(self.folder)) for entry in entries[:NAMED]]

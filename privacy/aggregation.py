@@ -6,17 +6,17 @@ from typing import Any
 
 import numpy as np
 
+from privacy.audit_results import AuditResults
 from privacy.errors import InputError, shown
-from privacy.figures import AuditFigures
-from privacy.inputs import require_mapping
 from privacy.intervals import Split, auc_difference, mean_interval
 from privacy.metrics import FPR_LEVELS, Interval
+from privacy.validation import require_mapping
 
-__all__ = ["Row", "Spread", "SummaryRows"]
+__all__ = ["AggregatedAudits", "ArmSummary", "MeanStd"]
 
 
 @dataclass(frozen=True)
-class Spread:
+class MeanStd:
     """Mean of `n` values and their standard deviation; of one value, half the width of its 95 % interval, if known."""
 
     mean: float
@@ -24,13 +24,13 @@ class Spread:
     n: int
 
     @classmethod
-    def of(cls, values: Sequence[float], *, half_width: float = float("nan")) -> "Spread":
+    def of(cls, values: Sequence[float], *, half_width: float = float("nan")) -> "MeanStd":
         """Mean and spread of values, one for each repetition."""
         spread = float(np.std(values, ddof=1)) if len(values) > 1 else half_width
         return cls(float(np.mean(values)), spread, len(values))
 
     @classmethod
-    def of_intervals(cls, intervals: Sequence[Interval]) -> "Spread":
+    def of_intervals(cls, intervals: Sequence[Interval]) -> "MeanStd":
         """Mean and spread of values with intervals, one for each repetition."""
         half_width = (intervals[0].high - intervals[0].low) / 2
         return cls.of([interval.value for interval in intervals], half_width=half_width)
@@ -38,7 +38,7 @@ class Spread:
     def text(self, digits: int, factor: float = 1.0) -> str:
         """`mean ± spread`, or only the mean; a dash where there is none.
 
-        >>> Spread(0.5, 0.25, 3).text(1, 100)
+        >>> MeanStd(0.5, 0.25, 3).text(1, 100)
         '50.0 ± 25.0'
         """
         if self.mean != self.mean:
@@ -48,7 +48,7 @@ class Spread:
 
 
 @dataclass(frozen=True)
-class Row:
+class ArmSummary:
     """The audits of one arm at one number of training steps."""
 
     arm: str
@@ -57,24 +57,24 @@ class Row:
     """How long they were trained, from the reports' `info`; `None` where it does not say."""
     n: int
     """How many audits there are."""
-    test_accuracy: Spread | None
+    test_accuracy: MeanStd | None
     """Accuracy on test images, from the reports' `info`; `None` where it does not say."""
-    auc: Mapping[str, Spread]
+    auc: Mapping[str, MeanStd]
     """AUC by attack."""
-    tpr_at_fpr: Mapping[str, tuple[Spread, ...]]
+    tpr_at_fpr: Mapping[str, tuple[MeanStd, ...]]
     """Share of members found by attack, at each of `FPR_LEVELS`."""
 
 
-class SummaryRows:
+class AggregatedAudits:
     """What `Summary` is made of: the figures of every arm at every number of training steps, combined over reports.
 
     Raises `InputError` when an arm has no report or the attacks differ.
     """
 
-    def __init__(self, reports: Mapping[str, Sequence[AuditFigures]]) -> None:
+    def __init__(self, reports: Mapping[str, Sequence[AuditResults]]) -> None:
         require_mapping("reports", reports, "{arm: its reports}")
         for arm, own in reports.items():
-            if not isinstance(own, list | tuple) or not all(isinstance(report, AuditFigures) for report in own):
+            if not isinstance(own, list | tuple) or not all(isinstance(report, AuditResults) for report in own):
                 raise InputError(f"reports of {arm!r} are {shown(own)}; expected a list of AuditReport")
             for report in own:
                 check_info(arm, report.info)
@@ -94,17 +94,17 @@ class SummaryRows:
             self._row(arm, steps) for arm, own in self.reports.items() for steps in sorted(steps_of(own), key=step_key)
         ]
 
-    def _row(self, arm: str, steps: int | None) -> Row:
+    def _row(self, arm: str, steps: int | None) -> ArmSummary:
         own = [report for report in self.reports[arm] if report.info.get("train_steps") == steps]
         accuracies = [report.info["test_accuracy"] for report in own if report.info.get("test_accuracy") is not None]
         auc, rates = {}, {}
         for attack in self.attacks:
             results = [report.result(attack) for report in own]
-            auc[attack] = Spread.of_intervals([r.auc for r in results])
-            rates[attack] = tuple(Spread.of_intervals([r.tpr(fpr) for r in results]) for fpr in FPR_LEVELS)
-        return Row(arm, steps, len(own), Spread.of(accuracies) if accuracies else None, auc, rates)
+            auc[attack] = MeanStd.of_intervals([r.auc for r in results])
+            rates[attack] = tuple(MeanStd.of_intervals([r.tpr(fpr) for r in results]) for fpr in FPR_LEVELS)
+        return ArmSummary(arm, steps, len(own), MeanStd.of(accuracies) if accuracies else None, auc, rates)
 
-    def last(self) -> list[Row]:
+    def last(self) -> list[ArmSummary]:
         """Each arm's row with the largest number of training steps."""
         return list({row.arm: row for row in self.rows}.values())
 
@@ -178,7 +178,7 @@ class SummaryRows:
         if attack not in self.attacks:
             raise InputError(f"there is no attack {attack!r}; expected one of {', '.join(self.attacks)}")
 
-    def _last_reports(self, arm: str) -> list[AuditFigures]:
+    def _last_reports(self, arm: str) -> list[AuditResults]:
         """The reports of an arm at its largest number of training steps."""
         if arm not in self.reports:
             raise InputError(f"there is no arm {arm!r}; expected one of {', '.join(self.reports)}")
@@ -195,7 +195,7 @@ def check_info(arm: str, info: Mapping[str, Any]) -> None:
         raise InputError(f"a report of {arm!r} has train_steps {shown(steps)}; expected a whole number")
 
 
-def steps_of(reports: Sequence[AuditFigures]) -> set[int | None]:
+def steps_of(reports: Sequence[AuditResults]) -> set[int | None]:
     """The numbers of training steps that reports are about."""
     return {report.info.get("train_steps") for report in reports}
 

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from distill import FRePo, TrainingRecipe
 from distill.distillers.frepo import FRePoState, label_margin
 from distill.distillers.lamb import LAMB
-from distill.distillers.pool import PoolModel
+from distill.distillers.model_pool import PoolModel
 from distill.networks import Network
 from distill.networks.norms import Norm, make_norm
 

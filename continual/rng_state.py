@@ -1,4 +1,4 @@
-"""The global random generators, left unchanged."""
+"""Save and restore the state of the global random generators."""
 
 import random
 from collections.abc import Iterator
@@ -7,14 +7,14 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-__all__ = ["randomness_apart"]
+__all__ = ["preserve_rng_state"]
 
 
 @contextmanager
-def randomness_apart(seed: int | None = None) -> Iterator[None]:
-    """Within this, random draws do not change the global generators of Python, NumPy and PyTorch (CPU).
+def preserve_rng_state(seed: int | None = None) -> Iterator[None]:
+    """Restore the global generators of Python, NumPy and PyTorch (CPU) when the block ends.
 
-    - `seed`: of all three within; default: they keep their state.
+    - `seed`: seeds all three at the start of the block; default: they keep their state.
     """
     states = random.getstate(), np.random.get_state()  # noqa: NPY002 (what users' transforms draw from)
     with torch.random.fork_rng(devices=[]):

@@ -5,18 +5,18 @@ from typing import Any
 
 import numpy as np
 
-from privacy.confidence import OutputKind, cross_entropy
 from privacy.errors import InputError
-from privacy.inputs import as_array, finite_floats
+from privacy.margins import OutputKind, cross_entropy
 from privacy.rounding import SUM_TOLERANCE, sum_tolerance
+from privacy.validation import as_array, finite_floats
 
-__all__ = ["Given", "Side", "check_losses_of_both", "checked_side", "checked_tuple"]
+__all__ = ["Given", "RecordArrays", "check_losses_of_both", "checked_side", "checked_tuple"]
 
 Given = tuple[Any, Any, Any]  # outputs, labels, and losses or None
 
 
 @dataclass(frozen=True, eq=False)
-class Side:
+class RecordArrays:
     """One side: `outputs` `(n, C)` float64, `labels` `(n,)` int64, `losses` `(n,)` float64."""
 
     outputs: np.ndarray
@@ -56,16 +56,16 @@ def check_losses_of_both(sides: dict[str, Given]) -> bool:
     return bool(having)
 
 
-def checked_side(given: Given, name: str, kind: OutputKind) -> Side:
+def checked_side(given: Given, name: str, kind: OutputKind) -> RecordArrays:
     """The arrays of one side, checked; raises `InputError` that names what is wrong."""
     outputs = checked_outputs(as_array(given[0], f"{name} outputs", ndim=2), name, kind)
     labels = checked_labels(as_array(given[1], f"{name} labels", ndim=1), name, outputs.shape)
     if given[2] is None:
-        return Side(outputs, labels, finite_floats(cross_entropy(outputs, labels, kind), f"{name} losses"))
+        return RecordArrays(outputs, labels, finite_floats(cross_entropy(outputs, labels, kind), f"{name} losses"))
     losses = as_array(given[2], f"{name} losses", ndim=1)
     if losses.shape != labels.shape:
         raise InputError(f"{name} losses have shape {losses.shape}; expected {labels.shape}, one for each label")
-    return Side(outputs, labels, finite_floats(losses, f"{name} losses"))
+    return RecordArrays(outputs, labels, finite_floats(losses, f"{name} losses"))
 
 
 def checked_outputs(outputs: np.ndarray, name: str, kind: OutputKind) -> np.ndarray:

@@ -2,18 +2,18 @@
 
 import torch
 
-from distill.distillers.pool import ModelPool
+from distill.distillers.model_pool import ModelPool
 from distill.distillers.state import StepwiseState
 from distill.preprocess import PreprocessedImages
 from distill.training.accuracy import accuracy
 from distill.training.kernel_ridge import krr_weights
 
-__all__ = ["KRRWatch", "LossWatch"]
+__all__ = ["KRRRecorder", "LossRecorder"]
 
 HELD_OUT = 500  # at most so many images, a random part of more
 
 
-class LossWatch:
+class LossRecorder:
     """Records the loss of `state` at `points` of its `steps`, start and end included; changes nothing else."""
 
     def __init__(self, state: StepwiseState, *, steps: int, points: int) -> None:
@@ -36,7 +36,7 @@ class LossWatch:
         return {}
 
 
-class KRRWatch(LossWatch):
+class KRRRecorder(LossRecorder):
     """Records the mean KRR accuracy of all models of a `pool` on the held-out images of the run as well.
 
     - `regularization`: as of `krr_weights`.

@@ -7,20 +7,20 @@ from typing import Any
 
 import numpy as np
 
+from privacy.attack_results import Result
 from privacy.errors import InputError, shown
 from privacy.exposed import Exposed
-from privacy.inputs import require_whole
 from privacy.metrics import Roc, roc_of
-from privacy.results import Result
 from privacy.scores import Scores
 from privacy.slices import WHOLE
+from privacy.validation import require_whole
 from privacy.verdict import Verdict, verdict_of
 
-__all__ = ["AuditFigures"]
+__all__ = ["AuditResults"]
 
 
 @dataclass(frozen=True, eq=False)
-class AuditFigures:
+class AuditResults:
     """What `AuditReport` is made of, and what its words, tables, plots and pages are made from."""
 
     results: tuple[Result, ...]
