@@ -2,18 +2,20 @@
 
 import dataclasses
 import re
+import sys
 import types
 import typing
 from collections.abc import Mapping, Sequence
-from contextlib import redirect_stderr
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from difflib import get_close_matches
 from functools import cache
 from inspect import cleandoc, get_annotations
 from io import StringIO
 from itertools import dropwhile, takewhile
 from pathlib import Path
+from shutil import get_terminal_size
 from textwrap import fill
-from typing import Annotated, Any, TypeVar, cast
+from typing import Annotated, Any, TextIO, TypeVar, cast
 
 import docstring_parser
 import tyro
@@ -24,10 +26,10 @@ from benchmarks.harness.options import MORE, Options
 __all__ = ["UsageError", "flag", "flags", "help_texts", "option_value", "parse", "print_help"]
 
 O = TypeVar("O", bound=Options)  # noqa: E741 (options)
-PLAIN = {int: "INT", float: "NUMBER", str: "TEXT", Path: "PATH"}
+PLAIN = {bool: "True|False", int: "INT", float: "NUMBER", str: "TEXT", Path: "PATH"}
 IN_WORDS = {"INT": "a whole number", "NUMBER": "a number", "TEXT": "text"}
 YES_OR_NO = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
-AND_MORE = "\n\nOptions of the methods and of the training, and options that are rarely needed: --help-all"
+AND_MORE = "\n\nAll options, including those of the methods and of the training: --help-all"
 
 
 class UsageError(ValueError):
@@ -75,11 +77,12 @@ def flags(
         given = presets or {"": {}}
         shown = default_shown({name: own.get(option.name, option.default) for name, own in given.items()})
         values = None if hint is bool else metavar(hint)
-        about = tyro.conf.arg(help=texts.get(option.name, ""), help_behavior_hint=shown, metavar=values)
+        text = texts.get(option.name, "").replace("`", "")
+        about = tyro.conf.arg(help=text, help_behavior_hint=shown, metavar=values)
         marks = [tyro.conf.FlagCreatePairsOff] if not prefix else []
         found.append((name_of(prefix, option.name), Annotated[(hint, about, *marks)], option.default))
     made = dataclasses.make_dataclass(f"{prefix or 'run'}_options", found)
-    made.__doc__ = f"Of {cls.__module__}.{cls.__qualname__}." if prefix else ""
+    made.__doc__ = f"Options of {cls.__module__.partition('.')[0]}.{cls.__qualname__}." if prefix else ""
     return made
 
 
@@ -115,7 +118,7 @@ def default_shown(values: Mapping[str, Any]) -> str:
         for name, value in values.items()
     }
     if len(set(texts.values())) > 1:
-        return f"(default: {', '.join(f'{text} ({name})' for name, text in texts.items())})"
+        return f"(default: {', '.join(f'{text} ({name})' for name, text in texts.items() if text != 'None')})"
     (text,) = set(texts.values())
     return "" if text in ("None", "") or next(iter(values.values())) is False else f"(default: {text})"
 
@@ -133,15 +136,34 @@ def all_flags(options: Any) -> type:
 
 
 def print_help(options: type[Options], *, program: str, everything: bool) -> None:
-    """Print the options that people use, or all of them."""
+    """Print the common options, or all of them."""
     runs = {name: preset.get("run", {}) for name, preset in options.presets.items()}
     page = all_flags(cast(Any, options)) if everything else flags(options, presets=runs, more=False)
     about = cleandoc(options.__doc__ or "") + ("" if everything else AND_MORE)
-    text = "\n\n".join(fill(paragraph, 80) for paragraph in about.split("\n\n"))
-    try:
-        tyro.cli(tyro.conf.OmitArgPrefixes[page], args=["--help"], prog=program, description=text)  # type: ignore
-    except SystemExit:
-        return
+    about = "\n\n".join(" ".join(paragraph.split()) for paragraph in about.split("\n\n"))
+    said = Captured(sys.stdout)
+    with suppress(SystemExit), redirect_stdout(said):
+        tyro.cli(tyro.conf.OmitArgPrefixes[page], args=["--help"], prog=program, description=about)  # type: ignore
+    columns = min(get_terminal_size().columns, 120)
+    for line in said.getvalue().splitlines():  # tyro wraps what is in its boxes, not the text above them
+        print(fill(line, columns, break_on_hyphens=False) if line[:1].isalnum() else line)
+
+
+class Captured(StringIO):
+    """What is printed, in the form that it would have on `stream`: with its colours and its characters for boxes."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__()
+        self.stream = stream
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        """That of the stream."""
+        return self.stream.encoding
+
+    def isatty(self) -> bool:
+        """Whether the stream is a terminal."""
+        return self.stream.isatty()
 
 
 def parse(options: type[O], argv: Sequence[str]) -> O:
@@ -194,7 +216,7 @@ def one_line(box: str) -> str:
 
 
 def refusal(said: str, groups: Any, argv: Sequence[str]) -> str:
-    """What tyro says of a value that it cannot read, in this toolkit's words: what was given, and what was wanted."""
+    """What tyro says of a value that it cannot read, in this toolkit's words: what was given and what was expected."""
     if choice := re.match(r"invalid choice '(.*)' for argument '(.*)'\. Expected one of \((.*)\)$", said):
         return f"{choice[2]} is {choice[1]!r}; expected one of {choice[3].replace(chr(39), '').rstrip(',')}"
     if without := re.match(r"Missing value for argument '(--[\w-]+)", said):

@@ -34,7 +34,7 @@ More = Annotated[T, MORE]
 class Options:
     """The options of one program.
 
-    A subclass names the function that takes them, as "module:function". The text beside each field is its help.
+    A subclass names the function that takes them, as "module:function". The text below each field is its help.
     """
 
     main: ClassVar[str]
@@ -52,10 +52,10 @@ class MachineOptions(Options):
     """What to compute on, and how precisely."""
 
     device: str = "cpu"
-    """What to compute on: cpu, cuda or mps."""
+    """Device to compute on: cpu, cuda or mps."""
     precision: More[Precision] = "float32"
-    """Of products in convolutions and matrix products: tf32 (NVIDIA GPUs) and bfloat16 (CPUs that have it) are faster,
-    and give other figures."""
+    """Precision of convolutions and matrix products. tf32 (NVIDIA GPUs) and bfloat16 (CPUs that support it) are faster,
+    but change the results."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,9 +64,9 @@ class FolderOptions(Options):
 
     when_stopped: ClassVar[str] = "stopped; the same command with --resume resumes the run"
     output: Path | None = None
-    """Folder for results; by default in results/, named for what the run is about."""
+    """Folder for results. Default: a folder in results/ that is named after the data set and the settings."""
     resume: bool = False
-    """Resume the run in --output, on the same data; it ends in the same figures."""
+    """Resume an interrupted run in --output, with the same data; the results are identical."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,29 +74,30 @@ class DataOptions(Options):
     """Which images."""
 
     dataset: str = "cifar100"
-    """cifar100, cifar10, mnist, fmnist, digits, tiny-imagenet, cub200, imagenette, imagewoof or imagenet; a folder of
-    images by class; or an .npz file."""
+    """Data set: cifar100, cifar10, mnist, fmnist, digits, tiny-imagenet, cub200, imagenette, imagewoof or imagenet; a
+    folder with a subfolder of images per class; or an .npz file."""
     data_dir: Path | None = None
-    """Where data sets are, or are downloaded to. Default: $FREPO_DATA, else ./data."""
+    """Folder where data sets are, or are downloaded to. Default: $FREPO_DATA, else ./data."""
     resolution: More[int | None] = None
-    """Resize the images of a folder to so many pixels a side. Default: the data set's own."""
+    """Height and width in pixels to resize the images of a folder to. Default: that of the data set."""
     cache_dir: More[Path | None] = None
-    """Where images decoded from files are kept. Default: $FREPO_CACHE, else cache/ in the data folder."""
+    """Folder where decoded images are cached. Default: $FREPO_CACHE, else cache/ in the data folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class JobOptions(Options):
-    """Tasks of a run side by side."""
+    """Tasks of a run in parallel."""
 
     jobs: int | None = 1
-    """Tasks done side by side, each in a process of its own with its share of the cores and memory of its own. The last
-    bits of figures may depend on it."""
+    """Number of parallel worker processes. They share the cores, but each needs its own memory. Results can differ in
+    the last bits."""
     backend: More[str] = "loky"
-    """The joblib backend of these processes: loky (this machine); or dask or ray, where installed: then results, data
-    and this toolkit are on a file system that all machines share."""
+    """joblib backend of these processes: loky (this machine), or dask or ray where installed. With these, results, data
+    and this toolkit must be on a file system that all machines share."""
     scheduler: More[str | None] = None
     """Address of the Dask or Ray cluster. Default: $DASK_SCHEDULER_ADDRESS, $RAY_ADDRESS, else a cluster started here
-    for the run. Dask's workers should have one thread each; it decides how many work at once, whatever --jobs is."""
+    for the run. Dask workers should have one thread each. The cluster, not --jobs, decides how many tasks run at once.
+    """
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,9 +105,9 @@ class StudyOptions(DataOptions, MachineOptions, FolderOptions, JobOptions):
     """The options of a study of distillers."""
 
     preset: Literal["quick", "paper"] = "quick"
-    """Values of all options that are not given. quick: for 2 CPU cores; paper: as published, for a GPU."""
+    """Default values of all other options. quick: for 2 CPU cores; paper: as published, needs a GPU."""
     width: int | None = None
-    """Channels of all networks; --frepo-width, --train-width, ... set it for one use."""
+    """Width (channels) of all networks; --frepo-width, --train-width, ... override it for one of them."""
 
 
 def class_options(options: Options, *, prefix: str, preset: Mapping[str, Any]) -> dict[str, Any]:

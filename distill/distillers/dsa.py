@@ -47,16 +47,16 @@ class DSA(Matching):
     method: ClassVar[str] = "dsa"
     rates: ClassVar[tuple[str, ...]] = ("learning_rate", "network_learning_rate")
     iterations: int = 1000
-    """Networks drawn; published: 1000."""
+    """Number of randomly initialised networks; published: 1000."""
     learning_rate: float = 0.1
     outer_loop: int | None = None
-    """Updates of the images by each network; `None`: the published number for the images per class."""
+    """Updates of the images with each network. Default: the published number for the images per class."""
     inner_loop: int | None = None
-    """Passes over the distilled images that train the network between two updates; `None`: as published."""
+    """Epochs on the distilled images that train the network between two updates. Default: as published."""
     network_learning_rate: float = 0.01
-    """Of that training, by SGD; augmented as well if `augment` is on."""
+    """Learning rate of SGD for training the networks on the distilled images, which uses `augment` as well."""
     network_batch_size: int = 256
-    """Distilled images in an update of the network."""
+    """Batch size for training the networks on the distilled images."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -39,15 +39,15 @@ class Herding(Distiller):
 
     method: ClassVar[str] = "herding"
     steps: int = 500
-    """Updates of the network; 0 uses random features."""
+    """Training steps of the network; 0 uses random features."""
     batch_size: int = 128
-    """Images in an update of the network."""
+    """Batch size for training the network."""
     learning_rate: float = 1e-3
-    """Peak of its one-cycle of Adam."""
+    """Peak learning rate of Adam (one-cycle schedule)."""
     width: int = 128
-    """Channels of the network's first convolution."""
+    """Width of the network: channels of its first convolution."""
     depth: int | None = None
-    """Blocks of the network; `None`: by the resolution of the images."""
+    """Number of blocks of the network. Default: depends on the resolution of the images."""
     norm: Norm = "batch"
     """Normalization of the network: "none", "batch", "instance", "layer" or "group"."""
 

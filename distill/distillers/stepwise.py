@@ -31,21 +31,22 @@ class StepwiseDistiller(Distiller):
 
     rates: ClassVar[tuple[str, ...]] = ("learning_rate",)  # what to lower when images become NaN
     init: Init = "real"
-    """Where images start: "real" images, "noise", or "real+noise", which is their sum."""
+    """Initial images: "real" images, "noise", or "real+noise", which is their sum."""
     noise_std: float = 1.0
-    """Standard deviation of that noise, which is normal, in units of the preprocessed images."""
+    """Standard deviation of the Gaussian noise in the initial images, in units of the preprocessed images."""
     network: str = "conv"
-    """The kind of network to distil with, one of `distill.networks`."""
+    """Network used for distillation: conv, conv-after, dcconv, alexnet, vgg11 or resnet18."""
     width: int = 128
-    """Channels of the network's first convolution."""
+    """Width of the network: channels of its first convolution."""
     depth: int | None = None
-    """Blocks of the network; `None`: by the resolution of the images."""
+    """Number of blocks of the network. Default: depends on the resolution of the images."""
     norm: Norm = "batch"
     """Normalization of the network: "none", "batch", "instance", "layer" or "group"."""
     dtype: Literal["float32", "float64"] = "float32"
-    """Precision of all computations."""
+    """Floating-point type of all computations."""
     history_points: int = 5
-    """How often the loss, and where possible the accuracy on held-out images, is recorded, start and end included."""
+    """Number of steps, first and last included, at which the loss is recorded, and the accuracy on held-out images if
+    there are any."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -287,7 +287,7 @@ def test_damaged_record_of_options_is_refused(command, tmp_path, capsys):
 
 
 LATE = {
-    "mirror for one channel": (["--frepo-mirror"], "mirror is on"),
+    "mirror for one channel": (["--frepo-mirror"], "mirror=True needs RGB images"),
     "unknown network": (["--frepo-network", "resnet"], "unknown network 'resnet'"),
     "depth that pools images away": (["--herding-depth", 4], "cannot be pooled 4 times"),
     "unknown network to train": (["--train-network", "resnet"], "unknown network 'resnet'"),

@@ -5,7 +5,9 @@ import importlib
 import re
 import subprocess
 import sys
+from inspect import cleandoc
 from pathlib import Path
+from textwrap import fill
 
 import pytest
 
@@ -23,6 +25,7 @@ from benchmarks.studies.speed.options import SpeedOptions
 from benchmarks.studies.speed.study import studies
 from distill import FRePo, TrainingRecipe
 from distill.data.labelled import DATASETS
+from distill.networks.registry import NETWORKS
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = {
@@ -91,18 +94,30 @@ def test_help_imports_nothing_heavy(start, name):
     assert "usage: " in done.stdout
 
 
+@pytest.mark.parametrize("name", WITH_METHODS)
+def test_help_is_as_wide_as_the_terminal(capsys, monkeypatch, name):
+    monkeypatch.setenv("COLUMNS", "80")
+    page = help_of(capsys, name, "--help-all")
+    assert max(map(len, page.splitlines())) <= 80
+    assert not re.search(r"--\w+- |`", page)
+    paragraph = cleandoc(PROGRAMS[name].__doc__).split("\n\n")[1]
+    assert fill(" ".join(paragraph.split()), 80, break_on_hyphens=False) in page
+
+
 def test_defaults_are_shown_by_preset(capsys):
     text = " ".join(help_of(capsys, "cl_cifar100", "--help-all").replace("│", " ").split())
-    assert "--networks INT Networks trained after every step. (default: 2 (quick), 1 (paper))" in text
+    assert "--networks INT Number of networks trained after every step. (default: 2 (quick), 1 (paper))" in text
     assert re.search(r"--frepo-steps INT .*?\(default: 500 \(quick\), 500000 \(paper\)\)", text)
 
 
-def test_data_sets_arms_and_studies_that_the_help_names_are_those_there_are():
+def test_data_sets_arms_studies_and_networks_in_the_help_are_all_that_there_are():
     for cls in (ClassIncrementalOptions, MembershipOptions, DistillationOptions, StockOptions):
         text = help_texts(cls)["dataset"]
         assert all(name in text for name in DATASETS)
     assert all(name in help_texts(MembershipOptions)["arms"] for name in {*METHODS} - {"random"})
     assert SpeedOptions().study == tuple(studies("cpu"))
+    for other in (FRePo, TrainingRecipe):
+        assert all(re.search(rf"\b{name}\b", help_texts(other)["network"]) for name in NETWORKS)
 
 
 # -- reading -----------------------------------------------------------------------------------------------------------

@@ -97,7 +97,7 @@ def test_depth_that_pools_images_away_is_refused(data):
 
 
 def test_mirror_is_refused_for_one_channel(data):
-    with pytest.raises(InputError, match="mirror is on, but the images have one channel"):
+    with pytest.raises(InputError, match="mirror=True needs RGB images, but these have one channel"):
         made(TINY.with_options(mirror=True), data)
 
 

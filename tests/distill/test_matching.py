@@ -419,7 +419,7 @@ def test_flip_is_on_for_rgb_and_can_be_turned_off(make_images) -> None:
     assert TINY_DM.mirrors((3, 8, 8))
     assert not TINY_DM.mirrors((1, 8, 8))
     assert not TINY_DM.with_options(flip=False).mirrors((3, 8, 8))
-    with pytest.raises(InputError, match="flip is on, but the images have one channel"):
+    with pytest.raises(InputError, match="flip=True needs RGB images, but these have one channel"):
         made(TINY_DM.with_options(flip=True), make_images())
 
 

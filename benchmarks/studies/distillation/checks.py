@@ -2,8 +2,10 @@
 
 import dataclasses
 import math
+from difflib import get_close_matches
 
 from benchmarks.harness.checks import check_at_least, check_seeds
+from benchmarks.harness.command_line import flag
 from benchmarks.harness.methods import METHODS, distiller_class, option_classes
 from benchmarks.studies.distillation.options import DistillationOptions
 from benchmarks.studies.distillation.saved_sets import check_set_options
@@ -23,7 +25,7 @@ def check_options(options: DistillationOptions) -> None:
     check_set_options(options)
     dropped = [f"--train-{name}" for name in ("network", "norm", "depth") if name in options.given.get("train", ())]
     if dropped and options.evaluate_on:
-        raise InputError(f"{dropped[0]} and --evaluate-on both name networks; leave one out")
+        raise InputError(f"{dropped[0]} and --evaluate-on both select networks; use only one")
     if options.sweep:
         check_sweep(options)
 
@@ -45,15 +47,17 @@ def check_sweep(options: DistillationOptions) -> None:
     prefix, _, name = option.partition("-")
     if prefix not in METHODS or prefix not in option_classes():
         methods = ", ".join(f"{method}-..." for method in METHODS if method in option_classes())
-        raise InputError(f"--sweep {option} is no option of a method; expected {methods}, as in frepo-pool-size")
-    known = [field.name for field in dataclasses.fields(distiller_class(prefix))]
-    if name.replace("-", "_") not in known:
-        raise InputError(f"--sweep {option}: {prefix} has no such option to sweep; it has {', '.join(known)}")
+        raise InputError(f"--sweep {option} is not an option of a method; expected {methods}, as in frepo-pool-size")
+    known = [flag(prefix, field.name).removeprefix("--") for field in dataclasses.fields(distiller_class(prefix))]
+    if option not in known:
+        close = get_close_matches(option, known, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"expected one of {', '.join(known)}"
+        raise InputError(f"--sweep: unknown option {option}; {hint}")
     if options.method and prefix not in options.method and "all" not in options.method:
         raise InputError(f"--sweep {option}, but --method {' '.join(options.method)}; add {prefix} to the methods")
     if options.seconds and name in ("steps", "iterations", "outer-loop"):
-        raise InputError(f"--sweep {option} and --seconds both say how many steps; leave one out")
+        raise InputError(f"--sweep {option} and --seconds both set the number of steps; use only one")
     if name == "noise-std" and "noise" not in str(options.given.get(prefix, {}).get("init")):
-        raise InputError(f"--sweep {option} makes no difference to real images; add --{prefix}-init real+noise")
+        raise InputError(f"--sweep {option} has no effect with real initial images; add --{prefix}-init real+noise")
     if not values or len(set(values)) < len(values):
         raise InputError(f"--sweep {option} has values {', '.join(values) or 'none'}; expected one or more, different")

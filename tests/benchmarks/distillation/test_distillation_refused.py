@@ -20,17 +20,21 @@ BAD = {
     "depth of a resnet": (["--evaluate-on", "resnet18:batch:3"], "depth"),
     "network too deep": (["--evaluate-on", "conv:none:5"], "cannot be pooled 5 times"),
     "sweep of nothing": (["--sweep", "frepo-pool-size"], "has values none; expected one or more"),
-    "sweep of no method": (["--sweep", "pool-size", "1"], "--sweep pool-size is no option of a method; expected frepo"),
-    "sweep of an unknown option": (["--sweep", "frepo-pole-size", "1"], "no such option to sweep; it has .*pool_size"),
-    "sweep of an option of the run": (["--sweep", "frepo-seed", "1", "2"], "no such option to sweep; it has init"),
+    "sweep of no method": (["--sweep", "pool-size", "1"], "--sweep pool-size is not an option of a method; expected f"),
+    "sweep of an unknown option": (
+        ["--sweep", "frepo-pool", "1"], "--sweep: unknown option frepo-pool; did you mean frepo-pool-size.$"),
+    "sweep of an option of the run": (
+        ["--sweep", "random-seed", "1", "2"], "--sweep random-seed is not an option of a method"),
+    "sweep of an option unlike all others": (
+        ["--sweep", "dm-x", "1"], "--sweep: unknown option dm-x; expected one of .*dm-batch-size"),
     "sweep of a method that is left out": (
         ["--sweep", "frepo-pool-size", "1", "--method", "random"], "but --method random; add frepo to the methods"),
-    "sweep of steps and time": (["--sweep", "dm-steps", "1", "2", "--seconds", "9"], "both say how many steps"),
+    "sweep of steps and time": (["--sweep", "dm-steps", "1", "2", "--seconds", "9"], "both set the number of steps"),
     "sweep of noise that is not added": (["--sweep", "frepo-noise-std", "1", "2"], "add --frepo-init real.noise"),
     "time without end": (["--seconds", "inf"], "--seconds is inf"),
     "a depth that is no number": (["--evaluate-on", "conv:none:²"], "--evaluate-on conv:none:² is no network"),
     "networks named twice": (
-        ["--evaluate-on", "conv", "--train-norm", "batch"], "--train-norm and --evaluate-on both name networks"),
+        ["--evaluate-on", "conv", "--train-norm", "batch"], "--train-norm and --evaluate-on both select networks"),
     "a set and held-out images": (["--set", __file__, "--held-out", "5"], "leave out --held-out"),
     "labels of two sets": (["--set", __file__, "x.npz", "--labels", "y.npz"], "there is no such file"),
     "a layout of nothing": (["--layout", "nhwc"], "--layout: only for sets of other programs"),
@@ -41,7 +45,7 @@ BAD = {
     "a set that is missing": (["--set", "nowhere.npz"], "--set nowhere.npz: there is no such file"),
     "a set and a method": (["--set", "nowhere.npz", "--method", "dm"], "leave out --method"),
     "pixels of nothing": (["--pixels"], "--pixels: only for sets of other programs; name them with --set"),
-    "mirror for one channel": (["--frepo-mirror"], "mirror is on"),
+    "mirror for one channel": (["--frepo-mirror"], "mirror=True needs RGB images"),
     "no jobs": (["--jobs", "0"], "--jobs is 0; expected at least 1"),
     "unknown backend": (["--backend", "abacus"], "--backend abacus is not available; expected loky, dask, ray"),
     "unknown device": (["--device", "abacus"], "device 'abacus' cannot be used here"),
