@@ -53,7 +53,7 @@ def experience_accuracies(strategy: SupervisedTemplate, stream: Any) -> tuple[fl
         found = [value for name, value in metrics.items() if re.fullmatch(ending, name)]
         if not found:
             raise InputError(
-                "the strategy measures no accuracy over experiences; give it evaluator=accuracy_evaluator()"
+                "the strategy's evaluator has no accuracy over experiences; give it evaluator=accuracy_evaluator()"
             )
         own.append(float(found[0]))
     return over_stream(metrics, stream), own
@@ -96,7 +96,7 @@ def over_stream(metrics: Mapping[str, float], stream: Any) -> float:
     """The accuracy over all images; Avalanche measures it for each task."""
     found = {name: value for name, value in metrics.items() if name.startswith("Top1_Acc_Stream/")}
     if not found:
-        raise InputError("the strategy measures no accuracy over streams; give it evaluator=accuracy_evaluator()")
+        raise InputError("the strategy's evaluator has no stream accuracy; give it evaluator=accuracy_evaluator()")
     if len(found) == 1:
         return next(iter(found.values()))
     counts = images_by_task(stream)

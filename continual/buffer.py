@@ -227,7 +227,7 @@ class DistilledBuffer(ExemplarsBuffer):
         if low < 0 or high >= len(self.classes):
             raise InputError(
                 f"labels run from {low} to {high}, but there are {len(self.classes)} classes: expected 0 to "
-                f"{len(self.classes) - 1}; give num_classes, those of the whole problem"
+                f"{len(self.classes) - 1}; give num_classes, the total over all experiences"
             )
         if self._memory.deliveries:
             first = self._memory.deliveries[0]
@@ -247,7 +247,7 @@ class DistilledBuffer(ExemplarsBuffer):
             return
         reason, self._unsaid = self._unsaid, ""
         warnings.warn(
-            f"the training transform of the stream {reason}: replayed images come back without it; give "
+            f"the training transform of the stream {reason}: it is not applied to replayed images; give "
             "DistilledBuffer transform=, a function of one image tensor, or transform=None",
             stacklevel=3,
         )
@@ -329,7 +329,7 @@ class DistilledBuffer(ExemplarsBuffer):
                 self.classes[c] + (f" (task {task})" if tasks else "") for task, c in sorted(unplaced)
             )  # fmt: skip
             warnings.warn(
-                f"max_size is {self.limit}, so that {len(unplaced)} of {len(quotas)} classes get no place in the "
+                f"max_size is {self.limit}, so that {len(unplaced)} of {len(quotas)} classes have no slot in the "
                 f"buffer: {names}",
                 stacklevel=2,
             )
@@ -348,7 +348,7 @@ def check_options(
     if max_size is not None and max_size < 1:
         raise InputError(f"max_size is {max_size}; expected at least 1, or None for no limit")
     if adaptive and max_size is None and num_classes is None and classes is None:
-        raise InputError("adaptive shares out a fixed number of images; give max_size, or num_classes")
+        raise InputError("adaptive=True needs a fixed buffer size; give max_size, num_classes or classes")
     if returning not in get_args(Returning):
         raise InputError(f"returning is {returning!r}; expected one of {', '.join(get_args(Returning))}")
     if transform is not None and transform != "stream" and not callable(transform):

@@ -133,9 +133,9 @@ def warn_of_blank_fields(items: Items, origins: Sequence[int | None]) -> None:
     """Warn if images start from no single item whose fields could be replayed with them."""
     if items.fields and None in origins:
         warnings.warn(
-            f"items have {len(items.fields)} fields beside image, class id and task label, but the distilled images "
-            "start from no single item: these fields are zero in the buffer; drop them from the stream, or take a "
-            'distiller that starts from real images (init="real")',
+            f"items have {len(items.fields)} fields besides image, class id and task label, but the distilled images "
+            "do not correspond to single items: these fields are set to zero in the buffer; drop them from the stream, "
+            'or use a distiller that starts from real images (init="real")',
             stacklevel=2,
         )
 

@@ -116,8 +116,8 @@ class GDumb(SupervisedTemplate):
         self.num_classes = len(known) if num_classes is None and known is not None else num_classes
         if self.num_classes is None and grows(model):
             raise InputError(
-                f"the head of {type(model).__name__} grows, so the number of classes is unknown; give num_classes, "
-                "those of the whole problem"
+                f"the head of {type(model).__name__} grows, so the number of classes cannot be inferred; give "
+                "num_classes, the total over all experiences"
             )
         self.storage_policy = storage_policy
         self.reset = reset

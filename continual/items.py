@@ -170,9 +170,9 @@ def warn_of_other_reads(dataset: AvalancheDataset, items: Items) -> None:
     pairs = zip(again, items.images, strict=False)
     if not all(torch.equal(one.flatten().nan_to_num(), other.flatten().nan_to_num()) for one, other in pairs):
         warnings.warn(
-            "images of the stream differ from one read to the next, so the stored images were changed at random: give "
-            "the training transform to the benchmark (transform_groups, or train_transform and eval_transform) instead "
-            "of the torch data set",
+            "images of the stream differ between two reads, as after random transforms, so the stored images are "
+            "random variants: give the training transform to the benchmark (transform_groups, or train_transform and "
+            "eval_transform) instead of the torch data set",
             stacklevel=3,
         )
 

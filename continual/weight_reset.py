@@ -1,4 +1,4 @@
-"""New weights for a model, from a generator."""
+"""Re-initialisation of a model's weights from a generator."""
 
 from collections.abc import Callable, Iterator
 
@@ -50,7 +50,9 @@ def take_weights(model: nn.Module, fresh: nn.Module) -> None:
         model.load_state_dict(fresh.state_dict())
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
-        raise InputError(f"reset() returns a model of other parts ({reason}); expected one like the model") from error
+        raise InputError(
+            f"reset() returns a model with different parameters ({reason}); expected one like the model"
+        ) from error
 
 
 def check_resettable(model: nn.Module, reset: Reset | None = None) -> None:
@@ -59,8 +61,10 @@ def check_resettable(model: nn.Module, reset: Reset | None = None) -> None:
         if not callable(reset):
             raise InputError(f"reset is a {type(reset).__name__}; expected a function that returns a new model")
         if grows(model):
-            raise InputError("reset does not work with a head that grows: a new model lacks the classes seen; leave it "
-                             "out")  # fmt: skip
+            raise InputError(
+                "reset does not work with a head that grows: a new model would not have the classes seen so far; "
+                "remove reset="
+            )
         return
     for submodule in submodules_of(model):
         if resetter_of(submodule) is None and next(submodule.parameters(recurse=False), None) is not None:

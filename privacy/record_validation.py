@@ -71,12 +71,12 @@ def checked_side(given: Given, name: str, kind: OutputKind) -> RecordArrays:
 def checked_outputs(outputs: np.ndarray, name: str, kind: OutputKind) -> np.ndarray:
     """Outputs `(n, C)` as float64; raises `InputError` for wrong shapes and values."""
     if not len(outputs.reshape(-1)):
-        raise InputError(f"{name} are empty; expected at least one record on each side")
+        raise InputError(f"{name} are empty; expected at least one member and one non-member")
     if outputs.ndim == 1 and outputs.dtype.kind in "iu" and len(np.unique(outputs)) > 2:
         raise InputError(
-            f"{name} outputs are integers of shape {outputs.shape}, from {outputs.min()} to {outputs.max()}: are they "
-            "predicted classes? Expected the model's logits or probabilities, (n, C); where the model gives only the "
-            "class, use np.eye(C)[classes]"
+            f"{name} outputs are integers of shape {outputs.shape}, from {outputs.min()} to {outputs.max()}, which "
+            "looks like predicted classes; expected the model's logits or probabilities, (n, C); if the model gives "
+            "only the class, use np.eye(C)[classes]"
         )
     if outputs.ndim == 1 or (outputs.ndim == 2 and outputs.shape[1] == 1):
         columns = "[1 - p, p]" if kind == "probabilities" else "[0 * z, z]"

@@ -98,7 +98,7 @@ def checked_positions(given: Any, size: int, name: str) -> np.ndarray:
             raise InputError(f"{name} is a mask of shape {array.shape}; expected ({size},), one value for each record")
         array = np.flatnonzero(array)
     if not array.size:
-        raise InputError(f"{name} picks no record; expected at least one on each side")
+        raise InputError(f"{name} selects no records; expected at least one member and one non-member")
     if array.ndim != 1 or array.dtype.kind not in "iu":
         raise InputError(
             f"{name} is {array.dtype} of shape {array.shape}; expected a mask of {size} zeros and ones (or booleans), "

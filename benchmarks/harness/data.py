@@ -49,18 +49,18 @@ def check_classes(train: LabelledImages, test: LabelledImages, *, left_by: str =
         if absent := [data.classes[class_id] for class_id in np.flatnonzero(counts == 0)]:
             raise InputError(
                 f"{len(absent)} classes of {data.name} have no {kind} image{left_by}: {', '.join(absent[:5])}; add "
-                "some, or leave these classes out"
+                "some, or remove these classes"
             )
 
 
 def check_counts(train: LabelledImages, images_per_class: int) -> None:
-    """Warn when classes have fewer images than are asked for, so that they get as many as they have."""
+    """Warn when classes have fewer images than are asked for, of which all are used then."""
     counts = np.bincount(train.labels, minlength=train.num_classes)
     if counts.min() < images_per_class:
         warnings.warn(
             f"--images-per-class is {images_per_class}, but {int((counts < images_per_class).sum())} classes of "
             f"{train.name} have fewer training images (class {train.classes[counts.argmin()]!r} has {counts.min()}): "
-            "they get as many as they have",
+            "all their images are used",
             InputWarning,
             stacklevel=2,
         )

@@ -31,7 +31,7 @@ def open_folder(folder: Path, options: Mapping[str, Any], *, resume: bool) -> It
     check_space(folder)
     record = folder / RECORD
     if holds_other_files(folder):  # looked at before anything is written there
-        raise InputError(f"{folder} is not empty and holds no run of this program; choose another --output")
+        raise InputError(f"{folder} is not empty and contains no run of this program; choose another --output")
     with locked(folder):
         if record.exists():
             if not resume:

@@ -127,7 +127,7 @@ class Tasks:
                     yield task, ENDED, None
         except BrokenProcessPool as error:
             raise InputError(
-                "the system ended a process, most likely because memory ran out; resume with --resume and fewer --jobs"
+                "a worker was killed, most likely for lack of memory; continue with --resume and fewer --jobs"
             ) from error
 
 

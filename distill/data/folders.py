@@ -97,8 +97,8 @@ def find_splits(folder: Path) -> tuple[tuple[str, ...], dict[Split, Files]]:
 
     if all(_holds_images_alone(place) for place in (folder / "train", tests[0])):
         raise InputError(
-            f"{folder} has the folders train and {tests[0].name}, which are taken for its splits but hold images and "
-            f"no class folders; if train and {tests[0].name} are classes, rename one of them (train-images, say), "
+            f"{folder} has the folders train and {tests[0].name}, which look like splits but contain images instead of "
+            f"class folders; if train and {tests[0].name} are classes, rename one of them (train-images, say), "
             f"otherwise sort their images into train/<class> and {tests[0].name}/<class>"
         )
     unread = [entry.name for entry in _visible(folder) if entry.is_dir() and entry.name not in ("train", tests[0].name)]

@@ -57,7 +57,7 @@ def scan_images(files: Sequence[Path], *, one_size: bool, name: str) -> DecodeSe
     - `one_size`: check that all have the same size. `name`: of the set, for messages.
 
     Warns where deep images are scaled, where a file holds several images, of which the first is taken, and where files
-    ask to be rotated.
+    have an orientation tag.
 
     Raises `InputError` when sizes differ, an image cannot be read or holds negative values, too few values of deep grey
     images would remain (`distill.data.bit_depth`), or less than half of the 256 levels of 16-bit colours would.
@@ -83,13 +83,13 @@ def scan_images(files: Sequence[Path], *, one_size: bool, name: str) -> DecodeSe
         )
     if seen.turned:
         _say(
-            f"{len(seen.turned)} files of {name} ask to be rotated (EXIF orientation; {seen.turned[0].name}), which "
-            "is not done; rotate their pixels with PIL.ImageOps.exif_transpose where it matters"
+            f"{len(seen.turned)} files of {name} have an EXIF orientation tag ({seen.turned[0].name}), which is "
+            "not applied; rotate their pixels with PIL.ImageOps.exif_transpose where it matters"
         )
     if seen.turned_by_pillow:
         _say(
-            f"{len(seen.turned_by_pillow)} TIFF files of {name} ask to be rotated (orientation; "
-            f"{seen.turned_by_pillow[0].name}), which Pillow does as it reads them; remove the tag to prevent it"
+            f"{len(seen.turned_by_pillow)} TIFF files of {name} have an orientation tag "
+            f"({seen.turned_by_pillow[0].name}), which Pillow applies when it reads them; remove the tag to prevent it"
         )
     _check_deep_colours(seen, name)
     return DecodeSettings("L" if seen.grey else "RGB", _white_of(seen, name))
@@ -112,9 +112,9 @@ def _white_of(seen: _Seen, name: str) -> int:
     count = f"{len(held)}{' or more' if seen.values.shift else ''} different values"
     if left < FEW and len(held) >= 2 * left:
         raise InputError(
-            f"{which} and hold {count} of {low} to {high}, of which 8 bits would leave {left} with {white} as white; "
-            "correct single pixels far above the others, shift values that start far above 0, or save the images with "
-            "8 bits, scaled as you need"
+            f"{which} and hold {count} of {low} to {high}, but scaling [0, {white}] to 8 bits keeps only {left}; "
+            "fix outlier pixels far above the others, shift values that start far above 0, or save the images with 8 "
+            "bits, scaled as you need"
         )
     inner = held[middle(often)] if len(held) else held
     most = len(np.unique(scaled(inner, white)))

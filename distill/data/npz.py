@@ -103,12 +103,12 @@ def _check_levels(images: np.ndarray, counts: np.ndarray, what: str) -> None:
     text = f"{what} runs from {span} and holds {len(held)} different values, of which "
     out = "spread it over [0, 1] (was it divided by 255 twice?), or save it as uint8 to keep it so"
     if left < HALF and len(held) >= 2 * left:
-        text += f"steps of 1/255 leave {left}; {out}"
+        text += f"rounding to 8 bits keeps only {left}; {out}"
         if left < FEW:
             raise InputError(text)
         warnings.warn(text, InputWarning, stacklevel=4)
     elif most < FEW and len(held[middle(often)]) >= 2 * most:
-        text += f"steps of 1/255 leave {left}, and {MOST:.0%} of the pixels {most} alone; {out}"
+        text += f"rounding to 8 bits keeps {left}, and only {most} for {MOST:.0%} of the pixels; {out}"
         warnings.warn(text, InputWarning, stacklevel=4)
 
 
@@ -151,7 +151,7 @@ def _classes(archive: NpzArchive, labels: dict[str, np.ndarray]) -> tuple[str, .
 
     shape, dtype = archive.header("classes")
     if dtype.kind != "U" or len(shape) != 1:
-        raise InputError(f"classes of {path} is {dtype} of shape {shape}; expected one text (unicode) for each class")
+        raise InputError(f"classes of {path} is {dtype} of shape {shape}; expected one string per class")
     names = tuple(archive.read("classes").tolist())
     if len(set(names)) < len(names):
         raise InputError(f"classes of {path} holds a name twice; expected {len(names)} different names")

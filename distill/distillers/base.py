@@ -80,7 +80,7 @@ class Distiller(ABC):
         """
         require_a("data", data, LabelledImages, PreprocessedImages, hint=f"{AS_PIXELS}, or {AS_FLOATS}")
         if not len(data):
-            raise InputError("there is nothing to distil: 0 images were given")
+            raise InputError("the data set is empty (0 images)")
         asked = Run(
             images_per_class=images_per_class,
             seed=seed,
@@ -129,7 +129,7 @@ def warn_of_small_classes(data: PreprocessedImages, images_per_class: int) -> No
         named = [f"{data.classes[c]!r} has {n}" for c, n in zip(class_ids[small], counts[small], strict=True)]
         warnings.warn(
             f"images_per_class is {images_per_class}, but {len(named)} classes have fewer images "
-            f"({', '.join(named[:5])}{', ...' if len(named) > 5 else ''}): they get as many as they have",
+            f"({', '.join(named[:5])}{', ...' if len(named) > 5 else ''}): all their images are used",
             InputWarning,
             stacklevel=3,
         )

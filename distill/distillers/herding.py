@@ -68,7 +68,10 @@ class Herding(Distiller):
             positions = torch.nonzero(data.labels == class_id).squeeze(1)
             features = network_features(network, data.images[positions]).cpu()
             if not bool(torch.isfinite(features).all()):
-                raise InputError(f"herding's network became NaN; lower learning_rate (it is {self.learning_rate:g})")
+                raise InputError(
+                    "training of herding's network diverged (NaN); lower learning_rate "
+                    f"(it is {self.learning_rate:g})"
+                )
             chosen.append(positions[herd(features, min(run.images_per_class, len(positions)))])
         return selected_images(self, data, torch.cat(chosen), run)
 

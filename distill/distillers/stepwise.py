@@ -136,7 +136,7 @@ class StepwiseDistiller(Distiller):
                 self.step(state, data)
                 if not state.is_finite():
                     raise InputError(
-                        f"the distilled set became NaN at step {state.step} of {updates}; lower "
+                        f"the distillation diverged (NaN) at step {state.step} of {updates}; lower "
                         + " or ".join(f"{name} (it is {getattr(self, name):g})" for name in self.rates)
                     )
                 record_if_due()

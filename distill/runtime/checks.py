@@ -118,14 +118,14 @@ def _as_kind(value: Any, kind: type) -> Any:
 def class_names(given: Any) -> tuple[str, ...]:
     """Class names as a tuple; raises `InputError` for a single text, and for names that are no text."""
     if isinstance(given, str):
-        raise InputError(f"classes are the one text {shown(given)}; expected a list of names, one for each class")
+        raise InputError(f"classes is the single string {shown(given)}; expected a list of names, one per class")
     if not isinstance(given, Iterable):
-        raise InputError(f"classes are {shown(given)}; expected a list of names, one for each class")
+        raise InputError(f"classes is {shown(given)}; expected a list of names, one per class")
     names = tuple(given)
     if wrong := [name for name in names if not isinstance(name, str)]:
-        raise InputError(f"classes hold {shown(wrong[0])}, a {type(wrong[0]).__name__}; expected names, which are text")
+        raise InputError(f"classes hold {shown(wrong[0])}, a {type(wrong[0]).__name__}; expected strings")
     if broken := [name for name in names if not name.isprintable() and not _is_utf8(name)]:
-        raise InputError(f"classes hold {shown(broken[0])}, which is no text in UTF-8; expected another name")
+        raise InputError(f"classes hold {shown(broken[0])}, which is not valid UTF-8; expected another name")
     return names
 
 

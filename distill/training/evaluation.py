@@ -139,15 +139,15 @@ def evaluate_network(
     """Accuracy in [0, 1] of one network trained from scratch on the set, and of KRR on its features.
 
     KRR's is NaN where its kernel cannot be solved, as when no ReLU lets anything through any more. Raises `InputError`
-    when the network became NaN.
+    when the training diverged.
     """
     network = train_network(synthetic, recipe=recipe, generator=generator, device=device, progress=progress)
     with torch.no_grad():
         features_s = network_features(network, synthetic.images)
         if not bool(torch.isfinite(features_s).all()):
             raise InputError(
-                f"a {recipe.network} became NaN while it was trained on {len(synthetic)} images; lower the recipe's "
-                f"learning_rate (it is {recipe.learning_rate:g})"
+                f"training of the {recipe.network} network on {len(synthetic)} images diverged (NaN); lower the "
+                f"recipe's learning_rate (it is {recipe.learning_rate:g})"
             )
         features = network_features(network, test.images)
         own = accuracy(network.head(features), test.labels)

@@ -47,7 +47,7 @@ def chosen_attacks(attacks: str | Attack | Sequence[str | Attack]) -> list[Attac
             raise InputError(f"attacks contains {shown(attack)}; expected names or objects of privacy.Attack")
         check_names(attack)
         if chosen.get(attack.name, attack) is not attack:
-            raise InputError(f"two attacks are named {attack.name!r}, and one would hide the other; rename one")
+            raise InputError(f"two attacks are named {attack.name!r}; names must be unique")
         chosen[attack.name] = attack
     if not chosen:
         raise InputError(f"attacks is empty; expected {known}")

@@ -105,7 +105,7 @@ def test_output_that_cannot_be_written_is_refused(tmp_path, capsys, program, whe
 def test_output_full_of_other_files_is_refused_and_left_alone(tmp_path, capsys, program, name, resume):
     (tmp_path / name).write_text("precious")
     error = refused(program, capsys, "--output", tmp_path, *resume)
-    assert "is not empty and holds no run of this program" in error
+    assert "is not empty and contains no run of this program" in error
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 

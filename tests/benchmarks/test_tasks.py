@@ -142,7 +142,7 @@ def test_mistake_in_a_task_is_the_programs(options):
 
 @pytest.mark.slow
 def test_worker_that_the_system_ends_is_a_want_of_memory(options):
-    with pytest.raises(InputError, match=r"ended a process, most likely because memory ran out; .*fewer --jobs"):
+    with pytest.raises(InputError, match=r"a worker was killed, most likely for lack of memory; .*fewer --jobs"):
         results(options, be_killed, [()])
 
 

@@ -67,9 +67,9 @@ def test_earlier_evaluations_leave_nothing_behind() -> None:
 
 
 def test_an_evaluator_without_accuracy_is_refused() -> None:
-    with pytest.raises(InputError, match="the strategy measures no accuracy over experiences"):
+    with pytest.raises(InputError, match="the strategy's evaluator has no accuracy over experiences"):
         experience_accuracies(strategy(EvaluationPlugin()), stream("test", ([1], 0)))
-    with pytest.raises(InputError, match="the strategy measures no accuracy over streams"):
+    with pytest.raises(InputError, match="the strategy's evaluator has no stream accuracy"):
         stream_accuracy(strategy(EvaluationPlugin()), stream("test", ([1], 0)))
 
 

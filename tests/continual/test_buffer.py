@@ -236,6 +236,6 @@ def test_resize_below_one_is_refused_and_warns_of_classes_that_lose_their_place(
     policy.post_adapt(None, stream(images())[0])
     with pytest.raises(InputError, match="new_size is 0; expected 1 or more"):
         policy.resize(None, 0)
-    with pytest.warns(UserWarning, match=r"max_size is 4, so that 2 of 6 classes get no place in the buffer: 4, 5"):
+    with pytest.warns(UserWarning, match=r"max_size is 4, so that 2 of 6 classes have no slot in the buffer: 4, 5"):
         policy.resize(None, 4)
     assert Counter(policy.buffer.targets) == {0: 1, 1: 1, 2: 1, 3: 1}

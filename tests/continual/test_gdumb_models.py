@@ -211,7 +211,7 @@ def test_attention_is_reset_by_its_own_rule() -> None:
 @pytest.mark.parametrize(
     ("reset", "message"),
     [
-        (lambda: linear(3), r"reset\(\) returns a model of other parts"),
+        (lambda: linear(3), r"reset\(\) returns a model with different parameters"),
         (lambda: "resnet", r"reset\(\) returns a str; expected a new model"),
     ],
 )

@@ -369,7 +369,7 @@ class Transforming(Pictures):
 
 def test_training_transforms_inside_the_data_set_are_warned_of() -> None:
     torch.manual_seed(0)
-    with pytest.warns(UserWarning, match="images of the stream differ from one read to the next.*transform_groups"):
+    with pytest.warns(UserWarning, match="images of the stream differ between two reads.*transform_groups"):
         buffer_of(None, None, Transforming())
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message="images of the stream")

@@ -260,7 +260,7 @@ def test_a_delivery_of_another_form_is_refused_before_anything_is_stored(first, 
 
 def test_classes_without_a_place_are_named_once() -> None:
     policy = DistilledBuffer(Random(), images_per_class=2, classes=("ant", "bee", "cat", "dog"), max_size=3)
-    with pytest.warns(UserWarning, match=r"max_size is 3, so that 1 of 4 classes get no place in the buffer: dog"):
+    with pytest.warns(UserWarning, match=r"max_size is 3, so that 1 of 4 classes have no slot in the buffer: dog"):
         policy.post_adapt(None, with_index(0)[0])
     policy.post_adapt(None, with_index(100)[0])  # the same classes, no more words
     assert Counter(policy.buffer.targets) == {0: 1, 1: 1, 2: 1}

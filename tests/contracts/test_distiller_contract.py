@@ -175,7 +175,7 @@ def test_no_images_is_an_input_error(distiller, make_images, data, raw):
 
 
 def test_class_with_fewer_images_gets_as_many_as_it_has_with_a_warning(distiller, make_images):
-    wanted = r"images_per_class is 4, but 2 classes .* \('class 1' has 3, 'class 2' has 1\): they get as many as they h"
+    wanted = r"images_per_class is 4, but 2 classes .* \('class 1' has 3, 'class 2' has 1\): all their images are used"
     with pytest.warns(InputWarning, match=wanted):
         synthetic = distiller.distill(make_images((5, 3, 1)), images_per_class=4)
     assert torch.bincount(synthetic.class_ids).tolist() == [4, 3, 1]

@@ -197,7 +197,7 @@ def test_names_that_are_no_utf8_can_be_printed_and_drawn(tmp_path):
     assert data.classes == ("b", "caf\\xe9")
     assert data.name == "s\\xe9t"
     Random().distill(data, images_per_class=1).plot(tmp_path / "images.png")
-    with pytest.raises(InputError, match="which is no text in UTF-8"):
+    with pytest.raises(InputError, match="which is not valid UTF-8"):
         LabelledImages(data.images, data.labels, ("b", os.fsdecode(b"caf\xe9")))
 
 

@@ -284,7 +284,7 @@ def test_one_hot_labels_are_soft_labels(tmp_path):
         (IDS, ["a", "b"], "hold the class id 2, but 2 class names were given"),
         (SOFT, ["a", "b"], "2 class names were given, but labels of .* have 3 columns"),
         (SOFT, ["a", "b", "a"], "classes hold a name twice; expected 3 different names"),
-        (SOFT, "abc", "classes are the one text 'abc'; expected a list of names"),
+        (SOFT, "abc", "classes is the single string 'abc'; expected a list of names"),
         (torch.full((4, 3), torch.inf), None, "labels of .* hold NaN or infinite values"),
     ],
 )

@@ -557,7 +557,7 @@ def test_dsa_takes_about_as_many_updates_as_asked_for_from_networks_used_about_a
 
 @pytest.mark.parametrize("distiller", TINY)
 def test_divergence_is_an_input_error_that_names_the_learning_rate(distiller, data) -> None:
-    lower = r"the distilled set became NaN at step .*; lower learning_rate \(it is 1e\+38\)"
+    lower = r"the distillation diverged \(NaN\) at step .*; lower learning_rate \(it is 1e\+38\)"
     with pytest.raises(InputError, match=lower):
         made(distiller.with_options(learning_rate=1e38), data)
 

@@ -73,7 +73,7 @@ BAD_NPZ = {
     "one hot": ({"x_train": np.append(floats(0, 0.02).flat[:-1], 1).reshape(6, 5, 4, 3)}, "to 1 and .* leave 7; sp"),
     "16 bits": ({"x_train": np.zeros((6, 5, 4, 3), np.uint16)}, "is uint16; expected uint8, .*; divide by the largest"),
     "labels from 1": ({"y_train": np.array([1, 2] * 3), "y_test": np.array([1, 2] * 2)}, "start at 1: subtract 1"),
-    "number names": ({"classes": np.arange(2)}, "classes of .* is int64 .*; expected one text"),
+    "number names": ({"classes": np.arange(2)}, "classes of .* is int64 .*; expected one string per class"),
     "same names": ({"classes": np.array(["cat", "cat"])}, "classes of .* holds a name twice"),
 }
 

@@ -101,9 +101,9 @@ NPZ: dict[str, tuple[Make, str]] = {
     "a wild label": (npz(y_train=np.r_[np.arange(39) % 4, 10**9]), "holds the label 1000000000 but only 60 images"),
     "labels from 1 with names": (npz(**labels(1), classes=np.array(list("abcd"))), "start at 1: subtract 1"),
     "too few names": (npz(classes=np.array(["a", "b"])), "`classes` has 2 names: add the others"),
-    "number names": (npz(classes=np.arange(4)), "expected one text"),
+    "number names": (npz(classes=np.arange(4)), "expected one string"),
     "a name twice": (npz(classes=np.array(["a", "a", "b", "c"])), "holds a name twice"),
-    "one name": (npz(classes=np.array("abcd")), "expected one text"),
+    "one name": (npz(classes=np.array("abcd")), "expected one string"),
 }
 # Refused by every program, before anything is trained or distilled.
 DISTILLED: dict[str, tuple[Make, str]] = {
@@ -279,9 +279,9 @@ OURS: dict[str, tuple[Make, str]] = {
     "class ids out of range": (ours(class_ids=torch.arange(10) + 1), "class ids run from 1 to 10; expected 0 to 9"),
     "class ids of floats": (ours(class_ids=torch.zeros(10)), "class_ids are torch.float32; expected torch.int64"),
     "class ids in a table": (ours(class_ids=torch.zeros(10, 2, dtype=torch.int64)), r"class_ids have shape \(10, 2\)"),
-    "one text of classes": (ours(meta={"classes": "0123456789"}), "classes are the one text"),
+    "one text of classes": (ours(meta={"classes": "0123456789"}), "classes is the single string"),
     "numbers for classes": (ours(meta={"classes": list(range(10))}), "classes hold 0, a int; expected names"),
-    "no classes": (ours(meta={"classes": None}), "classes are None; expected a list of names"),
+    "no classes": (ours(meta={"classes": None}), "classes is None; expected a list of names"),
     "fewer classes": (ours(meta={"classes": DIGITS[:9]}), r"labels have shape \(10, 10\); expected \(10, 9\)"),
     "made by a list": (ours(meta={"made_by": [1]}), "made_by is a list; expected Mapping"),
     "unknown preprocessing": (ours(meta={"preprocessing": "magic"}), "unknown preprocessing 'magic'; known"),

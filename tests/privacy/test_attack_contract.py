@@ -436,7 +436,7 @@ def test_attacks_of_ones_own_that_give_no_scores_are_refused_in_one_line(predict
 
 
 def test_attacks_without_a_name_of_their_own_are_refused():
-    with pytest.raises(InputError, match="two attacks are named 'own', and one would hide the other"):
+    with pytest.raises(InputError, match="two attacks are named 'own'; names must be unique"):
         audit(records(20, 20), attacks=[Own(None), Own(None)])
 
     class Nameless(Confidence):

@@ -105,7 +105,7 @@ BAD_SIDES = {
         "outputs contain NaN or infinite values in 2 of 6 records, the first is record 2; leave these out or fix",
     ),
     "infinity": ((changed(OUTPUTS, 3, -np.inf), LABELS), "outputs contain NaN or infinite .* 1 of 6 .* is record 3"),
-    "no records": ((np.zeros((0, 3)), np.zeros(0, int)), "are empty; expected at least one record on each side"),
+    "no records": ((np.zeros((0, 3)), np.zeros(0, int)), "are empty; expected at least one member and one"),
     "one number a record": ((OUTPUTS[:, 0], LABELS), rf"outputs have shape \(6,\), {TOO_FEW_COLUMNS} .*\[0 \* z, z\]"),
     "one column": ((OUTPUTS[:, :1], LABELS), rf"outputs have shape \(6, 1\), {TOO_FEW_COLUMNS}"),
     "images": ((OUTPUTS[:, None], LABELS), r"outputs have shape \(6, 1, 3\); expected \(n, C\), a row for each record"),
@@ -212,7 +212,7 @@ def test_subset_keeps_the_kind_of_outputs():
 
 @pytest.mark.parametrize("nothing", [[], np.zeros(6, bool)], ids=["positions", "mask"])
 def test_subset_of_nothing_is_refused(nothing):
-    with pytest.raises(InputError, match="the subset of members picks no record"):
+    with pytest.raises(InputError, match="the subset of members selects no records"):
         AttackRecords(members=GOOD, non_members=GOOD).subset(members=nothing)
 
 

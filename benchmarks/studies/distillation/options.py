@@ -40,8 +40,8 @@ class DistillationOptions(StudyOptions):
     """Dataset distillation: accuracy of networks trained only on a few distilled, selected or imported images.
 
     Each method makes a small set from the training images; networks are trained from scratch on each set, all with one
-    recipe, and tested on the test images. --evaluate-on adds networks of other architectures, --sweep tries several
-    values of one option, and --set evaluates saved sets instead, from this toolkit or from other code.
+    recipe, and tested on the test images. --evaluate-on adds other networks, --sweep varies one option, and --set
+    evaluates saved sets instead, of this toolkit or of other code.
     """
 
     main: ClassVar[str] = "benchmarks.studies.distillation.study:main"
@@ -76,6 +76,6 @@ class DistillationOptions(StudyOptions):
     layout: More[Literal["auto", "nchw", "nhwc"]] = "auto"
     """Order of the axes of imported images."""
     labels: More[Path | None] = None
-    """File with the labels of an imported set, if they are not in the file of the images."""
+    """File with the labels of an imported set, if separate from its images."""
     held_out: More[int] = 0
     """Hold out this many training images per class and evaluate on them instead of the test set, to tune options."""

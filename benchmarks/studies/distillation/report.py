@@ -131,7 +131,7 @@ def notes(
     lines += published(run)
     failed = [cell["row"] for cell in cells if cell["failed"]]
     if failed:
-        lines.append(f"networks became NaN on {', '.join(failed)}: lower --train-learning-rate")
+        lines.append(f"trainings diverged (NaN) on {', '.join(failed)}: lower --train-learning-rate")
     if run.options.resume:
         lines.append("resumed: the seconds leave out what a stopped process spent on the set it was stopped in")
     lines.append(took(cost))

@@ -46,7 +46,7 @@ def evaluations(run: DistillationRun, row: Row, seed: int) -> Iterator[dict[str,
 
 
 def evaluated(run: DistillationRun, synthetic: SyntheticSet, column: Column, seed: int, index: int) -> dict[str, Any]:
-    """One network trained and tested; a network that became NaN has accuracies of NaN, and the run continues."""
+    """One network trained and tested; a training that diverged has accuracies of NaN, and the run continues."""
     started = time.monotonic()
     failed: dict[str, Any] = {}
     try:

@@ -195,7 +195,7 @@ def check_options(options: KillOptions) -> None:
 
 
 def main(options: KillOptions) -> None:
-    """Kill, resume, compare; print the table. Raises `InputError` where a kill did not end well."""
+    """Kill, resume, compare; print the table. Raises `InputError` where one failed."""
     check_options(options)
     found: list[Outcome] = []
     with tempfile.TemporaryDirectory(prefix="kills-") as name:
@@ -209,4 +209,4 @@ def main(options: KillOptions) -> None:
             })  # fmt: skip
     print(summary(found))
     if bad := sum(bool(outcome.faults) for outcome in found):
-        raise InputError(f"{bad} of {len(found)} kills did not end well; see {options.output}")
+        raise InputError(f"{bad} of {len(found)} kills failed (resume or comparison); see {options.output}")

@@ -70,17 +70,17 @@ class MembershipRun(Experiment):
     def _check_data(self) -> None:
         """Raise `InputError` where options do not go with the images, minutes before it would be needed."""
         if self.train.num_classes < 2:
-            raise InputError(f"{self.train.name} has a single class; expected at least 2, for logits to say something")
+            raise InputError(f"{self.train.name} has a single class; membership inference needs at least 2")
         if self.size < FEWEST or 2 * self.size > len(self.train):
             raise InputError(
-                f"--members {self.size} and as many non-members are more than the {len(self.train)} training images of "
-                f"{self.train.name}; expected {FEWEST} to {len(self.train) // 2}"
+                f"--members is {self.size}, but {self.train.name} has only {len(self.train)} training images for "
+                f"members and as many non-members; expected {FEWEST} to {len(self.train) // 2}"
             )
         sets = len(self.train) // self.size
         if max(self.options.seeds) >= sets:
             raise InputError(
-                f"--seeds {max(self.options.seeds)} names a member set that is not there: {len(self.train)} images "
-                f"make {sets} disjoint sets of {self.size}, 0 to {sets - 1}; ask for those, or for fewer --members"
+                f"--seeds {max(self.options.seeds)} is out of range: {len(self.train)} images allow only {sets} "
+                f"disjoint member sets of {self.size} (seeds 0 to {sets - 1}); use one of these, or fewer --members"
             )
         height, width, channels = self.train.images.shape[1:]
         shape = (channels, height, width)

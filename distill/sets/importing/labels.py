@@ -69,7 +69,7 @@ def _class_names(classes: Sequence[str] | None, class_ids: torch.Tensor, path: P
 
 def _checked_names(classes: Sequence[str] | None) -> tuple[str, ...]:
     if isinstance(classes, str):
-        raise InputError(f"classes are the one text {classes!r}; expected a list of names")
+        raise InputError(f"classes is the single string {classes!r}; expected a list of names")
     names = tuple(classes or ())
     if len(set(names)) < len(names):
         raise InputError(f"classes hold a name twice; expected {len(names)} different names")

@@ -35,16 +35,16 @@ BAD = {
     "a depth that is no number": (["--evaluate-on", "conv:none:²"], "--evaluate-on conv:none:² is no network"),
     "networks named twice": (
         ["--evaluate-on", "conv", "--train-norm", "batch"], "--train-norm and --evaluate-on both select networks"),
-    "a set and held-out images": (["--set", __file__, "--held-out", "5"], "leave out --held-out"),
+    "a set and held-out images": (["--set", __file__, "--held-out", "5"], "cannot be combined with --held-out"),
     "labels of two sets": (["--set", __file__, "x.npz", "--labels", "y.npz"], "there is no such file"),
-    "a layout of nothing": (["--layout", "nhwc"], "--layout: only for sets of other programs"),
+    "a layout of nothing": (["--layout", "nhwc"], "--layout: only valid for imported sets"),
     "sweep of a value that is none": (["--sweep", "frepo-pool-size", "big"], "is 'big'; expected a whole number"),
     "sweep of a choice that is none": (["--sweep", "frepo-version", "v3"], "is 'v3'; expected one of v1, v2"),
     "sweep of a switch": (["--sweep", "frepo-learn-labels", "2"], "is '2'; expected yes or no"),
     "sweep of a value out of range": (["--sweep", "frepo-pool-size", "0"], "pool_size is 0; expected more than 0"),
     "a set that is missing": (["--set", "nowhere.npz"], "--set nowhere.npz: there is no such file"),
-    "a set and a method": (["--set", "nowhere.npz", "--method", "dm"], "leave out --method"),
-    "pixels of nothing": (["--pixels"], "--pixels: only for sets of other programs; name them with --set"),
+    "a set and a method": (["--set", "nowhere.npz", "--method", "dm"], "cannot be combined with --method"),
+    "pixels of nothing": (["--pixels"], "--pixels: only valid for imported sets; name them with --set"),
     "mirror for one channel": (["--frepo-mirror"], "mirror=True needs RGB images"),
     "no jobs": (["--jobs", "0"], "--jobs is 0; expected at least 1"),
     "unknown backend": (["--backend", "abacus"], "--backend abacus is not available; expected loky, dask, ray"),
@@ -76,7 +76,7 @@ def test_class_with_fewer_images_than_asked_for_gives_what_it_has_with_a_warning
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: ")]
     assert lines[0] == (
         "warning: --images-per-class is 4, but 1 classes of small have fewer training images (class '2' has 2): "
-        "they get as many as they have"
+        "all their images are used"
     )
     assert {name: cells[0] for name, cells in rows_of(tmp_path / "run").items()} == dict.fromkeys(
         ("frepo", "random", "herding"), "10"
@@ -93,7 +93,7 @@ def without_class(path, part):
 @pytest.mark.parametrize(("part", "kind"), [("train", "training"), ("test", "test")])
 def test_class_without_images_is_refused_as_in_the_other_programs(command, tmp_path, capsys, part, kind):
     code = command("--output", tmp_path / "run", "--dataset", without_class(tmp_path / "gap.npz", part))
-    assert_refused(capsys, code, f"1 classes of gap have no {kind} image: 1; add some, or leave these classes out")
+    assert_refused(capsys, code, f"1 classes of gap have no {kind} image: 1; add some, or remove these classes")
 
 
 def test_folder_of_images_by_class_is_a_set(command, tmp_path, capsys):
@@ -107,8 +107,8 @@ def test_folder_of_images_by_class_is_a_set(command, tmp_path, capsys):
     synthetic = SyntheticSet.load(tmp_path / "run" / "mine" / "seed-0" / "synthetic.safetensors")
     assert torch.equal(synthetic.pixels(), torch.from_numpy(train.images[chosen]))
     capsys.readouterr()
-    assert_refused(capsys, command(*options, "--labels", tmp_path / "x.npy"), "--labels is about files, but .*mine is ")
-    assert_refused(capsys, command(*options[:4]), "mine does not say how its images were preprocessed")
+    assert_refused(capsys, command(*options, "--labels", tmp_path / "x.npy"), "--labels does not apply to .*mine, a f")
+    assert_refused(capsys, command(*options[:4]), "mine does not record how its images were preprocessed")
 
 
 def test_decoded_images_are_kept_where_that_is_asked_for(command, tmp_path):
@@ -127,7 +127,7 @@ def test_decoded_images_are_kept_where_that_is_asked_for(command, tmp_path):
 def test_a_set_without_its_preprocessing_is_refused(command, tmp_path, capsys):
     np.savez(tmp_path / "theirs.npz", images=np.zeros((4, 1, 8, 8), np.float32), labels=np.arange(4))
     code = command("--output", tmp_path / "run", "--set", tmp_path / "theirs.npz")
-    assert_refused(capsys, code, "does not say how its images were preprocessed; say it with --preprocessing")
+    assert_refused(capsys, code, "does not record how its images were preprocessed; specify it with --preprocessing")
     assert not (tmp_path / "run").exists()
 
 

@@ -164,7 +164,7 @@ def test_a_network_that_becomes_nan_is_reported_and_the_rest_goes_on(command, tm
     table = rows_of(tmp_path)
     assert table["conv:none"][1].startswith("nan")
     assert "nan" not in "".join([table["conv:none"][0], *table["alexnet:none"]])
-    assert "networks became NaN on random: lower --train-learning-rate" in (tmp_path / "table.txt").read_text()
+    assert "trainings diverged (NaN) on random: lower --train-learning-rate" in (tmp_path / "table.txt").read_text()
 
 
 def test_sweep_has_a_row_for_each_value_and_the_other_methods_once(command, tmp_path):

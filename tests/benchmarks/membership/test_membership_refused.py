@@ -15,7 +15,7 @@ REFUSED = {
     "no arm": (["--arms", ","], "--arms names none"),
     "unknown data set": (["--dataset", "fmnits"], "did you mean"),
     "a class that a member set lacks": (["--members", "8"], "has no image of class"),
-    "more members than half": (["--members", "900"], "--members 900 and as many non-members are more than the 1347"),
+    "more members than half": (["--members", "900"], "--members is 900, but digits has only 1347 training images"),
     "too few members": (["--members", "5"], "expected 6 to 673"),
     "no members": (["--members", "0"], "--members is 0; expected at least 1"),
     "member set that is not there": (["--seeds", "13"], "13 disjoint sets of 100, 0 to 12"),
