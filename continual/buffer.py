@@ -51,9 +51,9 @@ class DistilledBuffer(ExemplarsBuffer):
     - `adaptive`: the other standard protocol: `max_size` images (default: `images_per_class` of each of `num_classes`)
       from the first experience on, divided among the classes seen so far; `images_per_class` is then no limit.
       Default: off, `images_per_class` of every class from the start, as published.
-    - `returning`: what happens when a class comes back. "share" (default): old and new images share its places in
-      proportion to the real images they stand for; "replace": new images take all of them; "add": new images get
-      `images_per_class` places in addition.
+    - `returning`: behaviour when a class reappears in a later experience. "share" (default): old and new images share
+      its slots in proportion to the real images they stand for; "replace": new images get all of them; "add": new
+      images get `images_per_class` slots in addition.
     - `transform`: of the images in training, a function of one image tensor. "stream" (default): the steps of the
       stream's training transform that its eval transform lacks, so that replayed images are cropped and flipped like
       the current ones; `None`: nothing. `augmentation` is the one in use.

@@ -14,7 +14,7 @@ HOW_TO_PREPROCESS = "preprocessing.apply(images), with a fitted one such as ZCA.
 
 
 def check_order(num_classes: Any, seed: Any) -> None:
-    """Raise `InputError` unless NumPy's legacy generator can shuffle so many classes with this seed."""
+    """Raise `InputError` unless NumPy's legacy generator can shuffle this many classes with this seed."""
     require_whole("num_classes", num_classes, least=1)
     require_whole("seed", seed)
     if seed >= SEEDS:

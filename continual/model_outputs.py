@@ -27,8 +27,8 @@ def model_outputs(model: Any, images: Tensor, tasks: Tensor) -> int:
         raise InputError(f"the number of classes is unknown: the model is a {type(model).__name__}; give num_classes")
     if grows(model):
         raise InputError(
-            f"the head of {type(model).__name__} grows, so the number of classes is unknown; give num_classes, those "
-            "of the whole problem"
+            f"the head of {type(model).__name__} grows, so the number of classes cannot be inferred; give "
+            "num_classes, the total over all experiences"
         )
     modes = {module: module.training for module in model.modules()}
     parameter = next(model.parameters(), torch.empty(0))

@@ -32,15 +32,18 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         help="an .npz file with members_outputs, members_labels, non_members_outputs, non_members_labels; optionally "
         "also members_losses and non_members_losses, and outputs: 'logits' (default) or 'probabilities'")
     add("--attacks", nargs="+", choices=[*ATTACKS, "all"], default=["all"], help="which attacks (default: all)")
-    add("--engine", choices=get_args(Engine), default="fast", help="ours, or TensorFlow Privacy's (default: fast)")
+    add("--engine", choices=get_args(Engine), default="fast",
+        help="implementation of the attacks: this package's or TensorFlow Privacy's (default: fast)")
     add("--seed", type=int, default=0, help="the same seed gives the same scores (default: 0)")
-    add("--jobs", type=int, help="how many processes run in parallel (default: one for each core)")
-    add("--splits", type=int, help="how often the records are split again for the attacks that learn, whose figures "
-        "are means (default: 3, or 2 from 3000 records a side on; 1 for tf-privacy, which then gives no intervals)")
-    add("--by-class", action="store_true", help="also report on each class")
-    add("--by-correctness", action="store_true", help="also report on right and wrong answers")
+    add("--jobs", type=int, help="number of parallel processes (default: one per core)")
+    add("--splits", type=int,
+        help="number of random splits of the records for the attacks that learn; results are means "
+        "(default: 3, or 2 from 3000 members and non-members on; 1 for tf-privacy, which then gives no intervals)")
+    add("--by-class", action="store_true", help="also report on each class separately")
+    add("--by-correctness", action="store_true",
+        help="also report separately on correctly and incorrectly classified records")
     add("--html", type=Path, help="write a self-contained page")
-    add("--json", type=Path, help="write all figures")
+    add("--json", type=Path, help="write all results as JSON")
     add("--roc", type=Path, help="draw the ROC curves, .png, .pdf, .svg or .jpg")
     add("--save", type=Path, help="write the whole report, including the scores of every record, as .npz")
     return parser.parse_args(argv)

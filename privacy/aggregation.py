@@ -1,4 +1,4 @@
-"""The figures of many audits: several models, seeds and numbers of training steps."""
+"""The results of many audits: several models, seeds and numbers of training steps."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -66,7 +66,7 @@ class ArmSummary:
 
 
 class AggregatedAudits:
-    """What `Summary` is made of: the figures of every arm at every number of training steps, combined over reports.
+    """What `Summary` is made of: the results of every arm at every number of training steps, combined over reports.
 
     Raises `InputError` when an arm has no report or the attacks differ.
     """
@@ -143,7 +143,7 @@ class AggregatedAudits:
         return f"± standard deviation of n repetitions{alone}"
 
     def answer_cells(self) -> list[list[str]]:
-        """The cells of the table of answers, header first: in how many audits of each arm a leak is found."""
+        """The cells of the table of answers, header first: number of audits per arm that report a leak."""
         rows = [["trained on", "members differ on average", "a few are exposed"]]
         for arm in self.reports:
             own = self._last_reports(arm)

@@ -1,4 +1,4 @@
-"""The figures of one attack on one slice, and the p-values that a verdict rests on."""
+"""The results of one attack on one slice, and the p-values that a verdict rests on."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -19,21 +19,21 @@ LARGEST_DEVIATION = 37.0  # of a normal distribution whose tail is not 0 in floa
 
 @dataclass(frozen=True)
 class Found:
-    """Members found at few false positives, beside what chance finds."""
+    """Members found at few false positives, and the number expected by chance."""
 
     false_positives: int
     """How many non-members may be called members."""
     members: float
-    """Members found, a mean over splits."""
+    """Number of members found, a mean over splits."""
     chance: float
-    """Members found where nothing leaks."""
+    """Number of members expected by chance, without a leak."""
     p: float | None
-    """How often chance alone finds as many; `None` where it is not tested."""
+    """p-value of finding at least this many without a leak; `None` if not tested."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """What one attack achieved on one slice; figures of a trained attack are means over its splits."""
+    """What one attack achieved on one slice; results of a trained attack are means over its splits."""
 
     attack: str
     """The attack's name."""
@@ -46,13 +46,13 @@ class Result:
     auc: Interval
     """The AUC with its 95 % interval."""
     p: float | None
-    """How often chance alone reaches as high an AUC; `None` where it is not tested."""
+    """p-value of an AUC at least this high without a leak; `None` if not tested."""
     p_reversed: float | None
-    """How often chance alone reaches as low an AUC."""
+    """p-value of an AUC at least this low without a leak; `None` if not tested."""
     advantage: float
     """Largest `|TPR - FPR|`, in [0, 1]."""
     chance_advantage: float
-    """What the advantage stays below in 95 % of cases where nothing leaks."""
+    """Value that the advantage stays below in 95 % of cases without a leak."""
     tpr_at_fpr: tuple[tuple[float, Interval], ...]
     """Pairs of an FPR and the share of members found at it, with its 95 % interval."""
     found: tuple[Found, ...]
@@ -69,7 +69,7 @@ class Result:
 
 
 def result_of(attack: str, slice_name: str, scores: Scores, *, tested: bool = True) -> Result:
-    """All figures of one attack on one slice; `tested`: whether they may count as evidence of a leak."""
+    """All results of one attack on one slice; `tested`: whether they may count as evidence of a leak."""
     splits, trained = scores.pairs, scores.trained
     n, m = len(scores.members), len(scores.non_members)
     tested = tested and min(n, m) >= FEWEST_RECORDS
@@ -158,7 +158,7 @@ def found_of(scores: Scores, *, tested: bool) -> tuple[Found, ...]:
 
 
 def found_p_value(found: float, allowed: int, n: int, m: int, wider: float) -> float:
-    """How often so many members lie above the `allowed + 1`-th highest non-member where all records are alike.
+    """How often this many members lie above the `allowed + 1`-th highest non-member where all records are alike.
 
     Of the `found + allowed` highest records at least `found` are members then: hypergeometric, and exact for one split.
     """

@@ -1,4 +1,4 @@
-"""The figures of one audit: what was found for every attack and slice, and by which records."""
+"""The results of one audit: what was found for every attack and slice, and by which records."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ class AuditResults:
     """What `AuditReport` is made of, and what its words, tables, plots and pages are made from."""
 
     results: tuple[Result, ...]
-    """The figures of each slice and attack, all records first."""
+    """The results of each slice and attack, all records first."""
     scores: Mapping[str, Scores]
     """Every attack's scores of every record: `report.scores["rf"].members`."""
     slices: Mapping[str, np.ndarray]
@@ -44,7 +44,7 @@ class AuditResults:
 
     @cached_property
     def verdict(self) -> Verdict:
-        """Whether members are told from non-members on average, and whether a few are exposed."""
+        """Whether members are distinguished from non-members on average, and whether a few are exposed."""
         return verdict_of(self.results)
 
     def result(self, attack: str, slice: str = WHOLE) -> Result:

@@ -27,7 +27,7 @@ from privacy.workers import workers_end_with_program
 __all__ = ["Engine", "audit"]
 
 Engine = Literal["fast", "tf-privacy"]
-MANY_RECORDS = 3000  # on the smaller side: so many need fewer splits, and take longer
+MANY_RECORDS = 3000  # members or non-members, whichever are fewer: this many need fewer splits, and take longer
 SPLITS = 3
 SPLITS_OF_MANY = 2
 
@@ -48,7 +48,7 @@ def audit(
     info: Mapping[str, Any] | None = None,
     progress: bool = False,
 ) -> AuditReport:
-    """Attack a model through its records and report how well members are told from non-members.
+    """Attack a model through its records and report how well members are distinguished from non-members.
 
     - `attacks`: "all", or some of "threshold", "lr", "mlp", "rf", "knn", or your own attacks (`privacy.Attack`).
     - `engine`: "fast" is ours; "tf-privacy" runs TensorFlow Privacy's own code on the same records, where installed.
@@ -58,7 +58,7 @@ def audit(
       gets right and wrong, and on your own, `{name: (members, non_members)}`: masks (a vector of zeros and ones for all
       records of a side) or positions, `None` for a whole side. The attacks are not trained again for a slice: for that,
       audit `records.subset(...)`.
-    - `splits`: how often the records are split again for the attacks that are trained; figures are means over splits.
+    - `splits`: how often the records are split again for the attacks that are trained; results are means over splits.
       `None` takes 3, or 2 from 3000 records a side on, and 1 for "tf-privacy". A trained attack on a single split has
       no interval.
     - `images`: of the members, `(n, H, W)` or `(n, H, W, channels)`, integers 0 to 255 or floats 0 to 1: the report
@@ -182,7 +182,7 @@ def with_progress(results: Iterable[Any], total: int, progress: bool) -> Iterabl
 
 
 def versions(engine: Engine) -> dict[str, str]:
-    """Versions of Python and of the packages that the figures depend on."""
+    """Versions of Python and of the packages that the results depend on."""
     found = {"python": platform.python_version()}
     for package in ("frepo-toolkit", "numpy", "scikit-learn"):
         try:

@@ -1,4 +1,4 @@
-"""The members that an attack is surest of: which they are, and what they look like."""
+"""The members with the highest attack scores, and their images."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -110,7 +110,7 @@ def widened(interval: Interval, values: Sequence[float], *, trained: bool) -> In
 
     The two folds of one split err in the same direction where nothing leaks, so a single split has up to twice the
     variance that records alone explain, the mean over R splits `1 + 1/R` times that, and `1` where much leaks. What the
-    splits differ by is estimated from the few there are, drawn towards one half.
+    splits differ by is estimated from the few there are, shrunk towards one half.
     """
     if not trained:
         return interval

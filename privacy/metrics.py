@@ -206,7 +206,7 @@ def chance_advantage(members: int, non_members: int, *, trained: bool) -> float:
 
 
 def auc_ceiling(seen: int, members: int) -> float:
-    """The AUC when `seen` of `members` are told apart without a mistake, and the others not at all: `1/2 + seen/2n`.
+    """The AUC when `seen` of `members` are distinguished without error, and the others not at all: `1/2 + seen/2n`.
 
     A model that was shown 500 of 10 000 members cannot reveal more than 0.525 about membership, however much it
     memorises; an AUC near one half is then arithmetic, not privacy. Raises `InputError` where `seen` exceeds `members`.

@@ -76,7 +76,7 @@ def answer_boxes(report: AuditResults) -> list[dict[str, str]]:
 
 
 def slice_context(report: AuditResults, name: str) -> dict[str, Any]:
-    """All figures of a slice, with its notes."""
+    """All results of a slice, with its notes."""
     own = report.results_on(name)
     return {
         "members": own[0].members,
@@ -87,7 +87,7 @@ def slice_context(report: AuditResults, name: str) -> dict[str, Any]:
 
 
 def overview(report: AuditResults) -> list[list[str]]:
-    """One row for each slice, header first: its size, and the strongest figures in it."""
+    """One row for each slice, header first: its size, and the strongest results in it."""
     rows = [["slice", "members", "non-members", "highest AUC", "attack", "most found at 1 % FPR", "attack"]]
     for name in report.slices:
         best = report.strongest(name)

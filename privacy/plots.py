@@ -58,7 +58,7 @@ def literal(text: str) -> str:
 
 
 def save_figure(figure: Figure, path: str | Path) -> Path:
-    """Write a figure, whole or not at all; raises `InputError` unless the name ends in one of `PICTURES`."""
+    """Write a figure atomically; raises `InputError` unless the name ends in one of `PICTURES`."""
     if Path(path).suffix.lower() not in PICTURES:
         raise InputError(f"cannot draw {path}; expected a name that ends in {', '.join(PICTURES)}")
     return write_atomically(path, lambda file: figure.savefig(file, dpi=150))

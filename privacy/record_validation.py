@@ -130,7 +130,7 @@ def look_like_probabilities(outputs: np.ndarray) -> bool:
 
 
 def label_matrix_hint(labels: np.ndarray) -> str:
-    """What to do with labels `(n, C)`: one-hot labels can be converted to classes, several labels a row cannot."""
+    """What to do with labels `(n, C)`: one-hot labels can be converted to classes, several labels per row cannot."""
     if labels.dtype.kind in "iufb" and np.isin(labels, (0, 1)).all() and not (labels.sum(1) == 1).all():
         return (
             "; rows with several ones, or none, are a multi-label problem: audit each class c by itself, with outputs "

@@ -141,7 +141,7 @@ class AttackRecords:
         return AttackRecords(**sides, outputs=self.kind)
 
     def save(self, path: str | Path) -> Path:
-        """Write everything to one .npz file, whole or not at all; losses only where they were given."""
+        """Write everything to one .npz file, atomically; losses only if they were given."""
         kept = ARRAYS if self.losses_given else ARRAYS[:2]
         arrays = {f"{side}_{array}": getattr(getattr(self, side), array) for side in SIDES for array in kept}
         return write_arrays(path, arrays | {"outputs": np.array(self.kind)})

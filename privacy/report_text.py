@@ -1,4 +1,4 @@
-"""What an audit says in sentences: its answers, and what a reader has to know about its figures."""
+"""What an audit says in sentences: its answers, and what a reader has to know about its results."""
 
 from privacy.attack_results import Found, Result
 from privacy.audit_results import AuditResults
@@ -22,7 +22,7 @@ def headline(report: AuditResults) -> str:
 
 
 def answers(report: AuditResults) -> tuple[str, str, str]:
-    """Whether members are told apart on average, whether a few are exposed, and how sure both answers are."""
+    """Whether members are distinguished on average, whether a few are exposed, and how sure both answers are."""
     verdict = report.verdict
     return average_answer(report, verdict), few_answer(report, verdict), sureness(verdict)
 
@@ -31,7 +31,7 @@ def average_answer(report: AuditResults, verdict: Verdict) -> str:
     """The answer to the first question."""
     best = verdict.average
     if best is None:
-        return f"On average: not tested, there are fewer than {FEWEST_RECORDS} records on a side."
+        return f"On average: not tested, there are fewer than {FEWEST_RECORDS} members or non-members."
     who = f"“{report.titles[best.attack]}”{among(best)}"
     if verdict.reversed is not None and not verdict.leaks_on_average:
         return (
@@ -41,11 +41,11 @@ def average_answer(report: AuditResults, verdict: Verdict) -> str:
         )
     if verdict.leaks_on_average:
         return (
-            f"On average: members can be told from non-members. The attack {who} ranks a member above a non-member "
-            f"in {100 * best.auc.value:.1f} % of all pairs (AUC {best.auc}); guessing does in 50 %."
+            f"On average: members can be distinguished from non-members. The attack {who} ranks a member above a "
+            f"non-member in {100 * best.auc.value:.1f} % of all pairs (AUC {best.auc}); guessing does in 50 %."
         )
     return (
-        "On average: no attack tells members from non-members better than guessing. What comes closest is the attack "
+        "On average: no attack distinguishes members from non-members better than guessing. The strongest attack is "
         f"{who}, with an AUC of {best.auc}."
     )
 
@@ -54,13 +54,13 @@ def few_answer(report: AuditResults, verdict: Verdict) -> str:
     """The answer to the second question."""
     best, found = verdict.few, verdict.found
     if best is None or found is None:
-        return f"The exposed few: not tested, there are fewer than {FEWEST_RECORDS} records on a side."
+        return f"The exposed few: not tested, there are fewer than {FEWEST_RECORDS} members or non-members."
     who = f"“{report.titles[best.attack]}”{among(best)}"
     if verdict.exposes_a_few:
         return f"The exposed few: some members are. The attack {who} finds {found_words(best, found)}."
     return (
         "The exposed few: no attack finds more members than chance does while it calls 1 % of the non-members, or "
-        f"fewer, members by mistake. What comes closest is the attack {who}, with {found_words(best, found)}."
+        f"fewer, members by mistake. The strongest attack is {who}, which finds {found_words(best, found)}."
     )
 
 
@@ -84,14 +84,13 @@ def sureness(verdict: Verdict) -> str:
     """What both answers take into account."""
     first, second = verdict.comparisons
     return (
-        f"These answers allow for the {first} and {second} figures that were tested: where nothing leaks, at most "
-        f"{100 * FALSE_ALARMS:.0f} % of audits say that something does. Attacks that fail prove nothing about other "
-        "attacks."
+        f"These answers are corrected for multiple testing ({first} and {second} tests): if there is no leak, at most "
+        f"{100 * FALSE_ALARMS:.0f} % of audits report one. Attacks that fail prove nothing about other attacks."
     )
 
 
 def notes(report: AuditResults) -> list[str]:
-    """What a reader has to know about all figures."""
+    """What a reader has to know about all results."""
     found = list(report.about["notes"])
     trained = [result for result in report.results if result.auc.why == ONE_SPLIT]
     if trained:
@@ -101,24 +100,27 @@ def notes(report: AuditResults) -> list[str]:
         )
     if left_out := report.about["left_out"]:
         named = ", ".join(f"{name} (no {sides})" for name, sides in left_out.items())
-        found.append(f"left out, because a side has no records: {named}")
+        found.append(f"skipped, because they have no members or no non-members: {named}")
     return found
 
 
 def slice_notes(report: AuditResults, slice_name: str) -> list[str]:
-    """What a reader has to know about one slice's figures."""
+    """What a reader has to know about one slice's results."""
     own = report.results_on(slice_name)
     members, non_members = own[0].members, own[0].non_members
     found = []
     if slice_name in report.about["one_sided"]:
         found.append(
-            "picked on one side only: these figures compare different kinds of records, and may show the kind and "
-            "not membership; they do not count in the answers above"
+            "only members or only non-members were selected here, so differences may reflect the selection and not "
+            "membership; these results do not count in the answers above"
         )
     if min(members, non_members) < FEWEST_RECORDS:
-        found.append(f"with fewer than {FEWEST_RECORDS} records on a side no interval is honest, and nothing is tested")
+        found.append(
+                f"with fewer than {FEWEST_RECORDS} members or non-members, confidence intervals are unreliable and no "
+                "test is made"
+            )
     if few := [f"{100 * level:g} %" for level in FPR_LEVELS if non_members * level < 1]:
-        found.append(f"with {non_members} non-members an FPR of {' or '.join(few)} cannot be measured")
+        found.append(f"with {non_members} non-members an FPR of {' or '.join(few)} cannot be estimated")
     reversed_ones = [result.attack for result in own if report.verdict.is_reversed(result)]
     if reversed_ones:
         found.append(

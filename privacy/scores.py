@@ -16,7 +16,7 @@ class Scores:
     """Membership scores of every record, the higher the more like a member; only their order means something.
 
     An attack that is trained on the records is run several times, each with the records split anew into training and
-    scored halves. Its figures are means over these splits.
+    scored halves. Its results are means over these splits.
 
     >>> scores = Scores.of([2.0, 3.0], [0.0, 1.0, 2.5])
     >>> scores.members, scores.non_members

@@ -41,21 +41,21 @@ class Summary(AggregatedAudits):
         return {"fpr_levels": list(FPR_LEVELS), "rows": [jsonable(asdict(row)) for row in self.rows]}
 
     def to_json(self, path: str | Path) -> Path:
-        """Write `to_dict` as JSON, whole or not at all."""
+        """Write `to_dict` as JSON, atomically."""
         return write_json(path, self.to_dict())
 
     def to_html(
         self, path: str | Path, *, title: str = "Membership-inference audit", notes: Sequence[str] = ()
     ) -> Path:
         """Write one self-contained page: tables, plots, meaning; `notes` are paragraphs, the first above the tables."""
-        from privacy.page import summary_page  # matplotlib and Jinja are not needed for figures alone
+        from privacy.page import summary_page  # matplotlib and Jinja are not needed for the numbers alone
 
         page = summary_page(self, title=title, notes=notes)
         return write_atomically(path, lambda file: file.write_text(page, encoding="utf-8"))
 
     def plot_auc(self, path: str | Path) -> Path:
         """Draw every arm's AUCs at its largest number of training steps."""
-        from privacy.plots import auc_figure, save_figure  # matplotlib is not needed for figures alone
+        from privacy.plots import auc_figure, save_figure  # matplotlib is not needed for the numbers alone
 
         return save_figure(auc_figure(self), path)
 

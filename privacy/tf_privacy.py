@@ -1,6 +1,6 @@
 """The engine "tf-privacy": TensorFlow Privacy's own attacks on the same records.
 
-Its attack code, the package tensorflow-empirical-privacy, runs with or without TensorFlow, to the same figures, but
+Its attack code, the package tensorflow-empirical-privacy, runs with or without TensorFlow, to the same results, but
 only on old versions of Python, NumPy and scikit-learn. Everything is imported when it is first used, so that `privacy`
 works where it is not installed.
 """
@@ -65,7 +65,7 @@ def check_official() -> None:
 
 
 def official_versions() -> dict[str, str]:
-    """Versions of the installed packages that its figures depend on, beyond those that ours depend on as well."""
+    """Versions of the installed packages that its results depend on, beyond those that ours depend on as well."""
     found = {}
     for package in PACKAGES:
         try:

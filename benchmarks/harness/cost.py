@@ -20,7 +20,7 @@ PACKAGES = ("frepo-toolkit", "torch", "avalanche-lib", "numpy")
 
 
 def machine() -> dict[str, Any]:
-    """What the figures were measured on."""
+    """What the results were measured on."""
     return {
         "processor": processor(),
         "cores": os.cpu_count(),

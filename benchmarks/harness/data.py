@@ -18,7 +18,7 @@ __all__ = ["check_classes", "check_counts", "fingerprints", "for_channels", "kep
 
 
 def load_data(options: DataOptions, *, held_out: int = 0) -> tuple[LabelledImages, LabelledImages]:
-    """Training images, and those that accuracy is measured on: the test set, or `held_out` training images a class."""
+    """Training images, and images to evaluate on: the test set, or `held_out` training images per class."""
     where: dict[str, Any] = {
         "data_dir": options.data_dir, "resolution": options.resolution, "cache_dir": options.cache_dir
     }  # fmt: skip

@@ -70,7 +70,7 @@ class Experiment(ABC):
 
     @abstractmethod
     def report(self, measured: Any, cost: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
-        """Draw the plots; returns the figures by name and the table."""
+        """Draw the plots; returns the results by name and the table."""
 
     @abstractmethod
     def places(self) -> Iterator[str]:

@@ -1,14 +1,14 @@
-"""Figures of Zhou et al. 2022 to stand beside ours: accuracy in %, of other budgets, and cost, on another machine."""
+"""Results of Zhou et al. (2022) for comparison: accuracy in %, at other budgets, and cost, on another machine."""
 
 __all__ = [
     "CLASS_INCREMENTAL", "MEMBERSHIP", "MEMBERSHIP_ATTACKS",
     "TABLE_1", "TABLE_2", "TABLE_7", "TABLE_8", "TABLE_9", "TABLE_10", "TABLE_11",
 ]
 
-# Section 5.1: final accuracy over all classes by data set and steps, 20 images a class.
+# Section 5.1: final accuracy over all classes by data set and steps, 20 images per class.
 CLASS_INCREMENTAL = {("cifar100", 5): {"FRePo": 0.416, "DM": 0.339}, ("cifar100", 10): {"FRePo": 0.380, "DM": 0.340}}
 
-# Table 1: by data set and images a class, networks trained on the set; "KRR": FRePo's own predictor. FRePo: 500 000
+# Table 1: by data set and images per class, networks trained on the set; "KRR": FRePo's own predictor. FRePo: 500 000
 # steps and more, width 128, the best of learned and fixed labels. The others: the best of what their papers report and
 # of the authors' runs, each on its own network.
 TABLE_1: dict[tuple[str, int], dict[str, float]] = {
@@ -36,7 +36,7 @@ TABLE_1: dict[tuple[str, int], dict[str, float]] = {
     ("imagenet", 2): {"random": 1.4, "FRePo": 9.7, "KRR": 9.5},
 }
 
-# Table 2: CIFAR-10, 10 images a class, by the network trained on the set, under the paper's names. "Conv": each
+# Table 2: CIFAR-10, 10 images per class, by the network trained on the set, under the paper's names. "Conv": each
 # method's own (DSA, DM and MTT: with instance norm; FRePo: without). FRePo and KIP were evaluated in JAX with the
 # authors' own networks, the others in PyTorch with those of dataset condensation.
 TABLE_2: dict[str, dict[str, float]] = {
@@ -73,9 +73,9 @@ TABLE_7: dict[tuple[str, int], dict[str, tuple[float, float]]] = {
     ("imagenet", 2): {"learned": (9.7, 9.5), "fixed": (2.0, 1.7)},
 }
 
-# Tables 8 and 9: milliseconds a step and GB of GPU memory by width, one image a class of CIFAR-100, batches of 256 (a
-# class, for DSA and DM), dataset condensation's network; DSA with one update and one pass, MTT with 15 steps. On an
-# Nvidia Quadro RTX 6000, FRePo in JAX, the others in PyTorch.
+# Tables 8 and 9: milliseconds per step and GB of GPU memory by width, one image per class of CIFAR-100, batches of 256
+# (per class, for DSA and DM), dataset condensation's network; DSA with one update and one pass, MTT with 15 steps. On
+# an Nvidia Quadro RTX 6000, FRePo in JAX, the others in PyTorch.
 TABLE_8: dict[int, dict[str, float]] = {
     16: {"DSA": 1764.3, "DM": 569.1, "MTT": 206.2, "FRePo": 7.7},
     32: {"DSA": 1742.2, "DM": 573.5, "MTT": 268.6, "FRePo": 6.9},

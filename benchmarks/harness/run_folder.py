@@ -16,7 +16,7 @@ __all__ = ["check_record", "open_folder"]
 
 SPACE_NEEDED = 2 << 30  # whitening, distilled sets and two checkpoints of a pool of width 128, with room to spare
 RECORD, LOCK = "options.json", ".lock"
-# Options that may differ between a run and its resumption: they change no figure, or its last bits at most.
+# Options that may differ between a run and its resumption: they change no result, or its last bits at most.
 FREE_OPTIONS = {"output", "resume", "data_dir", "cache_dir", "jobs", "backend", "scheduler"}
 DATA = "data."  # fingerprints, under the option that holds them
 

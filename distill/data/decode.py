@@ -138,7 +138,7 @@ def _scale_transparency(image: Image.Image) -> None:
 
 
 def _to_8_bits(image: Image.Image, white: int) -> Image.Image:
-    """The image with 8 bits a channel and no alpha."""
+    """The image with 8 bits per channel and no alpha."""
     if image.mode == "F":
         raise ValueError(
             "its pixels are floats of unknown range; save it with 8 or 16 bits, or the set as an .npz of floats in "

@@ -52,7 +52,7 @@ def scan_images(files: Sequence[Path], *, one_size: bool, name: str) -> DecodeSe
     """Mode "L" when all images are grey, "RGB" otherwise; and the value of deep grey images that becomes 255.
 
     That value is 2^b - 1 for the fewest bits b, at least 8, that hold every pixel of every deep grey image: 4095 for
-    cameras of 12 bits. Reads headers, and pixels only of images of more than 8 bits a channel.
+    cameras of 12 bits. Reads headers, and pixels only of images of more than 8 bits per channel.
 
     - `one_size`: check that all have the same size. `name`: of the set, for messages.
 
@@ -133,7 +133,7 @@ def _check_deep_colours(seen: _Seen, name: str) -> None:
     # Single bright pixels do not count: all other values may still be dark and have lost as much.
     most = int(np.searchsorted(seen.upper.cumsum(), MOST * seen.upper.sum()))
     highest = int(np.flatnonzero(seen.upper)[-1])
-    which = f"{seen.deep_colours} colour images of {name} have 16 bits a channel"
+    which = f"{seen.deep_colours} colour images of {name} have 16 bits per channel"
     if highest < HALF or (most < HALF and left < FEW):
         used = left if highest >= HALF else highest + 1
         raise InputError(

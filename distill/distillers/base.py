@@ -54,7 +54,7 @@ class Distiller(ABC):
         progress: bool = False,
         on_record: Recorder | None = None,
     ) -> SyntheticSet:
-        """Distil `data`, every class of it that has images, to `images_per_class` images a class.
+        """Distil `data`, every class of it that has images, to `images_per_class` images per class.
 
         A class with fewer images than that gets as many as it has, with a warning.
 

@@ -26,7 +26,7 @@ class Resumable(Protocol):
         """What is no tensor; JSON-able."""
 
     def restore(self, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, Any]) -> None:
-        """Become what gave these `tensors` and `metadata`."""
+        """Restore the state from `tensors` and `metadata`."""
 
 
 class Checkpoint:
@@ -49,7 +49,7 @@ class Checkpoint:
             self.made_from = MadeFrom(options, {**data_fingerprint(data), "held-out images": held_out})
 
     def load_into(self, state: Resumable) -> None:
-        """Bring `state` to where the entry left off, if there is one; raises `InputError` if it is another's."""
+        """Restore `state` from the saved checkpoint, if any; raises `InputError` if it belongs to a different run."""
         entry = None if self.store is None else self.store.load(self.name, self.made_from)
         if entry is not None:
             state.restore(entry.tensors, entry.metadata)
@@ -60,7 +60,7 @@ class Checkpoint:
             self.save(state)
 
     def save(self, state: Resumable) -> None:
-        """Save now, whole or not at all."""
+        """Save now, atomically."""
         if self.store is not None:
             started = time.monotonic()
             self.store.save(self.name, self.made_from, state.tensors(), state.metadata())

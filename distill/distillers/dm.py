@@ -15,7 +15,7 @@ __all__ = ["DM", "mean_distance"]
 
 @dataclass(frozen=True, kw_only=True)
 class DM(Matching):
-    """Mean features of a class's distilled images matched with those of its real ones, in a new random network a step.
+    """Mean features of a class's distilled and real images are matched, in a new random network at every step.
 
     Source: Zhao & Bilen, *Dataset Condensation with Distribution Matching* (WACV 2023, arXiv 2021), and its released
     code, whose defaults these are. The loss recorded is the mean over classes, the gradient that of the sum, as there.

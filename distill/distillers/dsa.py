@@ -20,7 +20,7 @@ from distill.training.loop import train
 __all__ = ["DSA", "gradient_distance", "published_loops"]
 
 EPSILON = 1e-6  # beside the product of two gradients' lengths
-# Images a class: updates of the images by each network, and passes of the network between two of them (released code).
+# Images per class: updates of the images with each network, and its epochs between two of them (released code).
 LOOPS_BY_SIZE = ((50, (50, 10)), (40, (40, 15)), (30, (30, 20)), (20, (20, 25)), (10, (10, 50)), (1, (1, 1)))
 
 

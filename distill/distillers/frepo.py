@@ -125,7 +125,7 @@ class FRePo(StepwiseDistiller):
         state.pool.renew(model)
 
     def loss(self, model: PoolModel, images_t: Tensor, labels_t: Tensor, images_s: Tensor, labels_s: Tensor) -> Tensor:
-        """How badly the distilled set predicts a real batch, by way of `model`; differentiable in the distilled set."""
+        """Meta-loss: error of the distilled set's prediction on a real batch, through `model`; differentiable in the set."""
         if self.meta_gradient == "tbptt":
             return tbptt_loss(model, images_t, labels_t, images_s, labels_s)
         with torch.no_grad():
@@ -189,13 +189,13 @@ class FRePoState(StepwiseState):
         return {**super().metadata(), "ages": [model.age for model in self.pool]}
 
     def restore(self, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
-        """Become what gave these `tensors` and `metadata`."""
+        """Restore the state from `tensors` and `metadata`."""
         super().restore(tensors, metadata)
         self.pool.restore(tensors, metadata["ages"])
         self.set_learning_rate()
 
     def set_learning_rate(self) -> None:
-        """Bring the schedule to `step`, as after this many updates."""
+        """Set the schedule to `step`, as after this many updates."""
         self.scheduler.last_epoch = self.step
         for group, rate, factor in zip(
             self.optimizer.param_groups, self.scheduler.base_lrs, self.scheduler.lr_lambdas, strict=True

@@ -10,7 +10,7 @@ from distill.training.kernel_ridge import krr_weights
 
 __all__ = ["KRRRecorder", "LossRecorder"]
 
-HELD_OUT = 500  # at most so many images, a random part of more
+HELD_OUT = 500  # at most this many images, sampled at random from more
 
 
 class LossRecorder:

@@ -125,6 +125,6 @@ class MatchingState(StepwiseState):
         return {**super().tensors(), **with_prefix("network.", self.network.state_dict())}
 
     def restore(self, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
-        """Become what gave these `tensors` and `metadata`."""
+        """Restore the state from `tensors` and `metadata`."""
         super().restore(tensors, metadata)
         self.network.load_state_dict(without_prefix("network.", tensors))

@@ -1,4 +1,4 @@
-"""What one call of `distill` was asked for, as it travels to everything that takes part in it."""
+"""The validated arguments of one `distill` call, passed to its components."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

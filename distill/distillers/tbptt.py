@@ -1,4 +1,4 @@
-"""The meta-gradient that FRePo replaces: back through one training step of the whole network (C.1, Figure 7)."""
+"""Meta-gradient by 1-step truncated backpropagation (TBPTT), the ablation of appendix C.1 and Figure 7."""
 
 import torch
 from torch import Tensor

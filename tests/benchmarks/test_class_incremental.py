@@ -160,7 +160,7 @@ def test_one_network_and_held_out_images_and_preprocessing_of_the_first_step(com
     options = ("--method", "random", "--networks", 1, "--held-out", 20, "--fit-preprocessing", "first")
     assert command("--output", tmp_path / "run", *options) == 0
     out = capsys.readouterr().out
-    assert "20 held-out training images a class" in out
+    assert "20 held-out training images per class" in out
     assert "Preprocessing fitted on the classes of the first step only" in out
     assert "nan" not in out
 
@@ -317,7 +317,7 @@ def started(output: Path, *options: str) -> subprocess.Popen:
 
 
 def assert_same_results(one: Path, other: Path) -> None:
-    """The figures of two runs are equal, and their sets bit for bit; only the seconds may differ."""
+    """The results of two runs are equal, and their sets bit for bit; only the seconds may differ."""
     steps, wanted = (read_json(folder / "results.json")["steps"] for folder in (one, other))
     assert [{**record, "seconds": None} for record in steps] == [{**record, "seconds": None} for record in wanted]
     for method in METHODS:

@@ -18,7 +18,7 @@ from benchmarks.studies.kills.options import KillOptions
 from distill.files import read_json
 from distill.tensor_files import write_tensors
 
-TABLE = """digits, 2 images a class.
+TABLE = """digits, 2 images per class.
 
         images  updates  seconds  network
 -----------------------------------------

@@ -81,7 +81,7 @@ def test_files_of_every_format_that_ask_to_be_turned_are_told(tmp_path, ending, 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         top = load_images(tmp_path).images[0, :6, :6].mean()
-    done = "Pillow does as it reads" if ending == ".tif" else "is not done; rotate"
+    done = "Pillow applies when it reads" if ending == ".tif" else "is not applied; rotate"
     assert [done in str(warning.message) for warning in caught] == [True] * (way != 1)
     if way == 3:  # upside down
         assert top < 60 if ending == ".tif" else top > 200
@@ -123,14 +123,14 @@ def test_deep_images_below_0_are_refused(tmp_path):
 
 
 def png_of_16_bits(path, values):
-    """An RGB file of 16 bits a channel, which Pillow reads but cannot write."""
+    """An RGB file of 16 bits per channel, which Pillow reads but cannot write."""
     raw_png(path, b"".join(b"\0" + row.astype(">u2").tobytes() for row in values), values.shape, bits=16, kind=2)
 
 
 SPOILT = {  # values of deep images, and what is said of them
-    "one hot pixel": (np.append(np.arange(0, 4096, 3), 65535), "hold 1367 .* of 0 to 65535, .* leave 18 with 65535 as"),
-    "starts late": (np.arange(32640, 32896), "hold 256 different values of 32640 to 32895, .* leave 2 with 65535"),
-    "24 bits": (np.append(np.arange(500), 2**24 - 1), "hold 501 different values .* leave 2 with 16777215 as white"),
+    "one hot pixel": (np.append(np.arange(0, 4096, 3), 65535), "hold 1367 .* 65535, .* 65535. .* keeps only 18;"),
+    "starts late": (np.arange(32640, 32896), "hold 256 different values of 32640 to 32895, .* 65535. .* keeps only 2;"),
+    "24 bits": (np.append(np.arange(500), 2**24 - 1), "hold 501 different values .* 16777215. to 8 bits keeps only 2;"),
 }
 
 
@@ -168,7 +168,7 @@ def test_floats_of_which_most_pixels_keep_few_levels_are_told(tmp_path):
     images = np.linspace(0, 0.02, 6 * 10000).reshape(6, 100, 100, 1)
     images.flat[:200] = np.linspace(0, 1, 200)
     path = save(tmp_path, arrays(shape=(100, 100, 1)) | {"x_train": images})
-    with pytest.warns(InputWarning, match=r"x_train of .* leave \d+, and 99% of the pixels 6 alone; spread it over"):
+    with pytest.warns(InputWarning, match=r"x_train of .* keeps \d+, and only 6 for 99% of the pixels; spread it over"):
         load_images(path)
 
 
@@ -200,9 +200,9 @@ def test_colours_of_16_bits_are_told_or_refused_where_little_would_be_left(tmp_p
         for i in range(3):
             png_of_16_bits(tmp_path / name / f"{i}.png", np.full((3, 4, 3), most))
     if refused:
-        fails(tmp_path, "6 colour images of .* have 16 bits a channel and use 16 of the 256 .*; save them with 8 bits")
+        fails(tmp_path, "6 colour images of .* have 16 bits per channel and use 16 of the 256 .*; save them with 8")
         return
-    with pytest.warns(InputWarning, match="6 colour images of .* 16 bits a channel; the upper 8 are read"):
+    with pytest.warns(InputWarning, match="6 colour images of .* 16 bits per channel; the upper 8 are read"):
         assert load_images(tmp_path).images.min() == 255
 
 
@@ -211,7 +211,7 @@ def test_one_bright_pixel_does_not_hide_dark_colours_of_16_bits(tmp_path):
         values = np.arange(4096 * 3 // 4).reshape(32, 32, 3)
         values[0, 0, 0] = 65535
         png_of_16_bits(tmp_path / "a" / f"{i}.png", values)
-    fails(tmp_path, "3 colour images of .* have 16 bits a channel and use 13 of the 256 .*; save them with 8 bits")
+    fails(tmp_path, "3 colour images of .* have 16 bits per channel and use 13 of the 256 .*; save them with 8 bits")
 
 
 TRANSPARENT = {  # bits, kind of PNG, the value of a dark and of a bright pixel as they lie in the file

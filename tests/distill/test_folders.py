@@ -103,7 +103,7 @@ def test_classes_named_like_the_parts_are_told_the_way_out(tmp_path, names):
         for j in range(3):
             picture(tmp_path / name / f"{j}.png", color=i)
     test = next(name for name in names if name in ("test", "val"))
-    message = rf"folders train and {test}, .* no class folders; if train and {test} are classes, rename one of them"
+    message = rf"{test}, .* instead of class folders; if train and {test} are classes, rename one of them"
     fails(tmp_path, message)
     (tmp_path / "train").rename(tmp_path / "train-images")
     assert load_images(tmp_path).num_classes == len(names)

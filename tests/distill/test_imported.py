@@ -434,7 +434,7 @@ def test_folders_that_do_not_fit_are_refused(tmp_path, case):
         import_set(given, preprocessing="identity", **options)
 
 
-# -- values a step outside, ids that start late --------------------------------------------------------------------
+# -- values a step outside, ids that start late ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("beyond", "refused"), [(1e-7, False), (2**-10, False), (2**-9, True)])

@@ -42,7 +42,7 @@ TINY = [pytest.param(distiller, id=distiller.method) for distiller in (TINY_DM, 
 
 
 def made(distiller: Distiller, data, **arguments) -> SyntheticSet:
-    """A set of two images a class, unless `arguments` say otherwise."""
+    """A set of two images per class, unless `arguments` say otherwise."""
     return distiller.distill(data, **{"images_per_class": 2, **arguments})
 
 

@@ -67,10 +67,10 @@ BAD_NPZ = {
     "two columns": ({"y_train": np.zeros((6, 2), int)}, r"y_train .* shape \(6, 2\); expected \(6,\)"),
     "a bit above 1": ({"x_train": floats(0, 1.0012)}, r"runs from 0 to 1.0012; expected floats in \[0, 1\]"),
     "a bit below 0": ({"x_train": floats(-0.00100001, 1)}, r"runs from -0.00100001 to 1; expected"),
-    "narrow": ({"x_train": floats(0, 0.02)}, "runs from 0 to 0.02 and holds 360 .* leave 6; spread it over .*uint8"),
-    "divided twice": ({"x_train": floats(0, 1 / 255)}, r"to 0.00392156863 and .* leave 2; .*divided by 255 twice\?"),
-    "narrow amid": ({"x_train": floats(0.5, 0.55)}, "runs from 0.5 to 0.55 and .* leave 13"),
-    "one hot": ({"x_train": np.append(floats(0, 0.02).flat[:-1], 1).reshape(6, 5, 4, 3)}, "to 1 and .* leave 7; sp"),
+    "narrow": ({"x_train": floats(0, 0.02)}, "from 0 to 0.02 and holds 360 .* keeps only 6; spread it over .*uint8"),
+    "divided twice": ({"x_train": floats(0, 1 / 255)}, r"to 0.00392156863 and .* keeps only 2; .* by 255 twice\?"),
+    "narrow amid": ({"x_train": floats(0.5, 0.55)}, "runs from 0.5 to 0.55 and .* keeps only 13"),
+    "one hot": ({"x_train": np.append(floats(0, 0.02).flat[:-1], 1).reshape(6, 5, 4, 3)}, "to 1 and .* only 7; sp"),
     "16 bits": ({"x_train": np.zeros((6, 5, 4, 3), np.uint16)}, "is uint16; expected uint8, .*; divide by the largest"),
     "labels from 1": ({"y_train": np.array([1, 2] * 3), "y_test": np.array([1, 2] * 2)}, "start at 1: subtract 1"),
     "number names": ({"classes": np.arange(2)}, "classes of .* is int64 .*; expected one string per class"),
@@ -126,7 +126,7 @@ def test_floats_a_rounding_step_outside_are_clipped(tmp_path, low, high):
 
 def test_floats_that_lose_more_than_half_of_the_levels_are_told(tmp_path):
     path = save(tmp_path, arrays() | {"x_train": floats(0, 0.4)})
-    with pytest.warns(InputWarning, match=r"x_train of .* runs from 0 to 0.4 and .* leave 103; spread it"):
+    with pytest.warns(InputWarning, match=r"x_train of .* runs from 0 to 0.4 and .* keeps only 103; spread it"):
         assert load_images(path).images.max() == 102
 
 

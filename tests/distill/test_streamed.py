@@ -34,7 +34,7 @@ def same_pixel_by_pixel(kind):
 
 
 def made(distiller: Distiller, data, **arguments) -> SyntheticSet:
-    """A set of two images a class, unless `arguments` say otherwise."""
+    """A set of two images per class, unless `arguments` say otherwise."""
     return distiller.distill(data, **{"images_per_class": 2, **arguments})
 
 

@@ -210,7 +210,7 @@ FOLDERS: dict[str, tuple[Make, str]] = {
         with_file("a/x.tif", np.full((8, 8), -3, np.int32)),
         "run from -3 to -3; expected values from 0",
     ),
-    "dark deep colours": (dark_deep_colours, "16 bits a channel and use 16 of the 256 values"),
+    "dark deep colours": (dark_deep_colours, "16 bits per channel and use 16 of the 256 values"),
     "train alone": (lambda folder: classes(folder / "set" / "train").parent, "expected train/ and test/"),
 }
 

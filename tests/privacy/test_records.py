@@ -111,9 +111,9 @@ BAD_SIDES = {
     "images": ((OUTPUTS[:, None], LABELS), r"outputs have shape \(6, 1, 3\); expected \(n, C\), a row for each record"),
     "one output": ((3.0, LABELS), r"outputs have shape \(\); expected \(n, C\)"),
     "predicted classes": (
-        (LABELS, LABELS), "outputs are integers of shape .*, from 0 to 2: are they predicted classes"
+        (LABELS, LABELS), "outputs are integers of shape .*, from 0 to 2, which looks like predicted classes"
     ),
-    "several ones a row": (
+    "several ones per row": (
         (OUTPUTS, np.ones((6, 3), int)), r"labels have shape \(6, 3\).*multi-label problem: audit each class c by itse"
     ),
     "ragged": (([[1, 2, 3], [1, 2]], [0, 1]), r"outputs cannot be converted to a NumPy array \(.*inhomogeneous"),

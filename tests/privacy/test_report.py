@@ -1,4 +1,4 @@
-"""What an audit reports: figures, words, exposed members, slices."""
+"""What an audit reports: results, words, exposed members, slices."""
 
 import re
 from itertools import pairwise
@@ -18,7 +18,7 @@ from privacy import (
     tpr_interval,
 )
 
-# -- figures ---------------------------------------------------------------------------------------------------------
+# -- results ---------------------------------------------------------------------------------------------------------
 
 
 def test_figures_are_those_of_the_scores(report):
@@ -109,9 +109,9 @@ def test_most_exposed_have_the_highest_scores_the_first_of_equals_first(report):
 @pytest.mark.parametrize(
     ("non_members", "note"),
     [
-        (9, "with 9 non-members an FPR of 0.1 % or 1 % or 10 % cannot be measured"),
-        (10, "with 10 non-members an FPR of 0.1 % or 1 % cannot be measured"),
-        (999, "with 999 non-members an FPR of 0.1 % cannot be measured"),
+        (9, "with 9 non-members an FPR of 0.1 % or 1 % or 10 % cannot be estimated"),
+        (10, "with 10 non-members an FPR of 0.1 % or 1 % cannot be estimated"),
+        (999, "with 999 non-members an FPR of 0.1 % cannot be estimated"),
         (1000, None),
     ],
 )
@@ -129,9 +129,9 @@ def test_notes_speak_of_the_slice_they_stand_under():
     few = (np.arange(60) < 5, np.arange(1200) < 50)
     text = str(audit(given, attacks="threshold", masks={"few": few}))
     whole, part = text.split("few: 5 members, 50 non-members")
-    assert "cannot be measured" not in whole
-    assert "with fewer than 6 records on a side no interval is honest" in part
-    assert "with 50 non-members an FPR of 0.1 % or 1 % cannot be measured" in part
+    assert "cannot be estimated" not in whole
+    assert "with fewer than 6 members or non-members, confidence intervals are unreliable" in part
+    assert "with 50 non-members an FPR of 0.1 % or 1 % cannot be estimated" in part
 
 
 def test_exposed_members_are_described_and_shown(tmp_path):
@@ -211,7 +211,8 @@ def test_classes_and_answers_that_a_side_lacks_are_left_out():
     assert list(found.slices) == [WHOLE, "class 0", "answered right"]
     (note,) = found.notes()
     assert note == (
-        "left out, because a side has no records: class 1 (no non-members), class 2 (no members and no non-members), "
+        "skipped, because they have no members or no non-members: class 1 (no non-members), "
+        "class 2 (no members and no non-members), "
         "answered wrong (no members and no non-members)"
     )
 

@@ -33,7 +33,7 @@ def plot_accuracy(
                      label=f"{name}, paper (final)", zorder=3)
     axes.set_xlabel("classes seen")
     axes.set_ylabel("accuracy over classes seen")
-    axes.set_title(f"{options['dataset']}, {options['steps']} steps, {options['images_per_class']} images a class")
+    axes.set_title(f"{options['dataset']}, {options['steps']} steps, {options['images_per_class']} images per class")
     axes.set_xticks(classes)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     lowest, highest = axes.get_ylim()

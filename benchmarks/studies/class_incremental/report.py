@@ -1,4 +1,4 @@
-"""What the class-incremental benchmark tells: its figures, its table, its plots."""
+"""What the class-incremental benchmark tells: its results, its table, its plots."""
 
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ def describe_step(record: dict[str, Any]) -> str:
 
 
 def reported(folder: Path, options: dict[str, Any], records: list[dict[str, Any]]) -> tuple[dict[str, Any], str]:
-    """Draw the plots from one record for each method, order and step; returns the figures by name and the table."""
+    """Draw the plots from one record for each method, order and step; returns the results by name and the table."""
     summary, leads = summarize(records), final_leads(records)
     plot_accuracy(folder / "accuracy.png", options, summary, published(options))
     if "frepo" in summary:
@@ -74,14 +74,14 @@ def final_leads(records: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def protocol(options: dict[str, Any]) -> str:
-    """One paragraph that says how the figures came about."""
+    """One paragraph that says how the results came about."""
     fitted = "all classes (future ones too, as published)" if options["fit_preprocessing"] == "all" \
         else "the classes of the first step only"
-    where = f"{options['held_out']} held-out training images a class" if options["held_out"] else "test images"
+    where = f"{options['held_out']} held-out training images per class" if options["held_out"] else "test images"
     first = f" (the first of {options['first']} classes)" if options.get("first") else ""
     return (
         f"{options['dataset']}, {options['steps']} class-incremental steps{first}, "
-        f"{options['images_per_class']} images a class, preset {options['preset']}.\n"
+        f"{options['images_per_class']} images per class, preset {options['preset']}.\n"
         f"Accuracy in % on {where} of all classes seen so far; mean ± standard deviation over class\n"
         f"orders {options['seeds']} and {options['networks']} networks each, all trained by the same recipe on the "
         f"buffer alone.\nPreprocessing fitted on {fitted}.\n"
@@ -91,7 +91,7 @@ def protocol(options: dict[str, Any]) -> str:
 def format_table(
     options: dict[str, Any], summary: dict[str, dict[str, Any]], leads: dict[str, dict[str, Any]]
 ) -> str:
-    """The accuracy table, the lead of FRePo over each other method, and the paper's final figures."""
+    """The accuracy table, the lead of FRePo over each other method, and the paper's final results."""
     curves = {method: own["curve"] for method, own in summary.items()}
     classes = [point["classes_seen"] for point in next(iter(curves.values()))]
     rows = [["classes seen", *map(str, classes), "minutes"]]
@@ -115,6 +115,6 @@ def format_table(
 
 
 def published(options: dict[str, Any]) -> dict[str, float]:
-    """The paper's figures for this data set, steps and memory, if it has them; its budget was another one."""
+    """The paper's results for this data set, steps and memory, if it has them; its budget was another one."""
     comparable = options["images_per_class"] == 20 and not options["held_out"] and not options.get("first")
     return CLASS_INCREMENTAL.get((options["dataset"], options["steps"]), {}) if comparable else {}

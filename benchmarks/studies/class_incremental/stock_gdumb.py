@@ -80,7 +80,7 @@ def main(options: StockOptions) -> None:
     for rate in options.rates:
         values = [stock(benchmark, train, recipe, per_class, seed, rate) for seed in options.seeds]
         rows[f"Avalanche's, Adam {rate:g}"] = values
-    title = f"GDumb on {per_class} random real images a class of {options.dataset}, final accuracy"
+    title = f"GDumb on {per_class} random real images per class of {options.dataset}, final accuracy"
     print(f"{title}, seeds {options.seeds}")
     output = options.output or Path("results") / f"stock-gdumb-{Path(options.dataset).stem}.json"
     given = {name: str(value) if isinstance(value, Path) else value for name, value in vars(options).items()}

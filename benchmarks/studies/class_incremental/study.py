@@ -112,7 +112,7 @@ class ClassIncremental(Experiment):
         return tasks.results(measure_stream, streams, unit="step", describe=describe_step, each=steps)
 
     def report(self, measured: list[dict[str, Any]], cost: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
-        """Draw the plots; returns the figures by name and the table."""
+        """Draw the plots; returns the results by name and the table."""
         return reported(self.folder, self.record(), measured)
 
     def places(self) -> Iterator[str]:

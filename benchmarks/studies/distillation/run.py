@@ -1,4 +1,4 @@
-"""One run of the distillation benchmark: what is to be distilled and evaluated, resolved and checked at the door."""
+"""One run of the distillation benchmark: what to distil and evaluate, resolved and validated up front."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path

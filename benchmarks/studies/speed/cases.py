@@ -41,7 +41,7 @@ class Case:
     - `what`: "frepo", "plain", "dm", "dsa" (steps), "training", "plain training" (updates of an evaluation network) or
       "attacks". `width`, `images` (distilled ones), `batch`, `resolution`, `channels`, `classes`, `mirror`.
     - `chunk_size`, `distilled_batch`: FRePo's. `precision`: see `process.set_up_process`.
-    - `time_for`: steps are timed until so many seconds have passed, at least `least` of them.
+    - `time_for`: steps are timed until this many seconds have passed, at least `least` of them.
     """
 
     what: str
@@ -133,7 +133,7 @@ class Clock:
 
 
 def ceiling(device: str) -> float:
-    """Operations a second of a float32 matrix product, the best of some."""
+    """Operations per second of a float32 matrix product, the best of some."""
     left, right = (torch.randn(CEILING_SIDE, CEILING_SIDE).to(device) for _ in range(2))
     wait = torch.cuda.synchronize if device.startswith("cuda") else lambda: None
     taken = []

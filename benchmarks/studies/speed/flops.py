@@ -59,7 +59,7 @@ def training_operations(cost: NetworkCost, images: int) -> int:
 
 
 def step_operations(distiller: FRePo, cost: NetworkCost, *, images: int, classes: int, real: int) -> dict[str, int]:
-    """Operations of one FRePo step, by part, for so many distilled `images` and a batch of `real` ones.
+    """Operations of one FRePo step, by part, for this many distilled `images` and a batch of `real` ones.
 
     "real": features of the batch. "meta": features of the distilled images, mirrored ones too, and their gradient by
     the images; kernel, its factor, predictions and their gradients. "pool": an update of one model.

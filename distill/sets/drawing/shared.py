@@ -104,5 +104,5 @@ def short_name(name: str) -> str:
 
 
 def save_figure(figure: "Figure", path: str | Path) -> Path:
-    """Write the figure, whole or not at all."""
+    """Write the figure atomically."""
     return write_atomically(path, lambda file: figure.savefig(file, dpi=120))

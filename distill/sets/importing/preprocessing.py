@@ -12,7 +12,7 @@ from distill.sets.synthetic import SyntheticSet
 
 __all__ = ["FORMS", "parse_preprocessing", "preprocessed"]
 
-FORMS = "identity, standardize:mean=M,M,M;std=S,S,S (one number a channel), or a .safetensors file of a saved set"
+FORMS = "identity, standardize:mean=M,M,M;std=S,S,S (one number per channel), or a .safetensors file of a saved set"
 
 
 def parse_preprocessing(text: str, *, channels: int) -> Preprocessing:

@@ -124,7 +124,7 @@ def test_held_out_training_images_take_the_place_of_test_images(command, tmp_pat
         lambda *_, split, **__: load_images("digits", split=split) if split == "train" else pytest.fail("test images"),
     )
     assert command("--output", tmp_path, "--method", "random", "--held-out", 20) == 0
-    assert "20 held-out training images a class" in (tmp_path / "table.txt").read_text()
+    assert "20 held-out training images per class" in (tmp_path / "table.txt").read_text()
 
 
 # -- networks, sweeps, equal time --------------------------------------------------------------------------------------

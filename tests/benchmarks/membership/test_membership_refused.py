@@ -18,7 +18,7 @@ REFUSED = {
     "more members than half": (["--members", "900"], "--members is 900, but digits has only 1347 training images"),
     "too few members": (["--members", "5"], "expected 6 to 673"),
     "no members": (["--members", "0"], "--members is 0; expected at least 1"),
-    "member set that is not there": (["--seeds", "13"], "13 disjoint sets of 100, 0 to 12"),
+    "member set that is not there": (["--seeds", "13"], r"only 13 disjoint member sets of 100 \(seeds 0 to 12\)"),
     "negative seed": (["--seeds", "-1"], "--seeds are -1; expected different numbers from 0"),
     "seed twice": (["--seeds", "0", "0"], "--seeds are 0 0; expected different"),
     "no steps": (["--train-steps", "0"], "--train-steps are 0; expected at least 1"),
@@ -46,7 +46,7 @@ def test_data_of_a_single_class_is_refused_before_any_work(command, tmp_path, ca
     labels = np.zeros(40, np.int64)
     np.savez(tmp_path / "one.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
     assert command("--dataset", tmp_path / "one.npz", "--members", 20, "--output", tmp_path / "run") == 2
-    assert "has a single class; expected at least 2" in capsys.readouterr().err
+    assert "has a single class; membership inference needs at least 2" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 

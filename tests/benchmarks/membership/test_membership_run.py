@@ -82,7 +82,7 @@ def test_table_shows_both_member_sets_and_reads_them(undisturbed):
     assert "standard deviation of n repetitions" in table
     assert "20 of 100 members are in the subset" in table
     assert "would be 0.600" in table
-    assert "subset, initial members: told from non-members beyond the 95 % interval, widened for" in table
+    assert "subset, initial members: distinguished from non-members beyond the 95 % interval, widened for" in table
     assert "frepo, initial members, AUC minus that of the random subset" in table
     assert "published" not in table
 
