@@ -4,7 +4,7 @@ __all__ = ["InputError", "InputWarning", "shown"]
 
 
 class InputError(ValueError):
-    """The input cannot be used; the message says what was given, what was wanted and how to fix it."""
+    """The input cannot be used; the message says what was given, what was expected and how to fix it."""
 
 
 class InputWarning(UserWarning):

@@ -125,7 +125,7 @@ class FRePo(StepwiseDistiller):
         state.pool.renew(model)
 
     def loss(self, model: PoolModel, images_t: Tensor, labels_t: Tensor, images_s: Tensor, labels_s: Tensor) -> Tensor:
-        """Meta-loss: error of the distilled set's prediction on a real batch, through `model`; differentiable in the set."""
+        """Meta-loss: error of the distilled set on a real batch, by `model`; differentiable in the distilled set."""
         if self.meta_gradient == "tbptt":
             return tbptt_loss(model, images_t, labels_t, images_s, labels_s)
         with torch.no_grad():

@@ -98,7 +98,7 @@ class ModelPool:
         return tensors
 
     def restore(self, tensors: Mapping[str, Tensor], ages: Sequence[int]) -> None:
-        """Become the pool that gave these `tensors`, of models of these `ages`."""
+        """Restore the pool from `tensors`, of models of these `ages`."""
         self.generator.set_state(tensors["pool.generator"])
         for i, (model, age) in enumerate(zip(self, ages, strict=True)):
             model.network.load_state_dict(without_prefix(f"pool.{i}.network.", tensors))

@@ -26,6 +26,7 @@ from benchmarks.studies.speed.study import studies
 from distill import FRePo, TrainingRecipe
 from distill.data.labelled import DATASETS
 from distill.networks.registry import NETWORKS
+from privacy import ATTACKS
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = {
@@ -110,11 +111,12 @@ def test_defaults_are_shown_by_preset(capsys):
     assert re.search(r"--frepo-steps INT .*?\(default: 500 \(quick\), 500000 \(paper\)\)", text)
 
 
-def test_data_sets_arms_studies_and_networks_in_the_help_are_all_that_there_are():
+def test_data_sets_arms_attacks_studies_and_networks_in_the_help_are_all_that_there_are():
     for cls in (ClassIncrementalOptions, MembershipOptions, DistillationOptions, StockOptions):
         text = help_texts(cls)["dataset"]
         assert all(name in text for name in DATASETS)
     assert all(name in help_texts(MembershipOptions)["arms"] for name in {*METHODS} - {"random"})
+    assert all(name in help_texts(MembershipOptions)["attacks"] for name in ATTACKS)
     assert SpeedOptions().study == tuple(studies("cpu"))
     for other in (FRePo, TrainingRecipe):
         assert all(re.search(rf"\b{name}\b", help_texts(other)["network"]) for name in NETWORKS)

@@ -1,4 +1,4 @@
-"""What every attack must do. Add one to `ATTACKS` or `MINE`, get its tests free."""
+"""What every attack must do. An attack in `ATTACKS` (`privacy/attacks/registry.py`) is tested here automatically."""
 
 import random
 from dataclasses import dataclass
