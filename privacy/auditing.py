@@ -51,7 +51,8 @@ def audit(
     """Attack a model through its records and report how well members are distinguished from non-members.
 
     - `attacks`: "all", or some of "threshold", "lr", "mlp", "rf", "knn", or your own attacks (`privacy.Attack`).
-    - `engine`: "fast" is ours; "tf-privacy" runs TensorFlow Privacy's own code on the same records, where installed.
+    - `engine`: "fast", this package's attacks; "tf-privacy", TensorFlow Privacy's own code on the same records, if
+      installed.
     - `seed`: the same seed gives the same scores, whatever `jobs` and the number of threads are.
     - `jobs`: how many processes run in parallel; `None` takes one for each core.
     - `by_class`, `by_correctness`, `masks`: also report on slices of the records: on each class, on those the model

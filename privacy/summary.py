@@ -1,4 +1,4 @@
-"""Many audits side by side: as text, tables, plots and pages."""
+"""Comparison of many audits: as text, tables, plots and pages."""
 
 from collections.abc import Sequence
 from dataclasses import asdict

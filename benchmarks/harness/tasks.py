@@ -1,4 +1,4 @@
-"""The tasks of a run: one after the other, or side by side by worker processes through joblib.
+"""The tasks of a run: one after the other, or in parallel by worker processes through joblib.
 
 A task is a function of a module, called with the run and a few numbers; it yields results. A worker builds the run from
 its options once and keeps it, so that no data is sent; a task leaves its files in the run's folder, as it does without

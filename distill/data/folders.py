@@ -139,7 +139,7 @@ def class_files(folder: Path, *, inner: str = "") -> dict[str, list[Path]]:
             raise InputError(
                 f"the class folder {place} holds no images that Pillow reads{f' ({own})' if own else ''}; add some or "
                 "remove it"
-                + ("; for folders of a split, expected train/ and test/ (or val/) side by side" if own.folders else "")
+                + ("; for folders of a split, expected train/ and test/ (or val/) in one folder" if own.folders else "")
             )
         skipped.add(*(entry for entry in entries if not is_image(entry)))
         by_class[plain_name(class_folder)] = files

@@ -128,9 +128,9 @@ def png_of_16_bits(path, values):
 
 
 SPOILT = {  # values of deep images, and what is said of them
-    "one hot pixel": (np.append(np.arange(0, 4096, 3), 65535), "hold 1367 .* 65535, .* 65535. .* keeps only 18;"),
-    "starts late": (np.arange(32640, 32896), "hold 256 different values of 32640 to 32895, .* 65535. .* keeps only 2;"),
-    "24 bits": (np.append(np.arange(500), 2**24 - 1), "hold 501 different values .* 16777215. to 8 bits keeps only 2;"),
+    "one hot pixel": (np.append(np.arange(0, 4096, 3), 65535), "hold 1367 .* 65535, .* 65535. .* keeps only 18"),
+    "starts late": (np.arange(32640, 32896), "hold 256 different values of 32640 to 32895, .* 65535. .* keeps only 2"),
+    "24 bits": (np.append(np.arange(500), 2**24 - 1), "hold 501 different values .* 16777215. to 8 bits keeps only 2"),
 }
 
 
@@ -142,7 +142,7 @@ def test_deep_images_of_which_8_bits_would_leave_little_are_refused(tmp_path, ca
         picture(tmp_path / "set" / "a" / f"{i}.tif")
         pixels = np.resize(values, (40, 40)).astype(np.int32 if values.max() > 65535 else np.uint16)
         Image.fromarray(pixels).save(tmp_path / "set" / "a" / f"{i}.tif")
-    message = f"3 grey images of .* {message}.*; correct single pixels .*, shift .*, or save .* with 8 bits"
+    message = f"3 grey images of .* {message}; fix outlier pixels .*, shift .*, or save .* with 8 bits"
     fails(tmp_path / "set", message, resolution=resolution, cache_dir=tmp_path / "cache")
 
 

@@ -93,7 +93,7 @@ def test_bad_folders(tmp_path):
 
 def test_folder_of_a_split_without_its_other_part(tmp_path):
     picture(tmp_path / "train" / "a" / "0.png")
-    fails(tmp_path, r"train holds no images .* expected train/ and test/ \(or val/\) side by side")
+    fails(tmp_path, r"train holds no images .* expected train/ and test/ \(or val/\) in one folder")
 
 
 @pytest.mark.filterwarnings("error")

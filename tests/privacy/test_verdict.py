@@ -156,7 +156,7 @@ def test_several_splits_and_trained_attacks_ask_for_more():
 
 def test_few_records_are_not_tested():
     report = audit(records(5, 0, gap=9), attacks="threshold", jobs=1)
-    assert report.answers()[0] == "On average: not tested, there are fewer than 6 records on a side."
+    assert report.answers()[0] == "On average: not tested, there are fewer than 6 members or non-members."
     assert (report.verdict.leaks_on_average, report.verdict.exposes_a_few) == (None, None)
     assert report.to_dict()["leaks"] == {"on_average": None, "a_few": None}
     assert Summary({"mine": [report]}).answer_cells()[1] == ["mine", "not tested", "not tested"]

@@ -1,4 +1,4 @@
-"""Saved sets that a run evaluates instead of distilling: this toolkit's, and others'."""
+"""Saved sets that a run evaluates instead of distilling: this toolkit's, and imported ones."""
 
 import re
 from collections.abc import Sequence

@@ -18,7 +18,7 @@ REFUSED = {
     "more members than half": (["--members", "900"], "--members is 900, but digits has only 1347 training images"),
     "too few members": (["--members", "5"], "expected 6 to 673"),
     "no members": (["--members", "0"], "--members is 0; expected at least 1"),
-    "member set that is not there": (["--seeds", "13"], r"only 13 disjoint member sets of 100 \(seeds 0 to 12\)"),
+    "member set that is not there": (["--seeds", "13"], "only 13 disjoint member sets of 100 (seeds 0 to 12)"),
     "negative seed": (["--seeds", "-1"], "--seeds are -1; expected different numbers from 0"),
     "seed twice": (["--seeds", "0", "0"], "--seeds are 0 0; expected different"),
     "no steps": (["--train-steps", "0"], "--train-steps are 0; expected at least 1"),
