@@ -26,6 +26,7 @@ from distill.preprocess import (
     Preprocessing,
     Standardize,
 )
+from distill.sets.codecs import EncodedSet, ImageCodec, codec_of
 from distill.sets.importing import import_set
 from distill.sets.synthetic import SyntheticSet
 from distill.store import Store
@@ -43,10 +44,12 @@ __all__ = [
     "ZCA",
     "CheckerboardZCA",
     "Distiller",
+    "EncodedSet",
     "Evaluation",
     "FRePo",
     "Herding",
     "Identity",
+    "ImageCodec",
     "InputError",
     "InputWarning",
     "LabelledImages",
@@ -57,6 +60,7 @@ __all__ = [
     "Store",
     "SyntheticSet",
     "TrainingRecipe",
+    "codec_of",
     "evaluate",
     "import_set",
     "load_images",
