@@ -94,15 +94,16 @@ class Room:
     exact: bool
 
     def places(self, *, learned: bool) -> int:
-        """How many images to plan for: what should fit of `learned` ones, of real ones more.
+        """How many images to plan for; what does not fit in the end is dropped.
 
-        Learned images that no others make way for are equally many of each group, at least one.
+        Of real images some more than expected to fit. Of `learned` ones, which belong together, as many as surely fit,
+        equally many of each group; or where the next delivery makes them fewer anyway, as many as expected.
         """
         if not learned:
             return math.ceil(self.expected * (1 if self.exact else SPARE))
-        fit = self.expected / (1 if self.exact else LEARNED)
         if self.shared:
-            return int(fit)
+            return int(self.expected)
+        fit = self.expected / (1 if self.exact else LEARNED)
         return max(1, int(fit / self.groups + 0.5)) * self.groups
 
     def check(self, count: int) -> None:
