@@ -80,7 +80,10 @@ class Distilling:
     ) -> SyntheticSet:
         """Distil all classes, separately where different numbers of images are wanted."""
         sets = []
-        for count, mask in groups_by_count(data.labels, wanted):
+        groups = list(groups_by_count(data.labels, wanted))
+        for count, mask in groups:
+            # What is kept belongs to the images of its group, so that each group has a store of its own.
+            own = store if store is None or len(groups) == 1 else store.within(f"{count}-of-each-class")
             sets.append(
                 distiller.distill(
                     data.subset(mask),
@@ -88,7 +91,7 @@ class Distilling:
                     seed=seed,
                     device=self.device,
                     held_out=self._held_out(torch.unique(data.labels[mask])),
-                    store=store,
+                    store=own,
                     progress=self.progress,
                 )
             )

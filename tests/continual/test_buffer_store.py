@@ -1,13 +1,13 @@
 """Distilled sets that a buffer saves, and finds again."""
 
-
 import pytest
 import torch
 
 from continual import DistilledBuffer, class_incremental
 from continual.scenario import labelled_dataset
-from distill import Identity, InputError, PreprocessedImages, Standardize, SyntheticSet
+from distill import Distiller, Identity, InputError, PreprocessedImages, Standardize, SyntheticSet
 from distill.sets.synthetic import initial_labels
+from distillers import DISTILLERS
 from tiny_streams import CLASSES, C, First, images, stream
 
 
@@ -107,3 +107,19 @@ def test_a_cache_of_another_version_is_refused(tmp_path) -> None:
     old.save(tmp_path / "experience-0.safetensors")
     with pytest.raises(InputError, match="was made by another version of this toolkit, or is not an entry of"):
         DistilledBuffer(First(), num_classes=C, store=tmp_path).post_adapt(None, stream(data)[0])
+
+
+@pytest.mark.parametrize("distiller", DISTILLERS, ids=lambda distiller: distiller.method)
+def test_a_store_serves_classes_of_different_size(tmp_path, distiller: Distiller) -> None:
+    """Each group of classes that gets another number of images is distilled from other images, in the same store."""
+    labels = torch.tensor([0] * 9 + [1] * 9 + [2] * 2)
+    drawn = torch.randn(len(labels), 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    delivered = stream(PreprocessedImages(drawn, labels, CLASSES, Identity()))[0]
+    kept, plain = (
+        DistilledBuffer(distiller, images_per_class=3, num_classes=C, store=store) for store in (tmp_path, None)
+    )
+    for policy in (kept, plain):
+        policy.post_adapt(None, delivered)
+    assert kept.synthetic.class_ids.tolist().count(2) == 2
+    assert torch.equal(kept.synthetic.images, plain.synthetic.images)
+    assert [path.name for path in tmp_path.iterdir()] == ["experience-0.safetensors"]
