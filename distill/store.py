@@ -17,7 +17,7 @@ from distill.tensor_files import map_array, read_tensors, write_array, write_ten
 
 __all__ = ["Content", "Entry", "MadeFrom", "Store", "as_store"]
 
-FORMAT = 4  # raised whenever networks or optimizers name their tensors anew, or fingerprints are taken otherwise
+FORMAT = 5  # raised whenever networks or optimizers name their tensors anew, or fingerprints are taken otherwise
 KEY = "made_from"  # in the metadata of each file
 
 T = TypeVar("T")
