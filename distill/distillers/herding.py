@@ -17,6 +17,7 @@ from distill.networks import Network, Norm, build_network, check_network
 from distill.preprocess import PreprocessedImages
 from distill.runtime.checks import require_not_negative, require_positive
 from distill.runtime.progress import progress_bar
+from distill.runtime.seeds import Purpose
 from distill.sets.synthetic import SyntheticSet
 from distill.store import MadeFrom
 from distill.training.evaluation import network_features
@@ -86,7 +87,7 @@ class Herding(Distiller):
 
     def _trained(self, data: PreprocessedImages, run: Run) -> Network:
         """The network, from the run's store where it has been trained before; it is the same for any size of set."""
-        generator = run.generator(0)
+        generator = run.generator(Purpose.START)
         network = self._build(data.image_shape, data.num_classes, generator).to(run.device)
         if run.store is None:
             return self._train(network, data, run, generator)

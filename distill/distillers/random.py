@@ -8,6 +8,7 @@ from distill.distillers.chosen import chosen_images
 from distill.distillers.initialize import choose_per_class
 from distill.distillers.run import Run
 from distill.preprocess import PreprocessedImages
+from distill.runtime.seeds import Purpose
 from distill.sets.synthetic import SyntheticSet
 
 __all__ = ["Random"]
@@ -21,5 +22,5 @@ class Random(Distiller):
     selects_real_images: ClassVar[bool] = True
 
     def _distill(self, data: PreprocessedImages, run: Run) -> SyntheticSet:
-        chosen = choose_per_class(data.labels, run.images_per_class, run.generator(0))
+        chosen = choose_per_class(data.labels, run.images_per_class, run.generator(Purpose.START))
         return chosen_images(self, data, chosen, run)

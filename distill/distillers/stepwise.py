@@ -18,6 +18,7 @@ from distill.preprocess import PreprocessedImages
 from distill.runtime.checks import DTYPES, require_choice, require_not_negative, require_positive
 from distill.runtime.progress import progress_bar
 from distill.runtime.ranks import is_first_rank, wait_for_ranks
+from distill.runtime.seeds import Purpose
 from distill.sets.synthetic import SyntheticSet
 
 __all__ = ["StepwiseDistiller"]
@@ -79,7 +80,7 @@ class StepwiseDistiller(Distiller):
             images_per_class=run.images_per_class,
             init=self.init,
             noise_std=self.noise_std,
-            generator=run.generator(0),
+            generator=run.generator(Purpose.START),
         )
         images = images.to(run.device, DTYPES[self.dtype]).requires_grad_(True)
         return Start(images, class_ids, started_from)

@@ -13,7 +13,7 @@ from distill.preprocess import PreprocessedImages
 from distill.preprocess.streamed import StreamedImages
 from distill.runtime.checks import check_device, require_a, require_whole
 from distill.runtime.progress import progress_bar
-from distill.runtime.seeds import generator_for
+from distill.runtime.seeds import Purpose, generator_for
 from distill.sets.synthetic import SyntheticSet
 from distill.training.accuracy import accuracy
 from distill.training.kernel_ridge import krr_weights
@@ -120,8 +120,9 @@ def evaluate(
     result = Evaluation()
     for i in range(networks):
         network, krr = evaluate_network(
-            synthetic, test, recipe=recipe, generator=generator_for(seed, i), device=device, progress=progress
-        )
+            synthetic, test, recipe=recipe, generator=generator_for(seed, Purpose.EVALUATION, i), device=device,
+            progress=progress,
+        )  # fmt: skip
         result.network.append(network)
         result.krr.append(krr)
     return result

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distill import InputError, PreprocessedImages, Random, Standardize, TrainingRecipe, evaluate
-from distill.runtime.seeds import generator_for
+from distill.runtime.seeds import Purpose, generator_for
 from distill.training import augmentation
 from distill.training.augmentation import (
     EVALUATION,
@@ -351,7 +351,7 @@ def test_first_network_does_not_depend_on_how_many_follow(problem):
 
 def test_evaluation_counts_right_answers_by_hand(problem):
     synthetic, test = problem
-    network = train_network(synthetic, recipe=QUICK, generator=generator_for(0, 0))
+    network = train_network(synthetic, recipe=QUICK, generator=generator_for(0, Purpose.EVALUATION))
     with torch.no_grad():
         found = [int(network(image[None]).argmax()) for image in test.images]
     right = sum(answer == label for answer, label in zip(found, test.labels.tolist(), strict=True))
