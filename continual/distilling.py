@@ -58,7 +58,10 @@ class Distilling:
             if self.store is None or not keep:
                 made = self._distil(distiller, data, wanted, seed, None)
             else:
-                made_from = describe_source(index, distiller, data, wanted, seed=seed)
+                made_from = describe_source(
+                    index, distiller, data, wanted, seed=seed, device=self.device,
+                    held_out=self._held_out(torch.unique(data.labels)),
+                )  # fmt: skip
                 distil = partial(self._distil, distiller, data, wanted, seed)
                 made = cached(self.store, name, made_from, data, distil)
             own = [None if i is None else int(positions[i]) for i in origins_of(made, data.labels, wanted)]

@@ -7,7 +7,7 @@ told by a few sums of its pixels instead, which `distill.store.Store` compares w
 import hashlib
 import math
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +40,8 @@ def data_fingerprint(data: LabelledImages | PreprocessedImages) -> dict[str, str
     labels = data.labels.cpu().numpy() if isinstance(data.labels, torch.Tensor) else data.labels
     return {
         "images": digest(content(data.images)),
-        "labels": digest(array_content(labels)),
-        "classes": digest([repr(tuple(map(str, data.classes))).encode()]),
+        "labels": labels_digest(labels),
+        "classes": classes_digest(data.classes),
     }
 
 
@@ -73,7 +73,18 @@ def tolerant_fingerprint(data: PreprocessedImages) -> dict[str, Any]:
     chunks = (chunk.flatten(1).double().cpu() @ columns for chunk in data.images.split(AT_ONCE))
     sums = sum((chunk * own).sum(0) for chunk, own in zip(chunks, rows.split(AT_ONCE), strict=True))
     images = {"sums": torch.as_tensor(sums).tolist(), "tolerance": TOLERANCE * math.sqrt(count * pixels)}
-    return {"images": images, "labels": digest(array_content(data.labels.cpu().numpy()))}
+    labels = labels_digest(data.labels.cpu().numpy())
+    return {"images": images, "labels": labels, "classes": classes_digest(data.classes)}
+
+
+def labels_digest(labels: np.ndarray) -> str:
+    """The fingerprint of class ids."""
+    return digest(array_content(labels))
+
+
+def classes_digest(classes: Sequence[str]) -> str:
+    """The fingerprint of the names of classes."""
+    return digest([repr(tuple(map(str, classes))).encode()])
 
 
 def random_signs(count: int, generator: torch.Generator) -> torch.Tensor:

@@ -49,9 +49,12 @@ class Store:
     """A folder of entries, each a safetensors file that says what it was made from.
 
     An entry is written whole or not at all, so that several processes may use one store, and so that a process that
-    is killed leaves nothing broken behind. An entry that was made from something else is refused.
+    is killed leaves nothing broken behind. Of two processes that find no entry, each makes it, and the last one saved
+    stays. An entry that was made from something else is refused.
 
     - `folder`: where the entries lie; made when the first one is saved.
+
+    Raises `InputError` when `folder` is a file, or no path; methods say what else is refused.
 
     >>> import tempfile, torch
     >>> store = Store(tempfile.mkdtemp())
@@ -148,7 +151,12 @@ class Store:
         path = self.path(name)
         if not path.exists():
             return None
-        content, metadata = read(path)
+        try:
+            content, metadata = read(path)
+        except InputError:
+            if not path.exists():  # another process has removed it in the meantime
+                return None
+            raise
         found = metadata.pop(KEY, None)
         if not isinstance(found, dict) or found.get("format") != FORMAT:
             raise InputError(

@@ -119,8 +119,7 @@ class StepwiseDistiller(Distiller):
     def _distill(self, data: PreprocessedImages, run: Run) -> SyntheticSet:
         data = self.prepare(data, run)
         state: StepwiseState = self.start(data, run)
-        options = {"method": self.method, "class": type(self).__qualname__, **run.options(), **self.options()}
-        checkpoint = Checkpoint(run, method=self.method, options=options, data=data)
+        checkpoint = Checkpoint(run, self, data)
         checkpoint.load_into(state)
         wait_for_ranks()  # before the first one writes the file again
         watch, updates = self.watch(state), self.updates(run.images_per_class)
