@@ -75,7 +75,7 @@ def one_process(store: Store, name: str) -> Iterator[None]:
 @contextmanager
 def locked(store: Store, name: str) -> Iterator[None]:
     """Hold the lock of an entry, once it is free."""
-    path = store.folder / f".{name}-lock.partial"  # as files that are being written: removed if a killed process left it
+    path = store.folder / f".{name}-lock.partial"  # named as what is being written: removed if its process was killed
     own = f"process {os.getpid()} on {platform.node()}"
     waited = False
     with ExitStack() as held:
