@@ -11,7 +11,7 @@ from distill.errors import InputError
 from distill.networks import Network
 from distill.preprocess import PreprocessedImages
 from distill.preprocess.streamed import StreamedImages
-from distill.runtime.checks import check_device, require_a, require_whole
+from distill.runtime.checks import check_device, require_a, require_same_classes, require_whole
 from distill.runtime.progress import progress_bar
 from distill.runtime.seeds import Purpose, generator_for
 from distill.sets.synthetic import SyntheticSet
@@ -110,6 +110,7 @@ def evaluate(
             f"the synthetic set has {synthetic.num_classes} classes and images of {tuple(synthetic.images.shape[1:])}, "
             f"test {test.num_classes} and {test.image_shape} (channels, height, width); wanted the same in both"
         )
+    require_same_classes("the synthetic set", synthetic.classes, "test", test.classes)
     if not test.preprocessing.same_as(synthetic.preprocessing):
         raise InputError(
             "the test images were not preprocessed like the synthetic set; use "

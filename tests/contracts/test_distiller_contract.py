@@ -255,8 +255,19 @@ def test_held_out_images_change_nothing(distiller, data, make_images):
 
 def test_held_out_images_preprocessed_in_another_way_are_refused(distiller, data, make_images):
     held_out = make_images((3, 3, 3), seed=5, noise=90)
-    with pytest.raises(InputError, match=r"held_out was not preprocessed like the data; give it raw"):
-        made(distiller, data, held_out=Standardize.fit(held_out).apply(held_out))
+    pixels = Identity().apply(make_images())
+    whitened = Standardize.fit(held_out).apply(held_out)
+    for distilled, given in ((data, whitened), (data, Identity().apply(held_out)), (pixels, whitened)):
+        with pytest.raises(InputError, match=r"held_out was not preprocessed like the data; give it raw"):
+            made(distiller, distilled, held_out=given)
+
+
+def test_held_out_images_of_other_classes_are_refused(distiller, data, make_images):
+    raw = make_images((3, 3, 3), seed=5)
+    turned = LabelledImages(raw.images, raw.labels, raw.classes[::-1])
+    with pytest.raises(InputError, match=r"held_out has the classes .*; expected the same names in the same order"):
+        made(distiller, data, held_out=turned)
+    made(distiller, data, held_out=LabelledImages(raw.images, raw.labels, ("0", "1", "2")))
 
 
 def test_checkpoint_changes_nothing_even_when_all_is_done(distiller, data, tmp_path, monkeypatch):

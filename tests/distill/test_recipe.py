@@ -1,6 +1,7 @@
 """How networks are trained and measured: augmentation, schedule, loss, number of steps, accuracies."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -342,6 +343,13 @@ def test_same_seed_gives_the_same_accuracies(problem):
     assert one == again
     assert one != other
     assert one.network[0] != one.network[1]
+
+
+def test_test_images_of_other_classes_are_refused(problem):
+    synthetic, test = problem
+    other = replace(test, classes=test.classes[::-1])
+    with pytest.raises(InputError, match=r"the synthetic set has the classes .*; expected the same names in the same"):
+        evaluate(synthetic, other, recipe=QUICK, networks=1)
 
 
 def test_first_network_does_not_depend_on_how_many_follow(problem):
