@@ -17,7 +17,7 @@ from distill.tensor_files import map_array, read_tensors, write_array, write_ten
 
 __all__ = ["Content", "Entry", "MadeFrom", "Store", "as_store"]
 
-FORMAT = 4  # raised whenever networks or optimizers name their tensors anew, or fingerprints are taken otherwise
+FORMAT = 5  # raised whenever networks or optimizers name their tensors anew, or fingerprints are taken otherwise
 KEY = "made_from"  # in the metadata of each file
 
 T = TypeVar("T")
@@ -49,9 +49,12 @@ class Store:
     """A folder of entries, each a safetensors file that says what it was made from.
 
     An entry is written whole or not at all, so that several processes may use one store, and so that a process that
-    is killed leaves nothing broken behind. An entry that was made from something else is refused.
+    is killed leaves nothing broken behind. Of two processes that find no entry, each makes it, and the last one saved
+    stays. An entry that was made from something else is refused.
 
     - `folder`: where the entries lie; made when the first one is saved.
+
+    Raises `InputError` when `folder` is a file, or no path; methods say what else is refused.
 
     >>> import tempfile, torch
     >>> store = Store(tempfile.mkdtemp())
@@ -70,7 +73,7 @@ class Store:
     def __init__(self, folder: str | Path) -> None:
         self.folder = as_path(folder, "store")
         if self.folder.exists() and not self.folder.is_dir():
-            raise InputError(f"store is the file {self.folder}; wanted a folder")
+            raise InputError(f"store is the file {self.folder}; expected a folder")
 
     def __repr__(self) -> str:
         return f"Store({str(self.folder)!r})"
@@ -148,7 +151,12 @@ class Store:
         path = self.path(name)
         if not path.exists():
             return None
-        content, metadata = read(path)
+        try:
+            content, metadata = read(path)
+        except InputError:
+            if not path.exists():  # another process has removed it in the meantime
+                return None
+            raise
         found = metadata.pop(KEY, None)
         if not isinstance(found, dict) or found.get("format") != FORMAT:
             raise InputError(

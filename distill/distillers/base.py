@@ -12,9 +12,9 @@ import torch
 from distill.data.labelled import LabelledImages
 from distill.distillers.run import Recorder, Run
 from distill.errors import InputError, InputWarning
-from distill.preprocess import Identity, PreprocessedImages, default_preprocessing
+from distill.preprocess import PreprocessedImages, default_preprocessing
 from distill.preprocess.streamed import StreamedImages
-from distill.runtime.checks import check_option_types, require_a
+from distill.runtime.checks import check_option_types, require_a, require_same_classes
 from distill.sets.synthetic import SyntheticSet, describe
 from distill.store import Store, as_store
 
@@ -31,10 +31,13 @@ D = TypeVar("D", bound="Distiller")
 class Distiller(ABC):
     """A method of distillation with its hyper-parameters, and the verb `distill`.
 
-    A subclass is a frozen dataclass that names its `method` and defines `_distill`.
+    A subclass is a frozen dataclass that names its `method` and defines `_distill`. One that chooses real images says
+    so in `selects_real_images`.
     """
 
     method: ClassVar[str]
+    selects_real_images: ClassVar[bool] = False
+    """Whether sets are real images, chosen one after the other: the first of each class are those to keep."""
 
     def __post_init__(self) -> None:
         check_option_types(self)
@@ -150,11 +153,6 @@ def check_varied(images: np.ndarray | torch.Tensor | StreamedImages) -> None:
     )
 
 
-def _unknown(*sets: PreprocessedImages) -> bool:
-    """Whether the preprocessing of one of them is not known: streams of tensors count as pixels."""
-    return any(isinstance(one.preprocessing, Identity) for one in sets)
-
-
 def checked_held_out(
     held_out: LabelledImages | PreprocessedImages | None, data: PreprocessedImages
 ) -> PreprocessedImages | None:
@@ -174,8 +172,11 @@ def checked_held_out(
             f"held_out has images of {held_out.image_shape} and {held_out.num_classes} classes, the data "
             f"{data.image_shape} and {data.num_classes}; expected the same images and classes in both"
         )
-    if not held_out.preprocessing.same_as(data.preprocessing) and not _unknown(held_out, data):
+    require_same_classes("held_out", held_out.classes, "the data", data.classes)
+    if not held_out.preprocessing.same_as(data.preprocessing):
         raise InputError(
-            "held_out was not preprocessed like the data; give it raw, or as data.preprocessing.apply(...)"
+            "held_out was not preprocessed like the data; give it raw, or as data.preprocessing.apply(...), and a "
+            f"DistilledBuffer the preprocessing of its stream (held_out has {held_out.preprocessing.kind}, the data "
+            f"{data.preprocessing.kind})"
         )
     return held_out

@@ -20,6 +20,7 @@ from distill.distillers.tbptt import tbptt_loss
 from distill.errors import InputError
 from distill.preprocess import PreprocessedImages
 from distill.runtime.checks import require_choice, require_not_negative, require_positive
+from distill.runtime.seeds import Purpose
 from distill.sets.synthetic import initial_labels
 from distill.training.kernel_ridge import REGULARIZATION, krr_weights
 from distill.training.loop import train
@@ -149,7 +150,7 @@ class FRePo(StepwiseDistiller):
             max_updates=self.max_updates,
             learning_rate=self.pool_learning_rate,
             batch_size=self.pool_batch_size,
-            generator=run.generator(1),
+            generator=run.generator(Purpose.NETWORKS),
         )
         return FRePoState(run, start, labels.requires_grad_(self.learn_labels), pool=pool, options=self)
 
@@ -160,7 +161,7 @@ class FRePoState(StepwiseState):
     def __init__(self, run: Run, start: Start, labels: Tensor, *, pool: ModelPool, options: FRePo) -> None:
         leaves = [start.images, labels] if labels.requires_grad else [start.images]
         optimizer = LAMB(leaves, lr=options.learning_rate)
-        super().__init__(run, start, labels, optimizer=optimizer, generator=run.generator(2))
+        super().__init__(run, start, labels, optimizer=optimizer, generator=run.generator(Purpose.BATCHES))
         self.pool = pool
         self.scheduler = LambdaLR(optimizer, cosine_factor(options.steps))
 

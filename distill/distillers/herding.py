@@ -9,16 +9,16 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from distill.distillers.base import Distiller
+from distill.distillers.made_from import made_from
 from distill.distillers.run import Run
 from distill.distillers.selection import selected_images
 from distill.errors import InputError
-from distill.fingerprint import data_fingerprint
 from distill.networks import Network, Norm, build_network, check_network
 from distill.preprocess import PreprocessedImages
 from distill.runtime.checks import require_not_negative, require_positive
 from distill.runtime.progress import progress_bar
+from distill.runtime.seeds import Purpose
 from distill.sets.synthetic import SyntheticSet
-from distill.store import MadeFrom
 from distill.training.evaluation import network_features
 from distill.training.loop import train
 from distill.training.recipe import TrainingRecipe
@@ -38,6 +38,7 @@ class Herding(Distiller):
     """
 
     method: ClassVar[str] = "herding"
+    selects_real_images: ClassVar[bool] = True
     steps: int = 500
     """Training steps of the network; 0 uses random features."""
     batch_size: int = 128
@@ -88,14 +89,14 @@ class Herding(Distiller):
 
     def _trained(self, data: PreprocessedImages, run: Run) -> Network:
         """The network, from the run's store where it has been trained before; it is the same for any size of set."""
-        generator = run.generator(0)
+        generator = run.generator(Purpose.START)
         network = self._build(data.image_shape, data.num_classes, generator).to(run.device)
         if run.store is None:
             return self._train(network, data, run, generator)
-        options = {"method": self.method, "seed": run.seed, "device": run.device, **self.options()}
+        asked = {"seed": run.seed, "device": run.device}
         entry = run.store.get(
             f"network-{self.method}-seed-{run.seed}",
-            MadeFrom(options, data_fingerprint(data)),
+            made_from(self, data, asked=asked, device=run.device),
             lambda: (self._train(network, data, run, generator).state_dict(), {}),
         )
         network.load_state_dict(entry.tensors)

@@ -5,6 +5,7 @@ import torch
 from distill.distillers.model_pool import ModelPool
 from distill.distillers.state import StepwiseState
 from distill.preprocess import PreprocessedImages
+from distill.runtime.seeds import Purpose
 from distill.training.accuracy import accuracy
 from distill.training.kernel_ridge import krr_weights
 
@@ -49,7 +50,7 @@ class KRRRecorder(LossRecorder):
         self.pool, self.regularization = pool, regularization
         self.held_out = held_out = state.run.held_out
         if held_out is not None and len(held_out) > HELD_OUT:
-            chosen = torch.randperm(len(held_out), generator=state.run.generator(3))[:HELD_OUT]
+            chosen = torch.randperm(len(held_out), generator=state.run.generator(Purpose.HELD_OUT))[:HELD_OUT]
             self.held_out = held_out.subset(chosen)
 
     def measure(self) -> dict[str, float]:

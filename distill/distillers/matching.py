@@ -15,6 +15,7 @@ from distill.errors import InputError
 from distill.networks import Network
 from distill.preprocess import PreprocessedImages
 from distill.runtime.checks import require_choice, require_not_negative, require_positive
+from distill.runtime.seeds import Purpose
 from distill.sets.synthetic import initial_labels
 from distill.training.augmentation import SIAMESE, draw_augmentation
 
@@ -78,7 +79,7 @@ class Matching(StepwiseDistiller):
 
     def start(self, data: PreprocessedImages, run: Run) -> "MatchingState":
         """The state before the first step; with the same seed, FRePo and random choice start from the same images."""
-        start, generator = self.first_images(data, run), run.generator(1)
+        start, generator = self.first_images(data, run), run.generator(Purpose.NETWORKS)
         network = self.build(data.image_shape, data.num_classes, generator, device=run.device)
         labels = data.labels.cpu()
         return MatchingState(

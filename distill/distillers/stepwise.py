@@ -18,6 +18,7 @@ from distill.preprocess import PreprocessedImages
 from distill.runtime.checks import DTYPES, require_choice, require_not_negative, require_positive
 from distill.runtime.distributed import is_first_rank, wait_for_ranks
 from distill.runtime.progress import progress_bar
+from distill.runtime.seeds import Purpose
 from distill.sets.synthetic import SyntheticSet
 
 __all__ = ["StepwiseDistiller"]
@@ -80,7 +81,7 @@ class StepwiseDistiller(Distiller):
             images_per_class=run.images_per_class,
             init=self.init,
             noise_std=self.noise_std,
-            generator=run.generator(0),
+            generator=run.generator(Purpose.START),
         )
         images = images.to(run.device, DTYPES[self.dtype]).requires_grad_(True)
         return Start(images, class_ids, started_from)
@@ -119,8 +120,7 @@ class StepwiseDistiller(Distiller):
     def _distill(self, data: PreprocessedImages, run: Run) -> SyntheticSet:
         data = self.prepare(data, run)
         state: StepwiseState = self.start(data, run)
-        options = {"method": self.method, "class": type(self).__qualname__, **run.options(), **self.options()}
-        checkpoint = Checkpoint(run, method=self.method, options=options, data=data)
+        checkpoint = Checkpoint(run, self, data)
         checkpoint.load_into(state)
         wait_for_ranks()  # before the first one writes the file again
         recorder, updates = self.recorder(state), self.updates(run.images_per_class)

@@ -5,7 +5,7 @@ import math
 import numbers
 import types
 import typing
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -18,8 +18,8 @@ if typing.TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 __all__ = ["DTYPES", "check_device", "check_option_types", "class_names", "positions", "require_a",
-           "require_choice", "require_not_negative", "require_one_of", "require_positive", "require_whole",
-           "tensor_of"]  # fmt: skip
+           "require_choice", "require_not_negative", "require_one_of", "require_positive",
+           "require_same_classes", "require_whole", "tensor_of"]  # fmt: skip
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -127,6 +127,29 @@ def class_names(given: Any) -> tuple[str, ...]:
     if broken := [name for name in names if not name.isprintable() and not _is_utf8(name)]:
         raise InputError(f"classes hold {shown(broken[0])}, which is not valid UTF-8; expected another name")
     return names
+
+
+def require_same_classes(given: str, mine: Sequence[str], other: str, theirs: Sequence[str]) -> None:
+    """Raise `InputError` unless the names of classes are the same in both, in the same order.
+
+    Numbers 0, 1, ... stand for classes whose names are not known, and go with any names but numbers.
+
+    - `given`, `other`: what has the names `mine` and `theirs`.
+
+    >>> require_same_classes("the set", ["cat", "dog"], "test", ["0", "1"])
+    >>> require_same_classes("the set", ["0", "1"], "test", ["1", "0"])
+    Traceback (most recent call last):
+        ...
+    distill.errors.InputError: the set has the classes 0, 1, test 1, 0; expected the same names in the same order
+    """
+    mine, theirs = tuple(map(str, mine)), tuple(map(str, theirs))
+    unnamed = tuple(map(str, range(len(mine))))
+    if mine == theirs or (len(mine) == len(theirs) and unnamed in (mine, theirs) and set(mine).isdisjoint(theirs)):
+        return
+    both = [f"{', '.join(names[:5])}{', ...' if len(names) > 5 else ''}" for names in (mine, theirs)]
+    raise InputError(
+        f"{given} has the classes {both[0]}, {other} {both[1]}; expected the same names in the same order"
+    )
 
 
 def _is_utf8(text: str) -> bool:

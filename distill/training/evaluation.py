@@ -11,9 +11,9 @@ from distill.errors import InputError
 from distill.networks import Network
 from distill.preprocess import PreprocessedImages
 from distill.preprocess.streamed import StreamedImages
-from distill.runtime.checks import check_device, require_a, require_whole
+from distill.runtime.checks import check_device, require_a, require_same_classes, require_whole
 from distill.runtime.progress import progress_bar
-from distill.runtime.seeds import generator_for
+from distill.runtime.seeds import Purpose, generator_for
 from distill.sets.synthetic import SyntheticSet
 from distill.training.accuracy import accuracy
 from distill.training.kernel_ridge import krr_weights
@@ -110,6 +110,7 @@ def evaluate(
             f"the synthetic set has {synthetic.num_classes} classes and images of {tuple(synthetic.images.shape[1:])}, "
             f"test {test.num_classes} and {test.image_shape} (channels, height, width); expected the same in both"
         )
+    require_same_classes("the synthetic set", synthetic.classes, "test", test.classes)
     if not test.preprocessing.same_as(synthetic.preprocessing):
         raise InputError(
             "the test images were not preprocessed like the synthetic set; use "
@@ -120,8 +121,9 @@ def evaluate(
     result = Evaluation()
     for i in range(networks):
         network, krr = evaluate_network(
-            synthetic, test, recipe=recipe, generator=generator_for(seed, i), device=device, progress=progress
-        )
+            synthetic, test, recipe=recipe, generator=generator_for(seed, Purpose.EVALUATION, i), device=device,
+            progress=progress,
+        )  # fmt: skip
         result.network.append(network)
         result.krr.append(krr)
     return result

@@ -22,6 +22,7 @@ from distill import (
     evaluate,
 )
 from distill.preprocess import default_preprocessing
+from distill.runtime.seeds import generator_for
 from distillers import DISTILLERS
 
 
@@ -96,6 +97,27 @@ def test_result_does_not_depend_on_global_random_state(distiller, data):
     one = made(distiller, data)
     torch.manual_seed(2)
     assert_same_set(one, made(distiller, data))
+
+
+def test_shares_no_random_numbers_with_the_evaluation(distiller, make_images, monkeypatch):
+    """Networks that judge a set are none of those it was distilled with, also when both have the same seed."""
+    drawn: list[set[int]] = [set(), set()]
+    places = ("distill.distillers.run.generator_for", "distill.training.evaluation.generator_for")
+    for seeds, place in zip(drawn, places, strict=True):
+
+        def recorded(*numbers: int, seeds: set[int] = seeds) -> torch.Generator:
+            generator = generator_for(*numbers)
+            seeds.add(generator.initial_seed())
+            return generator
+
+        monkeypatch.setattr(place, recorded)
+    images = make_images()
+    synthetic = made(distiller, images, held_out=images)
+    recipe = TrainingRecipe(width=4, depth=2, train_steps=1)
+    evaluate(synthetic, images, recipe=recipe, networks=10)
+    assert drawn[0]
+    assert len(drawn[1]) == 10
+    assert not drawn[0] & drawn[1]
 
 
 def test_leaves_global_random_state_alone(distiller, data):
@@ -233,8 +255,19 @@ def test_held_out_images_change_nothing(distiller, data, make_images):
 
 def test_held_out_images_preprocessed_in_another_way_are_refused(distiller, data, make_images):
     held_out = make_images((3, 3, 3), seed=5, noise=90)
-    with pytest.raises(InputError, match=r"held_out was not preprocessed like the data; give it raw"):
-        made(distiller, data, held_out=Standardize.fit(held_out).apply(held_out))
+    pixels = Identity().apply(make_images())
+    whitened = Standardize.fit(held_out).apply(held_out)
+    for distilled, given in ((data, whitened), (data, Identity().apply(held_out)), (pixels, whitened)):
+        with pytest.raises(InputError, match=r"held_out was not preprocessed like the data; give it raw"):
+            made(distiller, distilled, held_out=given)
+
+
+def test_held_out_images_of_other_classes_are_refused(distiller, data, make_images):
+    raw = make_images((3, 3, 3), seed=5)
+    turned = LabelledImages(raw.images, raw.labels, raw.classes[::-1])
+    with pytest.raises(InputError, match=r"held_out has the classes .*; expected the same names in the same order"):
+        made(distiller, data, held_out=turned)
+    made(distiller, data, held_out=LabelledImages(raw.images, raw.labels, ("0", "1", "2")))
 
 
 def test_checkpoint_changes_nothing_even_when_all_is_done(distiller, data, tmp_path, monkeypatch):

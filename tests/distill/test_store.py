@@ -152,6 +152,20 @@ def test_a_damaged_entry_is_refused(store, left):
         store.load("network", MADE_FROM)
 
 
+def test_an_entry_that_another_process_removes_meanwhile_is_none(store, monkeypatch):
+    path = store.save("network", MADE_FROM, TENSORS)
+    exists = Path.exists
+
+    def exists_for_the_last_time(given: Path) -> bool:
+        found = exists(given)
+        if given == path:
+            path.unlink(missing_ok=True)
+        return found
+
+    monkeypatch.setattr(Path, "exists", exists_for_the_last_time)
+    assert store.load("network", MADE_FROM) is None
+
+
 def test_what_is_no_folder_is_refused(tmp_path):
     (tmp_path / "file").write_text("text")
     with pytest.raises(InputError, match=r"store is the file .*file; wanted a folder"):

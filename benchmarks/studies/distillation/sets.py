@@ -18,7 +18,7 @@ from distill.distillers.stepwise import StepwiseDistiller
 from distill.files import read_json, write_json
 from distill.preprocess import KeptElsewhere
 from distill.runtime.distributed import is_first_rank, is_own, wait_for_ranks
-from distill.runtime.seeds import generator_for
+from distill.runtime.seeds import Purpose, generator_for
 from distill.sets.drawing import plot_before_after, plot_evolution, plot_labels, save_gif
 from distill.sets.synthetic import initial_labels
 from distill.store import Store
@@ -56,7 +56,7 @@ def evaluated(run: DistillationRun, synthetic: SyntheticSet, column: Column, see
             synthetic,
             run.tested_as(synthetic.preprocessing),
             recipe=column.recipe,
-            generator=generator_for(seed, 5, index),
+            generator=generator_for(seed, Purpose.EVALUATION, index),
             device=run.options.device,
             progress=is_first_rank(),
         )
