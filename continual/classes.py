@@ -28,7 +28,7 @@ def all_classes(known: tuple[str, ...] | None, strategy: Any, items: Items, *, o
     low, high = int(items.labels.min()), int(items.labels.max())
     if low < 0 or high >= len(known):
         raise InputError(
-            f"labels run from {low} to {high}, but there are {len(known)} classes: expected 0 to {len(known) - 1}; give "
-            "num_classes, those of the whole problem"
+            f"labels run from {low} to {high}, but there are {len(known)} classes: expected 0 to {len(known) - 1}; "
+            "give num_classes, the total over all experiences"
         )
     return known

@@ -64,7 +64,7 @@ def write_array(path: str | Path, shape: Sequence[int], parts: Iterable[bytes], 
             written += len(part)
             yield part
         if written != length:
-            raise InputError(f"cannot write {path}: its parts have {written} bytes; expected {length} for {tuple(shape)}")
+            raise InputError(f"cannot write {path}: its parts have {written} bytes; expected {length} for {(*shape,)}")
 
     return write_parts(path, [(ARRAY, "U8", shape, length)], checked(), metadata)
 

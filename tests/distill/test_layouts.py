@@ -433,7 +433,7 @@ def test_a_damaged_cache_file_is_made_again(tmp_path, decoded, damage):
 def test_a_cache_that_cannot_be_written_or_a_full_disk(tmp_path, monkeypatch):
     tiny(tmp_path)
     (tmp_path / "cache").write_text("no folder")
-    fails("tiny-imagenet", "store is the file .*cache; wanted a folder; .*FREPO_CACHE", data_dir=tmp_path)
+    fails("tiny-imagenet", "store is the file .*cache; expected a folder; .*FREPO_CACHE", data_dir=tmp_path)
     (tmp_path / "cache").unlink()
 
     def full(*_):

@@ -123,13 +123,13 @@ def test_a_damaged_array_is_refused(store, left):
 
 def test_tensors_are_no_array(store):
     path = store.save("network", MADE_FROM, TENSORS)
-    with pytest.raises(InputError, match=f"{path} is damaged: it holds generator, weight; wanted one uint8 array"):
+    with pytest.raises(InputError, match=f"{path} is damaged: it holds generator, weight; expected one uint8 array"):
         store.load_array("network", MADE_FROM)
 
 
 @pytest.mark.parametrize("shape", [(5, 2, 3), (3, 2, 3)])
 def test_parts_that_do_not_fill_the_shape_are_not_kept(store, shape):
-    with pytest.raises(InputError, match=r"pixels\S+: its parts have 24 bytes; wanted (30|18) for \(., 2, 3\)"):
+    with pytest.raises(InputError, match=r"pixels\S+: its parts have 24 bytes; expected (30|18) for \(., 2, 3\)"):
         store.save_array("pixels", MADE_FROM, shape, rows())
     assert not list(store.folder.iterdir())
 
@@ -168,7 +168,7 @@ def test_an_entry_that_another_process_removes_meanwhile_is_none(store, monkeypa
 
 def test_what_is_no_folder_is_refused(tmp_path):
     (tmp_path / "file").write_text("text")
-    with pytest.raises(InputError, match=r"store is the file .*file; wanted a folder"):
+    with pytest.raises(InputError, match=r"store is the file .*file; expected a folder"):
         Store(tmp_path / "file")
     with pytest.raises(InputError, match=r"store is 3; expected a path"):
         as_store(3)

@@ -51,7 +51,7 @@ class Lowres(ImageCodec):
         """The codec of "FACTOR" or "FACTOR+INNER"."""
         factor, _, inner = words.partition("+")
         if not factor.isdecimal():
-            raise InputError(f"factor of codec 'lowres' is {factor!r}; expected a whole number, such as lowres:2+webp:50")
+            raise InputError(f"factor of codec 'lowres' is {factor!r}; expected a whole number, as in lowres:2+webp:50")
         return cls(int(factor), codec_of(inner) if inner else UInt8())
 
     @property

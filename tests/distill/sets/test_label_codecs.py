@@ -104,7 +104,7 @@ def test_8_bits_of_odd_values(values):
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        (torch.zeros(2, 5), r"labels are torch.float32 of shape \(2, 5\); wanted floats \(3, classes\)"),
+        (torch.zeros(2, 5), r"labels are torch.float32 of shape \(2, 5\); expected floats \(3, classes\)"),
         (torch.zeros(3), "of shape"),
         (torch.zeros(3, 5, dtype=torch.int64), "labels are torch.int64"),
         (torch.full((3, 5), torch.nan), "NaN or infinite"),
