@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Sequence
 from typing import Any, get_args
 
+from avalanche.training.storage_policy import ExemplarsBuffer
+
 from continual.memory import Returning
 from distill import Distiller, InputError, LabelledImages, PreprocessedImages, Preprocessing, TrainingRecipe
 from distill.errors import shown
@@ -11,6 +13,7 @@ from distill.runtime.checks import check_device, class_names, require_a, require
 __all__ = [
     "check_buffer",
     "check_buffer_options",
+    "check_encoded_buffer",
     "check_experience",
     "check_gdumb",
     "check_order",
@@ -51,10 +54,7 @@ def check_buffer(
         require_whole("memory_bytes", memory_bytes, least=1)
     require_whole("seed", seed)
     check_device(device)
-    if num_classes is not None:
-        require_whole("num_classes", num_classes, least=1)
-    if classes is not None and not class_names(classes):
-        raise InputError("classes are empty; expected a name for each class, or num_classes instead")
+    check_kinds_of_classes(num_classes, classes)
     require_a("preprocessing", preprocessing, Preprocessing, type(None))
     if max_size is not None:
         require_whole("max_size", max_size, least=1)
@@ -66,14 +66,51 @@ def check_buffer_options(
     adaptive: bool, returning: str, transform: Any,
 ) -> None:  # fmt: skip
     """Raise `InputError` for options of `DistilledBuffer` that make no sense, alone or together."""
-    if classes is not None and num_classes not in (None, len(classes)):
-        raise InputError(f"num_classes is {num_classes}, but {len(classes)} classes are named; give one of the two")
+    check_classes(num_classes, classes)
     if adaptive and max_size is None and memory_bytes is None and num_classes is None and classes is None:
         raise InputError("adaptive shares out a fixed number of images; give max_size, or num_classes")
     if returning not in get_args(Returning):
         raise InputError(f"returning is {returning!r}; expected one of {', '.join(get_args(Returning))}")
-    if transform is not None and transform != "stream" and not callable(transform):
-        raise InputError(f"transform is {transform!r}; expected 'stream', None or a function of one image tensor")
+    check_transform(transform)
+
+
+def check_encoded_buffer(
+    policy: Any, memory_bytes: Any, num_classes: Any, classes: Any, preprocessing: Any, transform: Any, seed: Any
+) -> None:
+    """Raise `InputError` for options that `EncodedBuffer` cannot use."""
+    hint = "ClassBalancedBuffer(1), for example"
+    require_a("policy", policy, ExemplarsBuffer, hint=hint)
+    if not hasattr(policy, "post_adapt") or hasattr(policy, "nbytes"):
+        raise InputError(f"policy is a {type(policy).__name__}; expected a policy of Avalanche's own: {hint}")
+    if len(policy.buffer):
+        raise InputError(f"policy holds {len(policy.buffer)} images already; expected a new one")
+    require_whole("memory_bytes", memory_bytes, least=1)
+    check_kinds_of_classes(num_classes, classes)
+    check_classes(num_classes, classes)
+    require_a("preprocessing", preprocessing, Preprocessing, type(None))
+    check_transform(transform)
+    require_whole("seed", seed)
+
+
+def check_kinds_of_classes(num_classes: Any, classes: Any) -> None:
+    """Raise `InputError` unless they are a number and names, where they are given."""
+    if num_classes is not None:
+        require_whole("num_classes", num_classes, least=1)
+    if classes is not None and not class_names(classes):
+        raise InputError("classes are empty; expected a name for each class, or num_classes instead")
+
+
+def check_classes(num_classes: int | None, classes: Sequence[str] | None) -> None:
+    """Raise `InputError` for a number of classes that is not that of their names."""
+    if classes is not None and num_classes not in (None, len(classes)):
+        raise InputError(f"num_classes is {num_classes}, but {len(classes)} classes are named; give one of the two")
+
+
+def check_transform(transform: Any) -> None:
+    """Raise `InputError` for anything but the values of the option `transform`."""
+    known = transform is None or (isinstance(transform, str) and transform == "stream")
+    if not known and not callable(transform):
+        raise InputError(f"transform is {shown(transform)}; expected 'stream', None or a function of one image tensor")
 
 
 def check_experience(experience: Any) -> None:

@@ -9,13 +9,13 @@ import torch
 from avalanche.benchmarks.utils import AvalancheDataset, DataAttribute
 from torch import Tensor
 
-from continual.items import Items, Layout, dataset_of
+from continual.items import Items, Layout, as_given, dataset_of
 from continual.soft_labels import soft_label_attribute
 from distill import EncodedSet, ImageCodec, SyntheticSet
 from distill.sets.codecs import LabelCodec
 from distill.sets.codecs.class_ids import decode_class_ids, encode_class_ids
 
-__all__ = ["Delivery", "Key", "stacked"]
+__all__ = ["Delivery", "Key", "stacked", "undecoded"]
 
 Key = tuple[int, int]  # task label, class id
 
@@ -133,21 +133,41 @@ class PackedTasks:
 def stacked(deliveries: Sequence[Delivery]) -> AvalancheDataset:
     """Deliveries of the same layout and transform as one dataset of decoded images, with soft labels as attribute."""
     sets = [delivery.synthetic() for delivery in deliveries]
-    columns = zip(*(delivery.fields for delivery in deliveries), strict=True)
-    items = Items(
-        torch.cat([one.images for one in sets]),
-        torch.cat([one.class_ids for one in sets]),
-        tasks_of(deliveries),
-        tuple([value for column in of_each for value in column] for of_each in columns),
-        deliveries[0].layout,
-    )
+    items = items_of(deliveries, torch.cat([one.images for one in sets]))
     soft: DataAttribute = soft_label_attribute(torch.cat([one.soft_labels for one in sets]))
     return dataset_of(items, attributes=[soft], train_transform=deliveries[0].transform)
 
 
-def tasks_of(deliveries: Sequence[Delivery]) -> Tensor:
-    """The task labels of all images, int64 `(n,)`."""
-    return torch.tensor([task for delivery in deliveries for task in delivery.tasks.unpacked(len(delivery))])
+def undecoded(deliveries: Sequence[Delivery], attributes: Sequence[DataAttribute]) -> AvalancheDataset:
+    """Deliveries of the same layout as one dataset without transform, decoded when the first image is looked at."""
+    items = items_of(deliveries, torch.empty(0))
+    return dataset_of(items, attributes=attributes, images=DecodedLater(deliveries))
+
+
+class DecodedLater:
+    """The images of deliveries, all of which are decoded when the first one is asked for."""
+
+    def __init__(self, deliveries: Sequence[Delivery]) -> None:
+        self.deliveries = deliveries
+        self._decoded: Tensor | None = None
+
+    def __getitem__(self, index: int) -> Tensor:
+        if self._decoded is None:
+            images = torch.cat([delivery.encoded.decode().images for delivery in self.deliveries])
+            self._decoded = as_given(images, self.deliveries[0].layout)
+        return self._decoded[index]
+
+
+def items_of(deliveries: Sequence[Delivery], images: Tensor) -> Items:
+    """`images` with the class ids, task labels and fields of the deliveries."""
+    columns = zip(*(delivery.fields for delivery in deliveries), strict=True)
+    return Items(
+        images,
+        torch.cat([delivery.encoded.class_ids_tensor() for delivery in deliveries]),
+        torch.tensor([task for delivery in deliveries for task in delivery.tasks.unpacked(len(delivery))]),
+        tuple([value for column in of_each for value in column] for of_each in columns),
+        deliveries[0].layout,
+    )
 
 
 def without_origins(made_by: Mapping[str, Any]) -> dict[str, Any]:

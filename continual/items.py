@@ -19,7 +19,17 @@ from torch.utils.data import Dataset
 from continual.rng_state import preserve_rng_state
 from distill import InputError
 
-__all__ = ["Items", "Layout", "Rows", "check_form", "check_stream", "dataset_of", "read_items", "warn_of_other_reads"]
+__all__ = [
+    "Items",
+    "Layout",
+    "Rows",
+    "as_given",
+    "check_form",
+    "check_stream",
+    "dataset_of",
+    "read_items",
+    "warn_of_other_reads",
+]
 
 TASKS = "targets_task_labels"
 READ_AGAIN = 10  # images that are read twice to detect random transforms in the data set
@@ -230,7 +240,7 @@ class Rows(Dataset):
     """Kept items: image, class id, and the fields between these and the attributes."""
 
     def __init__(
-        self, images: Tensor, labels: Tensor, fields: Sequence[Sequence[Any]] = (), *, plain_labels: bool = True
+        self, images: Any, labels: Tensor, fields: Sequence[Sequence[Any]] = (), *, plain_labels: bool = True
     ) -> None:
         self.images, self.labels, self.fields, self.plain_labels = images, labels, fields, plain_labels
 
@@ -242,15 +252,22 @@ class Rows(Dataset):
         return self.images[index], int(label) if self.plain_labels else label, *(field[index] for field in self.fields)
 
 
+def as_given(images: Tensor, layout: Layout) -> Tensor:
+    """Images `(n, channels, height, width)` in the shape and type that the stream gave them."""
+    return (images.flatten(1) if layout.vectors else images).to(layout.dtype)
+
+
 def dataset_of(
-    items: Items, *, attributes: Sequence[DataAttribute] = (), train_transform: Any = None
+    items: Items, *, attributes: Sequence[DataAttribute] = (), train_transform: Any = None, images: Any = None
 ) -> TaskAwareSupervisedClassificationDataset | ClassificationDataset:
     """`items` as an Avalanche dataset of their layout; `attributes` come in addition and stay out of the items.
 
     `train_transform` is applied in the transform group "train", which is the current one, and nothing in "eval".
+    `images`: in place of those of `items`, anything that gives the image of a position.
     """
     layout = items.layout
-    images = (items.images.flatten(1) if layout.vectors else items.images).to(layout.dtype)
+    if images is None:
+        images = as_given(items.images, layout)
     rows = Rows(images, items.labels, items.fields[: layout.plain], plain_labels=layout.plain_labels)
     columns: list[Any] = list(items.fields[layout.plain :])
     if layout.has_tasks:
