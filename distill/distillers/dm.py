@@ -47,8 +47,9 @@ class DM(Matching):
         """Match in a newly drawn network; changes `state`."""
         state.network.reset_parameters(state.generator)
         classes = len(state.positions)
+        seen = state.seen()
         means_t, augmented_s = [], []
-        for positions, images_s in zip(state.positions.values(), state.images.split(state.sizes), strict=True):
+        for positions, images_s in zip(state.positions.values(), seen.split(state.sizes), strict=True):
             images_t, images_s = self.pair(state, data, positions, images_s)
             with torch.no_grad():
                 means_t.append(state.network.features(images_t).mean(0))
@@ -56,7 +57,7 @@ class DM(Matching):
         features_s = state.network.features(torch.cat(augmented_s))  # all classes in one go
         means_s = torch.stack([own.mean(0) for own in features_s.split(state.sizes)])
         loss = mean_distance(torch.stack(means_t), means_s)
-        (gradient,) = torch.autograd.grad(loss, state.images)
+        (gradient,) = torch.autograd.grad(loss, seen)
         state.update(gradient, loss.item() / classes)
 
 

@@ -86,7 +86,7 @@ class DSA(Matching):
         state.network.requires_grad_(True)
         gradients: list[Tensor] = []
         total = 0.0
-        parts = state.images.detach().split(state.sizes)
+        parts = state.seen().detach().split(state.sizes)
         for (class_id, positions), images_s in zip(state.positions.items(), parts, strict=True):
             images_s.requires_grad_(True)
             augmented_t, augmented_s = self.pair(state, data, positions, images_s)
@@ -101,7 +101,7 @@ class DSA(Matching):
 
     def train_network(self, state: MatchingState) -> None:
         """Train the network on the distilled images: cross-entropy on their classes, one augmentation a batch."""
-        images, class_ids = state.images.detach(), state.class_ids.to(state.images.device)
+        images, class_ids = state.seen().detach(), state.class_ids.to(state.images.device)
         channels, height, width = images.shape[1:]
         draw = partial(
             draw_augmentation, SIAMESE, state.generator, (height, width), mirror=self.mirrors((channels, height, width))

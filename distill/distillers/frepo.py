@@ -111,7 +111,7 @@ class FRePo(StepwiseDistiller):
         model = state.pool.sample()
         images_t, labels_t = sample_batch(data, self.batch_size, state.generator)
         if self.version == "v1":
-            state.pool.train(model, state.images.detach(), state.labels.detach())
+            state.pool.train(model, state.seen().detach(), state.labels.detach())
 
         images_s, labels_s = state.sample(self.distilled_batch_size)
         if self.mirror:
@@ -122,7 +122,7 @@ class FRePo(StepwiseDistiller):
         state.update(loss)
 
         if self.version == "v2":
-            state.pool.train(model, state.images.detach(), state.labels.detach())
+            state.pool.train(model, state.seen().detach(), state.labels.detach())
         state.pool.renew(model)
 
     def loss(self, model: PoolModel, images_t: Tensor, labels_t: Tensor, images_s: Tensor, labels_s: Tensor) -> Tensor:
@@ -166,15 +166,16 @@ class FRePoState(StepwiseState):
         self.scheduler = LambdaLR(optimizer, cosine_factor(options.steps))
 
     def distilled(self) -> tuple[Tensor, Tensor]:
-        """Images and labels."""
-        return self.images, self.labels
+        """Images, as networks see them, and labels."""
+        return self.seen(), self.labels
 
     def sample(self, size: int | None) -> tuple[Tensor, Tensor]:
         """Images and labels: all, or `size` random ones of more."""
-        if size is None or size >= len(self.images):
-            return self.distilled()
-        chosen = torch.randperm(len(self.images), generator=self.generator)[:size].to(self.images.device)
-        return self.images[chosen], self.labels[chosen]
+        images, labels = self.distilled()
+        if size is None or size >= len(images):
+            return images, labels
+        chosen = torch.randperm(len(images), generator=self.generator)[:size].to(images.device)
+        return images[chosen], labels[chosen]
 
     def update(self, loss: Tensor) -> None:
         """One LAMB update of images and labels along the meta-gradient."""

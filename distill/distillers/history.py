@@ -60,7 +60,7 @@ class KRRRecorder(LossRecorder):
     @torch.no_grad()
     def krr_accuracy(self, held_out: PreprocessedImages) -> float:
         """In [0, 1], the mean over the models."""
-        images, labels = self.state.images, self.state.labels
+        images, labels = self.state.seen(), self.state.labels
         real = held_out.images[:].to(images)
         accuracies = []
         for model in self.pool:

@@ -115,7 +115,10 @@ class MatchingState(StepwiseState):
         self.sizes = [int((start.class_ids == class_id).sum()) for class_id in positions]
 
     def update(self, gradient: Tensor, loss: float) -> None:
-        """One step of SGD along a `gradient` of the images; `loss` is only recorded."""
+        """One step of SGD along a `gradient` of the images as they are `seen`; `loss` is only recorded."""
+        seen = self.seen()
+        if seen is not self.images:
+            (gradient,) = torch.autograd.grad(seen, self.images, gradient)
         self.images.grad = gradient
         self.optimizer.step()
         self.images.grad = None

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, TypeVar, get_args
 
 import torch
+from torch import Tensor
 
 from distill.distillers.base import Distiller
 from distill.distillers.checkpoint import Checkpoint
@@ -12,6 +13,7 @@ from distill.distillers.history import LossRecorder
 from distill.distillers.initialize import Init, initial_images
 from distill.distillers.run import Run
 from distill.distillers.state import Start, StepwiseState
+from distill.distillers.through_codec import LOSSY_SHARE, ThroughCodec
 from distill.errors import InputError
 from distill.networks import Network, Norm, build_network, check_network
 from distill.preprocess import PreprocessedImages
@@ -19,6 +21,8 @@ from distill.runtime.checks import DTYPES, require_choice, require_not_negative,
 from distill.runtime.distributed import is_first_rank, wait_for_ranks
 from distill.runtime.progress import progress_bar
 from distill.runtime.seeds import Purpose
+from distill.sets.codecs import codec_of
+from distill.sets.codecs.class_ids import run_lengths
 from distill.sets.synthetic import SyntheticSet
 
 __all__ = ["StepwiseDistiller"]
@@ -48,12 +52,22 @@ class StepwiseDistiller(Distiller):
     history_points: int = 5
     """Number of steps, first and last included, at which the loss is recorded, and the accuracy on held-out images if
     there are any."""
+    codec: str | None = None
+    """Codec that the images will be stored with, such as "webp:50": they are learned so that they survive it. The set
+    has the images before they are encoded; `EncodedSet.encode` with this codec gives what the networks saw."""
+    codec_share: float | None = None
+    """Share of the updates, the last ones, that are made through the codec. Default: all where the codec is
+    differentiable (lowres), else 0.3."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require_choice(self, "init", get_args(Init))
         require_choice(self, "dtype", DTYPES)
-        require_positive(self, "width", *self.rates)
+        require_positive(self, "width", "codec_share", *self.rates)
+        if self.codec_share is not None and self.codec_share > 1:
+            raise InputError(f"codec_share is {self.codec_share}; expected at most 1, which is all updates")
+        if self.codec is not None:
+            codec_of(self.codec)
         require_not_negative(self, "noise_std", "history_points")
         check_network(self.network, norm=self.norm, width=self.width, depth=self.depth)
 
@@ -84,7 +98,16 @@ class StepwiseDistiller(Distiller):
             generator=run.generator(Purpose.START),
         )
         images = images.to(run.device, DTYPES[self.dtype]).requires_grad_(True)
-        return Start(images, class_ids, started_from)
+        return Start(images, class_ids, started_from, self.through_codec(data, run, class_ids))
+
+    def through_codec(self, data: PreprocessedImages, run: Run, class_ids: Tensor) -> ThroughCodec | None:
+        """The codec that images of these classes are learned through, and from which step on."""
+        if self.codec is None:
+            return None
+        codec = codec_of(self.codec)
+        share = (1.0 if codec.differentiable else LOSSY_SHARE) if self.codec_share is None else self.codec_share
+        first_step = round((1 - share) * self.updates(run.images_per_class))
+        return ThroughCodec(codec, data.preprocessing, tuple(run_lengths(class_ids)), first_step)
 
     @abstractmethod
     def step(self, state: Any, data: PreprocessedImages) -> None:
@@ -99,7 +122,9 @@ class StepwiseDistiller(Distiller):
         return LossRecorder(state, steps=self.updates(state.run.images_per_class), points=self.history_points)
 
     def check_images(self, image_shape: tuple[int, int, int], num_classes: int) -> None:
-        """Raise `InputError` where the network does not go with the images."""
+        """Raise `InputError` where the network or the codec does not go with the images."""
+        if self.codec is not None:
+            codec_of(self.codec).check_shape(image_shape)
         self.build(image_shape, num_classes, torch.Generator())
 
     def build(

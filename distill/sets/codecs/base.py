@@ -174,10 +174,15 @@ class ImageCodec(ABC):
         """What `decode` gave as the input of a network."""
         return preprocessing.forward(images) if self.space == "pixels" else images
 
-    def through(self, images: torch.Tensor, preprocessing: Preprocessing) -> torch.Tensor:
-        """What comes back of the input of a network when it is encoded and decoded: same shape, dtype and device."""
+    def through(
+        self, images: torch.Tensor, preprocessing: Preprocessing, *, groups: Sequence[int] | None = None
+    ) -> torch.Tensor:
+        """What comes back of the input of a network when it is encoded and decoded: same shape, dtype and device.
+
+        `groups`: as of `encode`.
+        """
         with torch.no_grad():
-            payload = self.encode(self.to_stored(images, preprocessing))
+            payload = self.encode(self.to_stored(images, preprocessing), groups=groups)
             back = self.decode(payload, images.shape).to(images)
             return self.to_input(back, preprocessing)
 
@@ -186,11 +191,14 @@ class ImageCodec(ABC):
         return stored
 
 
-def coded(images: torch.Tensor, codec: ImageCodec, preprocessing: Preprocessing) -> torch.Tensor:
+def coded(
+    images: torch.Tensor, codec: ImageCodec, preprocessing: Preprocessing, *, groups: Sequence[int] | None = None
+) -> torch.Tensor:
     """`codec.through(images, preprocessing)`, with a gradient: for images that are learned through a codec.
 
-    The gradient is that of the differentiable part of the round trip (`codec.smooth`), such as shrinking and enlarging;
-    through the rest, such as rounding and WebP, it passes as if nothing happened (a straight-through estimate).
+    The values are exactly those of `through`; `groups`: as of `encode`. The gradient is that of the differentiable part
+    of the round trip (`codec.smooth`), such as shrinking and enlarging; through the rest, such as rounding and WebP, it
+    passes as if nothing happened (a straight-through estimate).
 
         >>> from distill import Identity
         >>> images = torch.rand(2, 3, 8, 8, requires_grad=True)
@@ -200,8 +208,10 @@ def coded(images: torch.Tensor, codec: ImageCodec, preprocessing: Preprocessing)
     """
     require_a("images", images, torch.Tensor)
     require_a("codec", codec, ImageCodec, hint='made by codec_of("webp:50")')
-    smooth = codec.to_input(codec.smooth(codec.to_stored(images, preprocessing)), preprocessing)
-    return smooth + (codec.through(images, preprocessing) - smooth).detach()
+    smooth = images
+    if codec.differentiable:
+        smooth = codec.to_input(codec.smooth(codec.to_stored(images, preprocessing)), preprocessing)
+    return codec.through(images, preprocessing, groups=groups) + (smooth - smooth.detach())  # adds 0, and its gradient
 
 
 def codec_of(spec: str | ImageCodec) -> ImageCodec:
