@@ -19,6 +19,7 @@ __all__ = [
     "check_order",
     "check_scenario",
     "check_tested",
+    "experiences_of",
 ]
 
 SEEDS = 2**32  # of NumPy's legacy generator
@@ -129,14 +130,20 @@ def check_gdumb(recipe: Any, num_classes: Any, seed: Any, eval_mb_size: Any, dev
     check_device(device)
 
 
+def experiences_of(stream: Any) -> list[Any]:
+    """The experiences of a stream, or the one given; raises `InputError` for what is no stream."""
+    if hasattr(stream, "dataset"):
+        return [stream]
+    if not isinstance(stream, Iterable):
+        raise InputError(f"stream is {shown(stream)}; expected a stream of Avalanche")
+    return list(stream)
+
+
 def check_tested(strategy: Any, stream: Any) -> None:
     """Raise `InputError` unless the strategy can be tested on the stream."""
     if not callable(getattr(strategy, "eval", None)) or not hasattr(strategy, "evaluator"):
         raise InputError(f"strategy is {shown(strategy)}; expected a strategy of Avalanche, such as GDumb(...)")
-    experiences = [stream] if hasattr(stream, "dataset") else stream
-    if not isinstance(experiences, Iterable):
-        raise InputError(f"stream is {shown(stream)}; expected a stream of Avalanche")
-    experiences = list(experiences)
+    experiences = experiences_of(stream)
     if not len(experiences):
         raise InputError("the stream has no experience to test on")
     for experience in experiences:

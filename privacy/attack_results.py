@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import hypergeom, norm, pearson3, rankdata
 
+from privacy.errors import InputError, shown
 from privacy.intervals import FEWEST_RECORDS, auc_interval, tpr_interval
 from privacy.metrics import FPR_LEVELS, Interval, chance_advantage, members_above, roc_of
 from privacy.scores import Scores
@@ -59,8 +60,12 @@ class Result:
     """The exposed few, at 0.1 and 1 % false positives (once, where both allow the same number)."""
 
     def tpr(self, fpr: float) -> Interval:
-        """The share of members found at one of `FPR_LEVELS`."""
-        return dict(self.tpr_at_fpr)[fpr]
+        """The share of members found at one of `FPR_LEVELS`; raises `InputError` for another FPR."""
+        for known, interval in self.tpr_at_fpr:
+            if known == fpr:
+                return interval
+        levels = ", ".join(str(known) for known, _ in self.tpr_at_fpr)
+        raise InputError(f"fpr is {shown(fpr)}; expected one of {levels}, or tpr_interval(splits, fpr) for another")
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, as values that JSON has."""

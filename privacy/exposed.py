@@ -39,6 +39,8 @@ def checked_images(images: Any, members: int) -> np.ndarray | None:
             f"images have shape {array.shape}; expected one for each of the {members} members, (n, H, W) or (n, H, W, "
             "1 or 3); for PyTorch's order, (n, channels, H, W), give .permute(0, 2, 3, 1)"
         )
+    if 0 in array.shape:
+        raise InputError(f"images have shape {array.shape}, so no pixels; expected at least one pixel in each")
     lowest, highest, kind = array.min(), array.max(), array.dtype.kind
     if kind == "f" and not (lowest >= -1e-6 and highest <= 1 + 1e-6):
         raise InputError(f"images contain values from {lowest} to {highest}; expected floats from 0 to 1")

@@ -58,7 +58,11 @@ class Interval:
         return self.low == self.low
 
     def stretched(self, comparisons: int) -> "Interval":
-        """A wider interval: `comparisons` of them all cover in 95 % of cases (Bonferroni)."""
+        """A wider interval: `comparisons` of them, 1 or more, all cover in 95 % of cases (Bonferroni).
+
+        Raises `InputError` for another number.
+        """
+        require_whole("comparisons", comparisons, least=1)
         factor = float(norm.isf(0.025 / comparisons) / norm.isf(0.025))
         low, high = (self.value + factor * (end - self.value) for end in (self.low, self.high))
         return Interval(self.value, low, high, self.why)

@@ -69,6 +69,7 @@ class AttackRecords:
         )
         self.is_member = np.arange(len(self.labels)) < len(sides[0])
         self.notes: list[str] = []
+        self._computed_again = False  # whether losses were given, but are the cross-entropy of the outputs
         if self.kind == "probabilities":
             self.notes += rounding_notes(self.outputs, self.labels, self.is_member)
         if self.losses_given:
@@ -79,7 +80,7 @@ class AttackRecords:
         exact = cross_entropy(self.outputs, self.labels, self.kind)
         if not np.allclose(self.losses, exact, rtol=1e-2, atol=2e-3):
             return tied_loss_notes(self.losses, self.is_member)
-        self.losses, self.losses_given = exact, False
+        self.losses, self.losses_given, self._computed_again = exact, False, True
         return ["the losses given are the cross-entropy of the outputs, which was computed again in double precision"]
 
     def __len__(self) -> int:
@@ -136,13 +137,13 @@ class AttackRecords:
             ("members", self.members, members), ("non_members", self.non_members, non_members),
         ):  # fmt: skip
             where = checked_positions(chosen, len(side), f"the subset of {name}")
-            losses = side.losses[where] if self.losses_given else None
+            losses = side.losses[where] if self.losses_given or self._computed_again else None
             sides[name] = (side.outputs[where], side.labels[where], losses)
         return AttackRecords(**sides, outputs=self.kind)
 
     def save(self, path: str | Path) -> Path:
         """Write everything to one .npz file, atomically; losses only if they were given."""
-        kept = ARRAYS if self.losses_given else ARRAYS[:2]
+        kept = ARRAYS if self.losses_given or self._computed_again else ARRAYS[:2]
         arrays = {f"{side}_{array}": getattr(getattr(self, side), array) for side in SIDES for array in kept}
         return write_arrays(path, arrays | {"outputs": np.array(self.kind)})
 

@@ -235,11 +235,15 @@ def initial_labels(class_ids: torch.Tensor, num_classes: int, *, scale: float | 
     """Where soft labels start: `scale * (one-hot - 1/C)`, float32 of shape `(n, C)`.
 
     - `class_ids`: int64 `(n,)`. `num_classes`: C.
-    - `scale`: `None`: `1 / sqrt(C / 10)` (FRePo, A.1).
+    - `scale`: above 0; `None`: `1 / sqrt(C / 10)` (FRePo, A.1).
+
+    Raises `InputError` for another scale.
 
         >>> initial_labels(torch.tensor([1]), 10).tolist()
         [[-0.1..., 0.8999..., -0.1..., -0.1..., -0.1..., -0.1..., -0.1..., -0.1..., -0.1..., -0.1...]]
     """
+    if scale is not None and not 0 < scale < math.inf:
+        raise InputError(f"scale is {scale}; expected more than 0, finite")
     one_hot = torch.nn.functional.one_hot(class_ids, num_classes).float()
     divisor = math.sqrt(num_classes / 10) if scale is None else 1 / scale
     return (one_hot - 1 / num_classes) / divisor

@@ -116,7 +116,7 @@ def test_a_killed_distillation_ends_in_the_same_bits(distiller, data, tmp_path, 
         ({"codec": "webp"}, "webp:QUALITY"),
         ({"codec": codec_of("webp:50")}, "codec is .*wanted text"),
         ({"codec": "webp:50", "codec_share": 1.5}, r"codec_share is 1.5; expected at most 1, which is all updates"),
-        ({"codec": "webp:50", "codec_share": 0}, r"codec_share is 0; wanted more than 0"),
+        ({"codec": "webp:50", "codec_share": 0}, r"codec_share is 0; expected more than 0"),
     ],
     ids=str,
 )

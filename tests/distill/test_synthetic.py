@@ -378,3 +378,9 @@ def test_plot_that_fails_leaves_nothing_behind(tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"cannot write .*p.png: No space left on device"):
         a_set().plot(tmp_path / "p.png")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("scale", [0, -1, float("nan"), float("inf")])
+def test_initial_labels_of_no_size_are_refused(scale):
+    with pytest.raises(InputError, match=r"scale is .*; expected more than 0, finite"):
+        initial_labels(torch.tensor([0, 1]), 2, scale=scale)

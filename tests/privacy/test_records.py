@@ -275,3 +275,14 @@ def test_masked_values_are_refused():
     assert masked.mask.any()
     with pytest.raises(InputError, match=r"members outputs have \d+ masked values; expected an array without a mask"):
         AttackRecords(members=(masked, LABELS), non_members=GOOD)
+
+
+def test_the_note_on_losses_stays_with_a_part_and_a_file(tmp_path):
+    logits = np.array([[4.0, 0], [0, 3], [1, 0], [0, 2]])
+    labels = np.array([0, 1, 1, 0])
+    losses = np.log(np.exp(logits).sum(1)) - logits[np.arange(4), labels]
+    whole = AttackRecords(members=(logits, labels, losses), non_members=(logits, labels, losses))
+    assert "computed again" in whole.notes[0]
+    for part in (whole.subset(members=[0, 2]), AttackRecords.load(whole.save(tmp_path / "records.npz"))):
+        assert part.notes == whole.notes
+        assert not part.losses_given

@@ -243,3 +243,14 @@ def test_slicing_does_not_change_the_figures_of_the_whole(report):
 def test_masks_that_are_none_are_refused(masks, message):
     with pytest.raises(InputError, match=message):
         audit(records(), by_class=True, masks=masks, **FAST)
+
+
+def test_the_share_found_at_another_rate_is_refused(report):
+    with pytest.raises(InputError, match=r"fpr is 0.5; expected one of 0.001, 0.01, 0.1"):
+        report.result("threshold").tpr(0.5)
+
+
+@pytest.mark.parametrize("shape", [(40, 0, 8), (40, 8, 0, 3)])
+def test_images_without_pixels_are_refused(shape):
+    with pytest.raises(InputError, match="so no pixels; expected at least one"):
+        audit(records(), **{**FAST, "images": np.zeros(shape, np.uint8)})
