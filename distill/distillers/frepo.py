@@ -45,6 +45,7 @@ class FRePo(StepwiseDistiller):
     """
 
     method: ClassVar[str] = "frepo"
+    makes_labels: ClassVar[bool] = True
     rates: ClassVar[tuple[str, ...]] = ("learning_rate", "pool_learning_rate")
     steps: int = 2000
     """Updates of the distilled set."""

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from benchmarks.harness.methods import METHODS
 from benchmarks.harness.options import More, Options, Presets, StudyOptions
 
-__all__ = ["PRESETS", "ClassIncrementalOptions", "StockOptions"]
+__all__ = ["PRESETS", "ClassIncrementalOptions", "StockOptions", "StreamOptions"]
 
 # What differs from the defaults of the classes, which are the paper's. "quick": see the README.
 PRESETS: Presets = {
@@ -36,23 +36,13 @@ PRESETS: Presets = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassIncrementalOptions(StudyOptions):
-    """Class-incremental learning with a replay buffer of distilled, random or herded images.
+class StreamOptions(StudyOptions):
+    """The class-incremental stream, and the networks that are trained along it."""
 
-    At every step the new classes are distilled to a few images each, these join the buffer, and networks are trained
-    from scratch on the buffer alone (GDumb); measured is the test accuracy over all classes seen so far.
-    """
-
-    main: ClassVar[str] = "benchmarks.studies.class_incremental.study:main"
-    presets: ClassVar[Presets] = PRESETS
     steps: int = 10
     """Class-incremental steps; must divide the classes."""
     first: More[int | None] = None
     """Classes of the first step, the others being shared by the other steps. Default: as many as in those."""
-    method: tuple[Literal[(*METHODS, "all")], ...] = ("frepo", "random", "herding")  # type: ignore[valid-type]
-    """What fills the buffer, one or several."""
-    images_per_class: int = 20
-    """Images of each class in the buffer."""
     seeds: tuple[int, ...] = (0,)
     """Class orders."""
     networks: int = 2
@@ -60,8 +50,36 @@ class ClassIncrementalOptions(StudyOptions):
     fit_preprocessing: More[Literal["all", "first"]] = "all"
     """Fit the preprocessing on all classes, as published, which looks at future ones, or on those of the first step."""
     held_out: More[int] = 0
-    """For choosing options: measure on so many training images of each class, kept out of training, in place of the
+    """For choosing options: measure on this many training images of each class, kept out of training, in place of the
     test set."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassIncrementalOptions(StreamOptions):
+    """Class-incremental learning with a replay buffer of distilled, random or herded images.
+
+    At every step the new classes are distilled to a few images each, these join the buffer, and networks are trained
+    from scratch on the buffer alone (GDumb); measured is the test accuracy over all classes seen so far. Below, the
+    same methods are compared at equal bytes.
+    """
+
+    main: ClassVar[str] = "benchmarks.studies.class_incremental.study:main"
+    presets: ClassVar[Presets] = PRESETS
+    method: tuple[Literal[(*METHODS, "all")], ...] = ("frepo", "random", "herding")  # type: ignore[valid-type]
+    """What fills the buffer, one or several."""
+    images_per_class: int | None = None
+    """Images of each class in the buffer. Default: 20, or as many as --memory-bytes hold."""
+    memory_bytes: int | None = None
+    """Bytes of each class in the buffer, for images, labels and class ids together, in place of --images-per-class."""
+    codec: str | None = None
+    """How images lie in the buffer: float32, float16, uint8, webp:QUALITY, jpeg:QUALITY, lowres:FACTOR, ... Default:
+    float32, or webp:50 with --memory-bytes."""
+    labels: str | None = None
+    """How labels lie in the buffer: hard (class ids alone), uint8, float16 or float32. Default: hard for real images
+    and uint8 for learned labels, float32 where images are float32."""
+    equal_bytes: More[str] = "webp:50"
+    """Compare at equal bytes, after the last step: the images of the first method, stored with this codec, against as
+    many of the others as fit the same bytes. "none" leaves it out, and so does --memory-bytes, where all are equal."""
 
 
 @dataclass(frozen=True, kw_only=True)
