@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class Savable(Protocol):
-    """A distilled set, a report: whatever has a file of its own kind."""
+    """A distilled set or a report."""
 
     def save(self, path: Path) -> object:
         """Write it to `path`, whole or not at all."""
@@ -32,9 +32,9 @@ def kept(
 ) -> Any:
     """What is in the file `path` of a run's folder; where there is none, what `make` gives, written there first.
 
-    What is found was made with the same options from the same data, since the folder is refused to other runs
-    (`benchmarks.harness.folder.open_folder`), and is whole, since `write` must write files whole or not at all. Where a
-    file of results must not stand in such a folder, or nobody reads it but the program, use a `distill.store.Store`.
+    What is found was made from the same options and data, since the folder is refused to other runs
+    (`benchmarks.harness.folder.open_folder`), and is whole, since `write` writes whole files or none. For results,
+    which people read; what only the program reads again is an entry of a `distill.store.Store`.
 
     - `read`, `write`: of the file; JSON by default, `save` for what saves itself.
 

@@ -9,10 +9,10 @@ from benchmarks.studies.membership.options import CoverageOptions
 
 @pytest.fixture
 def simulated(monkeypatch) -> list[str]:
-    """What is simulated from now on; few sizes and no attacks that learn."""
+    """What is simulated from now on; one size of scores, and no leak."""
     done: list[str] = []
-    for name, function in {"simulate_scores": coverage.simulate_scores, "simulate_audit": coverage.simulate_audit}.items():
-        monkeypatch.setattr(coverage, name, counted(name, function, done))
+    for name in ("simulate_scores", "simulate_audit"):
+        monkeypatch.setattr(coverage, name, counted(name, getattr(coverage, name), done))
     monkeypatch.setattr(coverage, "SIZES", ((6, 6),))
     monkeypatch.setattr(coverage, "LEAKS", {"none": (0.0, 0.0)})
     return done
