@@ -1,13 +1,22 @@
 """Checks of the arguments of this package's public functions."""
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, get_args
 
+from continual.memory import Returning
 from distill import Distiller, InputError, LabelledImages, PreprocessedImages, Preprocessing, TrainingRecipe
 from distill.errors import shown
 from distill.runtime.checks import check_device, class_names, require_a, require_whole
 
-__all__ = ["check_buffer", "check_experience", "check_gdumb", "check_order", "check_scenario", "check_tested"]
+__all__ = [
+    "check_buffer",
+    "check_buffer_options",
+    "check_experience",
+    "check_gdumb",
+    "check_order",
+    "check_scenario",
+    "check_tested",
+]
 
 SEEDS = 2**32  # of NumPy's legacy generator
 HOW_TO_PREPROCESS = "preprocessing.apply(images), with a fitted one such as ZCA.fit(images)"
@@ -31,12 +40,15 @@ def check_scenario(train: Any, test: Any, steps: Any, seed: Any) -> None:
 
 
 def check_buffer(
-    distiller: Any, images_per_class: Any, seed: Any, device: Any, num_classes: Any, classes: Any, preprocessing: Any,
-    max_size: Any, held_out: Any,
+    distiller: Any, images_per_class: Any, memory_bytes: Any, seed: Any, device: Any, num_classes: Any, classes: Any,
+    preprocessing: Any, max_size: Any, held_out: Any,
 ) -> None:  # fmt: skip
     """Raise `InputError` for options of another kind than `DistilledBuffer` takes."""
     require_a("distiller", distiller, Distiller, hint="FRePo(steps=500), for example")
-    require_whole("images_per_class", images_per_class, least=1)
+    if images_per_class is not None:
+        require_whole("images_per_class", images_per_class, least=1)
+    if memory_bytes is not None:
+        require_whole("memory_bytes", memory_bytes, least=1)
     require_whole("seed", seed)
     check_device(device)
     if num_classes is not None:
@@ -47,6 +59,21 @@ def check_buffer(
     if max_size is not None:
         require_whole("max_size", max_size, least=1)
     require_a("held_out", held_out, PreprocessedImages, type(None))
+
+
+def check_buffer_options(
+    num_classes: int | None, classes: Sequence[str] | None, max_size: int | None, memory_bytes: int | None,
+    adaptive: bool, returning: str, transform: Any,
+) -> None:  # fmt: skip
+    """Raise `InputError` for options of `DistilledBuffer` that make no sense, alone or together."""
+    if classes is not None and num_classes not in (None, len(classes)):
+        raise InputError(f"num_classes is {num_classes}, but {len(classes)} classes are named; give one of the two")
+    if adaptive and max_size is None and memory_bytes is None and num_classes is None and classes is None:
+        raise InputError("adaptive shares out a fixed number of images; give max_size, or num_classes")
+    if returning not in get_args(Returning):
+        raise InputError(f"returning is {returning!r}; wanted one of {', '.join(get_args(Returning))}")
+    if transform is not None and transform != "stream" and not callable(transform):
+        raise InputError(f"transform is {transform!r}; wanted 'stream', None or a function of one image tensor")
 
 
 def check_experience(experience: Any) -> None:

@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 
 from continual.cache import cached, describe_source
+from continual.delivery import Delivery, Key
 from continual.items import Items
-from continual.memory import Delivery, Key
 from distill import Distiller, PreprocessedImages, Preprocessing, SyntheticSet
 from distill.runtime.seeds import generator_for
 from distill.store import Store
+from distill.training.quality_order import quality_order
 
-__all__ = ["Distilling", "experience_seed", "numbered"]
+__all__ = ["Distilling", "experience_seed"]
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Distilling:
     held_out: PreprocessedImages | None = None
     store: Store | None = None
     progress: bool = False
+    in_order_of_quality: bool = False  # of each class, so that the first are the best to keep
 
     def deliver(
         self, distiller: Distiller, items: Items, asked: Mapping[Key, int], *, classes: tuple[str, ...], index: int,
@@ -59,16 +61,19 @@ class Distilling:
                 made_from = describe_source(index, distiller, data, wanted, seed=seed)
                 distil = partial(self._distil, distiller, data, wanted, seed)
                 made = cached(self.store, name, made_from, data, distil)
+            own = [None if i is None else int(positions[i]) for i in origins_of(made, data.labels, wanted)]
+            if self.in_order_of_quality and not distiller.selects_real_images:
+                order = quality_order(made, data, seed=seed)
+                made, own = made.subset(order), [own[i] for i in order.tolist()]
             done.append(made)
             tasks_of += [task] * len(made)
-            origins += [None if i is None else int(positions[i]) for i in origins_of(made, data.labels, wanted)]
+            origins += own
         if not done:
             return None
         warn_of_blank_fields(items, origins)
         fields = tuple([followed(column, origin) for origin in origins] for column in items.fields)
         counts = {key: int(((items.tasks == key[0]) & (items.labels == key[1])).sum()) for key in asked}
-        whole = SyntheticSet.concatenate(done)
-        return Delivery(whole, torch.tensor(tasks_of), fields, items.layout, counts, transform)
+        return Delivery.of(SyntheticSet.concatenate(done), tasks_of, fields, items.layout, counts, transform)
 
     def _distil(
         self, distiller: Distiller, data: PreprocessedImages, wanted: Mapping[int, int], seed: int, store: Store | None
@@ -94,11 +99,6 @@ class Distilling:
             return None
         mask = torch.isin(self.held_out.labels, class_ids)
         return self.held_out.subset(mask) if mask.any() else None
-
-
-def numbered(num_classes: int) -> tuple[str, ...]:
-    """Numbers as names for classes without names."""
-    return tuple(str(c) for c in range(num_classes))
 
 
 def experience_seed(seed: int, index: int, delivery: int = 0) -> int:

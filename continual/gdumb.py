@@ -155,12 +155,13 @@ class GDumb(SupervisedTemplate):
         """Update the storage policy; what is trained on is its buffer."""
         self._check_outputs()
         self.storage_policy.post_adapt(self, self.experience)
-        if not len(self.storage_policy.buffer):
+        buffer = self.storage_policy.buffer  # may be decoded each time it is asked for
+        if not len(buffer):
             raise InputError(
                 f"the {type(self.storage_policy).__name__} is empty after experience "
                 f"{self.experience.current_experience}: there is nothing to train on; wanted a max_size above 0"
             )
-        self.adapted_dataset = self.storage_policy.buffer
+        self.adapted_dataset = buffer
 
     def _check_outputs(self) -> None:
         """Compare the outputs of the model with the number of classes, once, before anything is distilled."""

@@ -32,13 +32,13 @@ class Distiller(ABC):
     """A method of distillation with its hyper-parameters, and the verb `distill`.
 
     A subclass is a frozen dataclass that names its `method` and defines `_distill`.
-
-    - `makes_labels`: whether its soft labels are others than those that follow from the class ids
-      (`distill.sets.synthetic.initial_labels`), so that a memory has to hold them.
     """
 
     method: ClassVar[str]
+    selects_real_images: ClassVar[bool] = False
+    """Whether sets are real images, chosen one after the other: the first of each class are those to keep."""
     makes_labels: ClassVar[bool] = False
+    """Whether soft labels are others than those that follow from the class ids, so that a memory has to hold them."""
 
     def __post_init__(self) -> None:
         check_option_types(self)

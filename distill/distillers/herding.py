@@ -38,6 +38,7 @@ class Herding(Distiller):
     """
 
     method: ClassVar[str] = "herding"
+    selects_real_images: ClassVar[bool] = True
     steps: int = 500
     """Updates of the network; 0 uses random features."""
     batch_size: int = 128

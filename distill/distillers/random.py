@@ -18,6 +18,7 @@ class Random(Distiller):
     """Random real images of each class, with initial labels: where FRePo with the same seed starts."""
 
     method: ClassVar[str] = "random"
+    selects_real_images: ClassVar[bool] = True
 
     def _distill(self, data: PreprocessedImages, run: Run) -> SyntheticSet:
         chosen = choose_per_class(data.labels, run.images_per_class, run.generator(0))

@@ -22,14 +22,17 @@ from continual import (
     class_order,
     experience_accuracies,
 )
+from continual.byte_budget import ImageSize
 from continual.scenario import step_sizes
-from distill import Distiller, InputError, LabelledImages, PreprocessedImages, Preprocessing
+from distill import Distiller, InputError, LabelledImages, PreprocessedImages, Preprocessing, Random
 from distill.runtime.seeds import generator_for
-from distill.sets.codecs import codec_of
+from distill.sets.codecs import codec_of, label_codec_of
 from distill.store import Store
 from distill.training.recipe import TrainingRecipe
 
-__all__ = ["StreamStudy", "buffer_of", "final_record", "gdumb", "tested"]
+__all__ = ["StreamStudy", "buffer_of", "final_record", "gdumb", "images_that_fit", "tested"]
+
+SAMPLED = 20  # real images per class that are encoded to find out how many fit
 
 
 class StreamStudy(Experiment):
@@ -184,9 +187,11 @@ def final_record(run: StreamStudy, arm: Arm, seed: int, *, store: Path) -> dict[
     return tested(strategies, experience, benchmark.test_stream, about, time.monotonic() - started)
 
 
-def images_that_fit(run: StreamStudy, arm: Arm, seed: int) -> float:
+def images_that_fit(run: StreamStudy, arm: Arm, seed: int) -> int:
     """About how many images per class fit, by real images of the class order's first step."""
     train, _ = run.images(seed)
     first = torch.isin(train.labels, torch.tensor(class_order(train.num_classes, seed)[: run.sizes[0]]))
+    sample = Random().distill(train.subset(first), images_per_class=SAMPLED, seed=seed)
+    size = ImageSize.measured(sample, codec_of(arm.codec), label_codec_of(arm.labels))
     assert arm.memory_bytes is not None
-    return arm.memory_bytes / bytes_per_image(train.subset(first), codec=arm.codec, labels=arm.labels)
+    return int((arm.memory_bytes - size.overhead / run.sizes[0]) / size.each)
