@@ -1,5 +1,6 @@
 """What the benchmark of replay memories tells: its table, its plot, and where one kind of arm overtakes the other."""
 
+import itertools
 import math
 import statistics
 from collections.abc import Mapping
@@ -74,13 +75,9 @@ def crossover(summary: Summary) -> str:
     """
     real, learned = best(summary, learned=False), best(summary, learned=True)
     leads = {size: learned[size]["mean"] - real[size]["mean"] for size in real if size in learned}
-    lines = [
-        f"at {size} bytes per class: {learned[size]['arm']} {percent(learned[size])}, {real[size]['arm']} "
-        f"{percent(real[size])}: {'learned' if lead > 0 else 'real'} images lead by {100 * abs(lead):.1f} points"
-        for size, lead in leads.items()
-    ]
+    lines = [lead_in_words(size, learned[size], real[size]) for size in leads]
     sizes = list(leads)
-    for small, large in zip(sizes, sizes[1:], strict=False):
+    for small, large in itertools.pairwise(sizes):
         if leads[small] * leads[large] < 0:
             share = leads[small] / (leads[small] - leads[large])
             at = math.exp(math.log(small) + share * (math.log(large) - math.log(small)))
@@ -88,6 +85,17 @@ def crossover(summary: Summary) -> str:
     if len(sizes) > 1 and not any(line.startswith("crossover") for line in lines):
         lines.append("crossover: none between these sizes")
     return "\n".join(lines)
+
+
+def lead_in_words(size: int, learned: Mapping[str, Any], real: Mapping[str, Any]) -> str:
+    """Which kind of images is ahead at a size, and whether by more than the spread."""
+    lead = learned["mean"] - real["mean"]
+    spread = math.hypot(*(0.0 if math.isnan(point["std"]) else point["std"] for point in (learned, real)))
+    unclear = "" if abs(lead) > spread else ", no more than the spread"
+    return (
+        f"at {size} bytes per class: {learned['arm']} {percent(learned)}, {real['arm']} {percent(real)}: "
+        f"{'learned' if lead > 0 else 'real'} images lead by {100 * abs(lead):.1f} points{unclear}"
+    )
 
 
 def format_table(options: dict[str, Any], records: list[dict[str, Any]], summary: Summary) -> str:
@@ -105,8 +113,8 @@ def format_table(options: dict[str, Any], records: list[dict[str, Any]], summary
     about = (
         f"{options['dataset']}, {options['steps']} class-incremental steps, preset {options['preset']}.\n"
         f"Accuracy in % over all classes on {where}, after the last step; mean ± standard deviation over class\n"
-        f"orders {options['seeds']} and {options['networks']} networks each, all trained by the same recipe on the memory "
-        "alone; in\nbrackets: images per class. Bytes count images, labels and class ids.\n"
+        f"orders {options['seeds']} and {options['networks']} networks each, all trained by the same recipe on the "
+        "memory alone; in\nbrackets: images per class. Bytes count images, labels and class ids.\n"
     )
     return "\n".join([about, text_table(rows), *left_out, "", crossover(summary)])
 

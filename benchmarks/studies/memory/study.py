@@ -3,10 +3,11 @@
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from benchmarks.harness.experiment import run_experiment
 from benchmarks.harness.kept import kept
+from benchmarks.harness.methods import METHODS
 from benchmarks.harness.tasks import Tasks
 from benchmarks.studies.class_incremental.arms import Arm, parsed_arm
 from benchmarks.studies.class_incremental.report import describe_equal
@@ -26,12 +27,14 @@ def main(options: MemoryOptions) -> None:
 class MemoryStudy(StreamStudy):
     """One run of the benchmark: its options resolved and checked, its data loaded."""
 
+    # A point depends on its arm, its size and its class order alone, so that others may be added to a run.
+    free_options: ClassVar[frozenset[str]] = frozenset({"arms", "memory_bytes", "seeds", "most_images"})
     options: MemoryOptions
 
     def __init__(self, options: MemoryOptions) -> None:
         check_sizes(options)
         self.arms = {text: parsed_arm(text) for text in dict.fromkeys(options.arms)}
-        super().__init__(options, tuple(dict.fromkeys(arm.method for arm in self.arms.values())))
+        super().__init__(options, tuple(METHODS))
         self.check_arms(self.arms.values())
 
     @staticmethod
@@ -45,7 +48,8 @@ class MemoryStudy(StreamStudy):
         for seed in seeds:
             self.preprocessing(seed)  # fitted by one process, found by the others
         # Small memories first, so that every arm has a point early.
-        points = [(text, size, seed) for size in sorted(self.options.memory_bytes) for seed in seeds for text in self.arms]
+        sizes = sorted(self.options.memory_bytes)
+        points = [(text, size, seed) for size in sizes for seed in seeds for text in self.arms]
         return tasks.results(measure_point, points, unit="point", describe=describe)
 
     def report(self, measured: list[dict[str, Any]], cost: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
@@ -66,23 +70,27 @@ def check_sizes(options: MemoryOptions) -> None:
 
 
 def measure_point(run: MemoryStudy, text: str, size: int, seed: int) -> Iterator[dict[str, Any]]:
-    """One arm at one size on one class order, after the last step."""
+    """One arm at one size on one class order, after the last step; or why it is left out."""
     arm = run.arms[text].at(size)
     folder = run.folder / f"{size}-bytes" / text.replace("/", "_").replace(":", "-") / f"order-{seed}"
-    yield {**kept(folder / "point.json", partial(measured, run, arm, seed, folder)), "size": size}
+    if reason := left_out(run, arm, seed):
+        yield {"arm": arm.name, "order": seed, "size": size, "left_out": reason}
+        return
+    yield {**kept(folder / "point.json", partial(final_record, run, arm, seed, store=folder)), "size": size}
 
 
-def measured(run: MemoryStudy, arm: Arm, seed: int, folder: Path) -> dict[str, Any]:
-    """The record of a point; where it is left out, why."""
-    fits = images_that_fit(run, arm, seed)
-    learned = not run.distiller(arm).selects_real_images
-    if fits < 1 or (learned and fits > run.options.most_images):
-        reason = "no image fits" if fits < 1 else f"{fits:.0f} images per class fit, more than --most-images"
-        return {"arm": arm.name, "method": arm.method, "order": seed, "left_out": reason}
-    return final_record(run, arm, seed, store=folder)
+def left_out(run: MemoryStudy, arm: Arm, seed: int) -> str:
+    """Why a point is not measured; "" where it is."""
+    fit = images_that_fit(run, arm, seed)
+    if fit < 1:
+        return "no image fits"
+    if not run.distiller(arm).selects_real_images and fit > run.options.most_images:
+        return f"{fit} images per class fit, more than --most-images {run.options.most_images}"
+    return ""
 
 
 def describe(record: dict[str, Any]) -> str:
     """One line on a point."""
-    left_out = record.get("left_out")
-    return f"{record['arm']} at {record['size']} bytes: {left_out}" if left_out else describe_equal(record)
+    if "left_out" in record:
+        return f"{record['arm']} at {record['size']} bytes: left out, {record['left_out']}"
+    return describe_equal(record)
