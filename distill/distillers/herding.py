@@ -91,7 +91,7 @@ class Herding(Distiller):
         if run.store is None:
             return self._train(network, data, run, generator)
         options = {"method": self.method, "seed": run.seed, "device": run.device, **self.options()}
-        entry = run.store.get(
+        entry = run.store.get_shared(
             f"network-{self.method}-seed-{run.seed}",
             MadeFrom(options, data_fingerprint(data)),
             lambda: (self._train(network, data, run, generator).state_dict(), {}),

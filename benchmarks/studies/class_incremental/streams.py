@@ -117,7 +117,7 @@ def check_classes(train: LabelledImages, test: LabelledImages, options: StreamOp
 
 
 def buffer_of(run: StreamStudy, arm: Arm, seed: int, *, store: Path) -> DistilledBuffer:
-    """The buffer of an arm on a class order; it finds in `store` what was distilled before."""
+    """The buffer of an arm on a class order; it finds in `store` what was distilled before, networks in the run's."""
     train, test = run.images(seed)
     total = None if arm.memory_bytes is None else arm.memory_bytes * train.num_classes
     return DistilledBuffer(
@@ -131,7 +131,7 @@ def buffer_of(run: StreamStudy, arm: Arm, seed: int, *, store: Path) -> Distille
         classes=train.classes,
         preprocessing=train.preprocessing,
         held_out=test,
-        store=store,
+        store=Store(store, shared=Store(run.folder / "networks")),
         progress=True,
     )
 
