@@ -1,5 +1,6 @@
 """A folder where runs keep what is expensive to make again, each entry with what it was made from."""
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -53,6 +54,8 @@ class Store:
     stays. An entry that was made from something else is refused.
 
     - `folder`: where the entries lie; made when the first one is saved.
+    - `shared`: a store that several runs use together, for what does not depend on the size of a set: the networks of
+      herding and of teachers. Default: this one.
 
     Raises `InputError` when `folder` is a file, or no path; methods say what else is refused.
 
@@ -70,8 +73,8 @@ class Store:
     distill.errors.InputError: ...network.safetensors was made with other options or data (steps was 10, now 20); ...
     """
 
-    def __init__(self, folder: str | Path) -> None:
-        self.folder = as_path(folder, "store")
+    def __init__(self, folder: str | Path, *, shared: "Store | None" = None) -> None:
+        self.folder, self.shared = as_path(folder, "store"), shared
         if self.folder.exists() and not self.folder.is_dir():
             raise InputError(f"store is the file {self.folder}; expected a folder")
 
@@ -80,7 +83,7 @@ class Store:
 
     def within(self, name: str) -> "Store":
         """The store in the folder `name` of this one."""
-        return Store(self.folder / name)
+        return Store(self.folder / name, shared=self.shared)
 
     def path(self, name: str) -> Path:
         """The file of the entry `name`."""
@@ -169,6 +172,16 @@ class Store:
                 "choose another store"
             )
         return content, metadata
+
+    def get_shared(self, name: str, made_from: MadeFrom, make: Callable[[], Content]) -> Entry:
+        """As `get`, from the `shared` store where there is one.
+
+        There a digest of `made_from` is added to the name, so that entries of several runs lie side by side.
+        """
+        if self.shared is None:
+            return self.get(name, made_from, make)
+        digest = hashlib.sha256(json.dumps(as_json(made_from), sort_keys=True).encode()).hexdigest()[:12]
+        return self.shared.get(f"{name}-{digest}", made_from, make)
 
     def remove(self, name: str) -> None:
         """Remove the entry `name`, if there is one."""

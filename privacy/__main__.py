@@ -143,10 +143,8 @@ def check_outputs(arguments: argparse.Namespace) -> None:
         if path.absolute() in taken:
             raise InputError(f"--{name} {path} would overwrite {taken[path.absolute()]}; give it another name")
         if path.is_dir():
-    add("--attacks", nargs="+", action="extend", metavar="ATTACK",
-        help=f"which attacks: all, or some of {', '.join(ATTACKS)} (default: all)")
-    add("--engine", choices=get_args(Engine), default="fast",
-        help="implementation of the attacks: this package's or TensorFlow Privacy's (default: fast)")
+            raise InputError(f"--{name} {path} is a folder; expected the name of a file")
+        check_folder(path, f"--{name} {path}")
         if name == "roc" and path.suffix.lower() not in PICTURES:
             raise InputError(f"--roc {path} is not a picture; expected a name that ends in {', '.join(PICTURES)}")
         taken[path.absolute()] = f"--{name}"

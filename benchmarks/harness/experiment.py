@@ -32,6 +32,8 @@ class Experiment(ABC):
 
     ranks: ClassVar[bool] = False
     """Whether a run is divided among the processes that `torchrun` starts."""
+    free_options: ClassVar[frozenset[str]] = frozenset()
+    """Options that may differ when a run is resumed: those that only say which of its results to make."""
     options: Any
 
     def __init__(self, options: StudyOptions, *, held_out: int = 0) -> None:
@@ -45,7 +47,7 @@ class Experiment(ABC):
     def of_worker(cls: type[E], options: Any) -> E:
         """The same run in a worker; raises `InputError` where the data are not those it was started on."""
         run = cls(options)
-        check_record(run.folder, run.record())
+        check_record(run.folder, run.record(), free=cls.free_options)
         run.prepare()
         return run
 
@@ -94,12 +96,13 @@ class Experiment(ABC):
 def opened(make: type[E], options: StudyOptions) -> Iterator[E]:
     """The run, its folder open; of several ranks the first one writes there, and then the others read."""
     run = make(options)
-    with open_folder(run.folder, run.record(), resume=options.resume) if is_first_rank() else nullcontext():
+    opening = open_folder(run.folder, run.record(), resume=options.resume, free=make.free_options)
+    with opening if is_first_rank() else nullcontext():
         if is_first_rank():
             run.prepare()
         wait_for_ranks()
         if not is_first_rank():
-            check_record(run.folder, run.record())
+            check_record(run.folder, run.record(), free=make.free_options)
             run.prepare()
         yield run
 

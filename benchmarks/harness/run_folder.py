@@ -3,7 +3,7 @@
 import os
 import platform
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,10 +22,13 @@ DATA = "data."  # fingerprints, under the option that holds them
 
 
 @contextmanager
-def open_folder(folder: Path, options: Mapping[str, Any], *, resume: bool) -> Iterator[None]:
+def open_folder(
+    folder: Path, options: Mapping[str, Any], *, resume: bool, free: Collection[str] = ()
+) -> Iterator[None]:
     """Open `folder` for a run with `options`: a new one, or the one to resume; locked while open.
 
-    `options`: JSON-able, with fingerprints of the data under "data". Raises `InputError` when the folder cannot
+    `options`: JSON-able, with fingerprints of the data under "data". `free`: those that may differ on resuming, besides
+    `FREE_OPTIONS`. Raises `InputError` when the folder cannot
     be written, another process works in it, it holds a run and `resume` is off, or a run with other options or data.
     """
     check_space(folder)
@@ -38,7 +41,7 @@ def open_folder(folder: Path, options: Mapping[str, Any], *, resume: bool) -> It
                 raise InputError(
                     f"{folder} already holds a run; add --resume to resume it, or choose another --output"
                 )
-            check_record(folder, options)
+            check_record(folder, options, free=free)
         else:
             write_json(record, options)
         remove_partial(folder)
@@ -71,12 +74,12 @@ def locked(folder: Path) -> Iterator[None]:
         yield
 
 
-def check_record(folder: Path, options: Mapping[str, Any]) -> None:
-    """Raise `InputError` unless the run in `folder` is one with these options and data."""
+def check_record(folder: Path, options: Mapping[str, Any], *, free: Collection[str] = ()) -> None:
+    """Raise `InputError` unless the run in `folder` is one with these options, those in `free` aside, and data."""
     before, now = flat(read_json(folder / RECORD)), flat(options)
     changed = [
         name for name in sorted(before.keys() | now.keys())
-        if name not in FREE_OPTIONS and before.get(name) != now.get(name)
+        if name not in {*FREE_OPTIONS, *free} and before.get(name) != now.get(name)
     ]  # fmt: skip
     data = [name.removeprefix(DATA) for name in changed if name.startswith(DATA)]
     if others := [name for name in changed if not name.startswith(DATA)]:

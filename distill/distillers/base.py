@@ -31,13 +31,14 @@ D = TypeVar("D", bound="Distiller")
 class Distiller(ABC):
     """A method of distillation with its hyper-parameters, and the verb `distill`.
 
-    A subclass is a frozen dataclass that names its `method` and defines `_distill`. One that chooses real images says
-    so in `selects_real_images`.
+    A subclass is a frozen dataclass that names its `method` and defines `_distill`.
     """
 
     method: ClassVar[str]
     selects_real_images: ClassVar[bool] = False
     """Whether sets are real images, chosen one after the other: the first of each class are those to keep."""
+    makes_labels: ClassVar[bool] = False
+    """Whether soft labels are others than those that follow from the class ids, so that a memory has to hold them."""
 
     def __post_init__(self) -> None:
         check_option_types(self)

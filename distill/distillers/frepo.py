@@ -46,6 +46,7 @@ class FRePo(StepwiseDistiller):
     """
 
     method: ClassVar[str] = "frepo"
+    makes_labels: ClassVar[bool] = True
     rates: ClassVar[tuple[str, ...]] = ("learning_rate", "pool_learning_rate")
     steps: int = 2000
     """Number of updates of the distilled set; the paper uses 500 000 and more."""

@@ -94,7 +94,7 @@ class Herding(Distiller):
         if run.store is None:
             return self._train(network, data, run, generator)
         asked = {"seed": run.seed, "device": run.device}
-        entry = run.store.get(
+        entry = run.store.get_shared(
             f"network-{self.method}-seed-{run.seed}",
             made_from(self, data, asked=asked, device=run.device),
             lambda: (self._train(network, data, run, generator).state_dict(), {}),

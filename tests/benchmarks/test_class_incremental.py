@@ -109,6 +109,51 @@ def test_results_hold_the_accuracy_matrix_and_what_is_made_of_it(undisturbed):
     assert "forgetting: frepo " in table
 
 
+def test_methods_are_compared_at_the_bytes_of_the_first_one(undisturbed):
+    results = read_json(undisturbed / "results.json")
+    equal = {record["method"]: record for record in results["equal_bytes"]}
+    assert list(equal) == list(METHODS)
+    assert [record["labels"] for record in equal.values()] == ["uint8", "hard", "hard"]
+    frepo = equal["frepo"]
+    assert frepo["images_per_class"] == 2
+    assert all(record["codec"] == "webp:50" for record in equal.values())
+    assert all(0 < record["bytes_per_class"] <= frepo["bytes_per_class"] for record in equal.values())
+    assert all(record["images_per_class"] >= 1 for record in equal.values())
+    held = {record["method"]: record["bytes_per_class"] for record in results["steps"]}
+    assert frepo["bytes_per_class"] < held["frepo"]
+    table = (undisturbed / "table.txt").read_text()
+    assert "at equal bytes, all classes" in table
+    row = next(line.split() for line in table.splitlines() if line.startswith("frepo webp:50"))
+    assert row[2:4] == ["2.0", f"{frepo['bytes_per_class']:.0f}"]
+
+
+def test_memory_in_bytes_holds_what_fits_and_names_it(tmp_path):
+    at = TINY.index("--images-per-class")
+    tiny = [*TINY[:at], *TINY[at + 2 :], "--method", "random", "frepo", "--memory-bytes", "400", "--codec", "uint8"]
+    (in_bytes,) = in_this_process(ClassIncrementalOptions, tiny)
+    assert in_bytes("--output", tmp_path / "run", "--networks", 1) == 0
+    results = read_json(tmp_path / "run" / "results.json")
+    assert results["equal_bytes"] == []
+    assert all(300 < record["bytes_per_class"] <= 400 for record in results["steps"])
+    assert results["options"]["arms"][1]["labels"] == "uint8"
+    assert "400 bytes per class stored as uint8" in (tmp_path / "run" / "table.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--memory-bytes", 400), "--images-per-class and --memory-bytes are both given; leave one of them out"),
+        (("--codec", "web:50"), "unknown codec 'web:50'"),
+        (("--labels", "float8"), "float8"),
+        (("--equal-bytes", "uint9"), "unknown codec 'uint9'"),
+    ],
+)
+def test_memories_that_do_not_exist_are_refused(command, tmp_path, capsys, options, said):
+    assert command("--output", tmp_path / "run", *options) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
 def strict(path: Path):
     """A JSON file as other programs read it: NaN and infinity are none of JSON's numbers."""
     return json.loads(path.read_text(), parse_constant=lambda name: pytest.fail(f"{path.name} holds {name}"))
@@ -141,7 +186,7 @@ def test_table_is_printed_and_written_and_its_figures_are_those_of_the_results(c
     summary = read_json(undisturbed / "results.json")["summary"]
     for method in METHODS:
         row = next(line.split() for line in table.splitlines() if line.split()[:1] == [method])
-        assert row[1:-1] == [f"{100 * p['mean']:.1f}±{100 * p['std']:.1f}" for p in summary[method]["curve"]]
+        assert row[1:-2] == [f"{100 * p['mean']:.1f}±{100 * p['std']:.1f}" for p in summary[method]["curve"]]
     lead = 100 * (summary["frepo"]["curve"][-1]["mean"] - summary["herding"]["curve"][-1]["mean"])
     assert f"frepo - herding over all classes: {lead:+.1f}±" in table
 

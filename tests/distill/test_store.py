@@ -271,3 +271,26 @@ def test_herding_trains_its_network_once_for_sets_of_any_size(tmp_path, make_ima
     assert trained == [1]
     with pytest.raises(InputError, match=r"network-herding-seed-0.safetensors .* \(steps was 3, now 4\)"):
         Herding(steps=4, width=4, depth=2, batch_size=8).distill(data, store=tmp_path)
+
+
+def test_shared_store_keeps_what_several_runs_use_side_by_side(tmp_path):
+    shared = Store(tmp_path / "shared")
+    made, stores = [], [Store(tmp_path / name, shared=shared).within("inner") for name in ("a", "b")]
+
+    def make(value):
+        made.append(value)
+        return {"weight": torch.full((1,), value)}, {}
+
+    for value in (1.0, 2.0):
+        for store in stores:
+            entry = store.get_shared("network", MadeFrom({"value": value}), lambda value=value: make(value))
+            assert entry.tensors["weight"].item() == value
+    assert made == [1.0, 2.0]
+    assert len(list(shared.folder.iterdir())) == 2
+    assert not (tmp_path / "a").exists()
+
+
+def test_store_without_a_shared_one_keeps_everything_itself(tmp_path):
+    store = Store(tmp_path)
+    store.get_shared("network", MadeFrom(), lambda: ({}, {"age": 1}))
+    assert store.load("network", MadeFrom()).metadata == {"age": 1}

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from benchmarks.harness.methods import METHODS
 from benchmarks.harness.options import More, Options, Presets, StudyOptions
 
-__all__ = ["PRESETS", "ClassIncrementalOptions", "StockOptions"]
+__all__ = ["PRESETS", "ClassIncrementalOptions", "StockOptions", "StreamOptions"]
 
 # What differs from the defaults of the classes, which are the paper's. "quick": see docs/results.md.
 PRESETS: Presets = {
@@ -36,23 +36,13 @@ PRESETS: Presets = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassIncrementalOptions(StudyOptions):
-    """Class-incremental learning with a replay buffer of distilled, random or herded images.
+class StreamOptions(StudyOptions):
+    """The class-incremental stream, and the networks that are trained along it."""
 
-    At every step the new classes are distilled to a few images each, which are added to the buffer, and networks are
-    trained from scratch on the buffer alone (GDumb). The result is the test accuracy over all classes seen so far.
-    """
-
-    main: ClassVar[str] = "benchmarks.studies.class_incremental.study:main"
-    presets: ClassVar[Presets] = PRESETS
     steps: int = 10
     """Number of class-incremental steps; must divide the number of classes."""
     first: More[int | None] = None
     """Number of classes in the first step; the other steps share the rest equally. Default: all steps equal."""
-    method: tuple[Literal[(*METHODS, "all")], ...] = ("frepo", "random", "herding")  # type: ignore[valid-type]
-    """Methods that fill the replay buffer."""
-    images_per_class: int = 20
-    """Images per class in the buffer."""
     seeds: tuple[int, ...] = (0,)
     """Seeds of the class orders; 0 to 4 are the published ones."""
     networks: int = 2
@@ -61,6 +51,34 @@ class ClassIncrementalOptions(StudyOptions):
     """Classes to fit the preprocessing on: all, as published, including future ones, or those of the first step."""
     held_out: More[int] = 0
     """Hold out this many training images per class and evaluate on them instead of the test set, to tune options."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassIncrementalOptions(StreamOptions):
+    """Class-incremental learning with a replay buffer of distilled, random or herded images.
+
+    At every step the new classes are distilled to a few images each, which are added to the buffer, and networks are
+    trained from scratch on the buffer alone (GDumb). The result is the test accuracy over all classes seen so far;
+    below it, the same methods are compared at equal bytes.
+    """
+
+    main: ClassVar[str] = "benchmarks.studies.class_incremental.study:main"
+    presets: ClassVar[Presets] = PRESETS
+    method: tuple[Literal[(*METHODS, "all")], ...] = ("frepo", "random", "herding")  # type: ignore[valid-type]
+    """Methods that fill the replay buffer."""
+    images_per_class: int | None = None
+    """Images per class in the buffer. Default: 20, or as many as fit in --memory-bytes."""
+    memory_bytes: int | None = None
+    """Bytes per class in the buffer, for images, labels and class ids together; instead of --images-per-class."""
+    codec: str | None = None
+    """Codec of the images in the buffer: float32, float16, uint8, webp:QUALITY, jpeg:QUALITY, lowres:FACTOR, ... Default:
+    float32, or webp:50 with --memory-bytes."""
+    labels: str | None = None
+    """Codec of the labels in the buffer: hard (class ids alone), uint8, float16 or float32. Default: hard for real
+    images and uint8 for learned labels, float32 where images are float32."""
+    equal_bytes: More[str] = "webp:50"
+    """Codec of a comparison at equal bytes after the last step: the images of the first method against as many images
+    of the others as fit in the same bytes. "none" leaves it out; so does --memory-bytes, with which all are equal."""
 
 
 @dataclass(frozen=True, kw_only=True)
