@@ -71,8 +71,8 @@ class ClassIncrementalOptions(StreamOptions):
     memory_bytes: int | None = None
     """Bytes per class in the buffer, for images, labels and class ids together; instead of --images-per-class."""
     codec: str | None = None
-    """Codec of the images in the buffer: float32, float16, uint8, webp:QUALITY, jpeg:QUALITY, lowres:FACTOR, ... Default:
-    float32, or webp:50 with --memory-bytes."""
+    """Codec of the images in the buffer: float32, float16, uint8, webp:QUALITY, jpeg:QUALITY, lowres:FACTOR, ...
+    Default: float32, or webp:50 with --memory-bytes."""
     labels: str | None = None
     """Codec of the labels in the buffer: hard (class ids alone), uint8, float16 or float32. Default: hard for real
     images and uint8 for learned labels, float32 where images are float32."""
