@@ -280,7 +280,7 @@ OURS: dict[str, tuple[Make, str]] = {
     "class ids of floats": (ours(class_ids=torch.zeros(10)), "class_ids are torch.float32; expected torch.int64"),
     "class ids in a table": (ours(class_ids=torch.zeros(10, 2, dtype=torch.int64)), r"class_ids have shape \(10, 2\)"),
     "one text of classes": (ours(meta={"classes": "0123456789"}), "classes is the single string"),
-    "numbers for classes": (ours(meta={"classes": list(range(10))}), "classes hold 0, a int; expected names"),
+    "numbers for classes": (ours(meta={"classes": list(range(10))}), "classes hold 0, a int; expected strings"),
     "no classes": (ours(meta={"classes": None}), "classes is None; expected a list of names"),
     "fewer classes": (ours(meta={"classes": DIGITS[:9]}), r"labels have shape \(10, 10\); expected \(10, 9\)"),
     "made by a list": (ours(meta={"made_by": [1]}), "made_by is a list; expected Mapping"),
