@@ -125,7 +125,9 @@ class DistilledBuffer(ExemplarsBuffer):
             distiller, images_per_class, memory_bytes, seed, device, num_classes, classes, preprocessing, max_size,
             held_out,
         )  # fmt: skip
-        check_buffer_options(num_classes, classes, max_size, memory_bytes, adaptive, returning, transform)
+        check_buffer_options(
+            num_classes, classes, max_size, memory_bytes, adaptive, returning, transform, progress
+        )
         self.distiller, self.images_per_class, self.seed = distiller, images_per_class, seed
         self.memory_bytes, self.codec, self.labels = memory_bytes, codec_of(codec), label_codec_of(labels)
         self.classes: tuple[str, ...] | None = None if classes is None else tuple(classes)

@@ -8,7 +8,7 @@ from avalanche.training.storage_policy import ExemplarsBuffer
 from continual.memory import Returning
 from distill import Distiller, InputError, LabelledImages, PreprocessedImages, Preprocessing, TrainingRecipe
 from distill.errors import shown
-from distill.runtime.checks import check_device, class_names, require_a, require_whole
+from distill.runtime.checks import check_device, class_names, require_a, require_flag, require_whole
 
 __all__ = [
     "check_buffer",
@@ -64,9 +64,11 @@ def check_buffer(
 
 def check_buffer_options(
     num_classes: int | None, classes: Sequence[str] | None, max_size: int | None, memory_bytes: int | None,
-    adaptive: bool, returning: str, transform: Any,
+    adaptive: Any, returning: str, transform: Any, progress: Any,
 ) -> None:  # fmt: skip
     """Raise `InputError` for options of `DistilledBuffer` that make no sense, alone or together."""
+    require_flag("adaptive", adaptive)
+    require_flag("progress", progress)
     check_classes(num_classes, classes)
     if adaptive and max_size is None and memory_bytes is None and num_classes is None and classes is None:
         raise InputError("adaptive shares out a fixed number of images; give max_size, or num_classes")

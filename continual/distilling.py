@@ -25,12 +25,12 @@ class Distilling:
     """What distillations of a buffer have in common; see `DistilledBuffer`."""
 
     preprocessing: Preprocessing
-    seed: int = 0
-    device: str = "cpu"
-    held_out: PreprocessedImages | None = None
-    store: Store | None = None
-    progress: bool = False
-    in_order_of_quality: bool = False  # of each class, so that the first are the best to keep
+    seed: int
+    device: str
+    held_out: PreprocessedImages | None
+    store: Store | None
+    progress: bool
+    in_order_of_quality: bool  # of each class, so that the first are the best to keep
 
     def deliver(
         self, distiller: Distiller, items: Items, asked: Mapping[Key, int], *, classes: tuple[str, ...], index: int,

@@ -161,7 +161,10 @@ class Store:
                 return None
             raise
         found = metadata.pop(KEY, None)
-        if not isinstance(found, dict) or found.get("format") != FORMAT:
+        if not (
+            isinstance(found, dict) and found.get("format") == FORMAT
+            and isinstance(found.get("options"), dict) and isinstance(found.get("data"), dict)
+        ):  # fmt: skip
             raise InputError(
                 f"{path} was made by another version of this toolkit, or is not an entry of a store; remove it or "
                 "choose another store"
@@ -222,6 +225,9 @@ def differences(found: dict[str, Any], wanted: dict[str, Any]) -> str:
 def same(found: Any, wanted: Any) -> bool:
     """Whether two fingerprints are equal; sums only have to be near enough."""
     if isinstance(found, dict) and isinstance(wanted, dict) and found.keys() == wanted.keys() == {"sums", "tolerance"}:
-        pairs = zip(found["sums"], wanted["sums"], strict=True)
-        return all(abs(a - b) <= wanted["tolerance"] for a, b in pairs)
+        sums = found["sums"]
+        if not isinstance(sums, list) or len(sums) != len(wanted["sums"]):
+            return False
+        pairs = zip(sums, wanted["sums"], strict=True)
+        return all(isinstance(a, int | float) and abs(a - b) <= wanted["tolerance"] for a, b in pairs)
     return bool(found == wanted)

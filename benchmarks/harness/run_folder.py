@@ -76,7 +76,10 @@ def locked(folder: Path) -> Iterator[None]:
 
 def check_record(folder: Path, options: Mapping[str, Any], *, free: Collection[str] = ()) -> None:
     """Raise `InputError` unless the run in `folder` is one with these options, those in `free` aside, and data."""
-    before, now = flat(read_json(folder / RECORD)), flat(options)
+    record = read_json(folder / RECORD)
+    if not isinstance(record, dict):
+        raise InputError(f"{folder / RECORD} is no record of a run; expected options by name; choose another --output")
+    before, now = flat(record), flat(options)
     changed = [
         name for name in sorted(before.keys() | now.keys())
         if name not in {*FREE_OPTIONS, *free} and before.get(name) != now.get(name)

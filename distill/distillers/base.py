@@ -50,9 +50,9 @@ class Distiller(ABC):
         self,
         data: LabelledImages | PreprocessedImages,
         *,
-        images_per_class: int = 10,
-        seed: int = 0,
-        device: str = "cpu",
+        images_per_class: int = Run.images_per_class,
+        seed: int = Run.seed,
+        device: str = Run.device,
         held_out: LabelledImages | PreprocessedImages | None = None,
         store: str | Path | Store | None = None,
         progress: bool = False,
@@ -63,8 +63,9 @@ class Distiller(ABC):
         A class with fewer images than that gets as many as it has, with a warning.
 
         - `data`: raw images (the paper's default preprocessing is fitted on them), or preprocessed ones.
-        - `images_per_class`: 1 or more.
-        - `seed`: every random choice comes from it, 0 or more; the same seed gives the same set on the same machine.
+        - `images_per_class`: 1 or more; 10 by default.
+        - `seed`: every random choice comes from it, 0 or more, by default 0; the same seed gives the same set on the
+          same machine.
         - `device`: where the work is done ("cpu", "cuda", "mps"); the set always comes back on the CPU.
         - `held_out`: images of the same classes that were not distilled, raw or preprocessed as `data` is, to record
           accuracy on as the distillation goes; never used to change anything.

@@ -32,6 +32,9 @@ class Herding(Distiller):
 
     The network is a `conv`, trained with cross-entropy; a store keeps it for sets of other sizes.
 
+    Raises `InputError` for options of another type, for numbers that are not finite or not above 0 (`steps` may be 0),
+    and for a norm that is not known; `distill` for a network that does not go with the images or becomes NaN.
+
     >>> from distill import load_images
     >>> Herding(steps=1, width=4, depth=1).distill(load_images("digits"), images_per_class=1)
     SyntheticSet(10 images of 1x8x8, 10 classes, by herding)

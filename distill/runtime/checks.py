@@ -18,7 +18,7 @@ if typing.TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 __all__ = ["DTYPES", "check_device", "check_option_types", "class_names", "positions", "require_a",
-           "require_choice", "require_not_negative", "require_one_of", "require_positive",
+           "require_choice", "require_flag", "require_not_negative", "require_one_of", "require_positive",
            "require_same_classes", "require_whole", "tensor_of"]  # fmt: skip
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -37,6 +37,12 @@ def require_whole(name: str, value: Any, *, least: int = 0) -> None:
         raise InputError(f"{name} is {shown(value)}; expected a whole number, {least} or more")
     if value < least:
         raise InputError(f"{name} is {value}; expected {least} or more")
+
+
+def require_flag(name: str, value: Any) -> None:
+    """Raise `InputError` unless the argument `name` is `True` or `False`."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise InputError(f"{name} is {shown(value)}; expected True or False")
 
 
 def require_choice(options: Any, name: str, known: Iterable[str]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch.utils.data import Dataset
 
-from distill.errors import InputError
+from distill.errors import InputError, shown
 from distill.files import as_path
 from distill.preprocess import Preprocessing
 from distill.runtime.checks import class_names, positions, require_a, require_whole, tensor_of
@@ -97,6 +97,7 @@ class SyntheticSet(Dataset):
         if self.made_by is None:  # what JSON's null becomes
             object.__setattr__(self, "made_by", {})
         require_a("made_by", self.made_by, Mapping)
+        check_made_by(self.made_by)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -247,6 +248,28 @@ def initial_labels(class_ids: torch.Tensor, num_classes: int, *, scale: float | 
     one_hot = torch.nn.functional.one_hot(class_ids, num_classes).float()
     divisor = math.sqrt(num_classes / 10) if scale is None else 1 / scale
     return (one_hot - 1 / num_classes) / divisor
+
+
+def check_made_by(made_by: Mapping[str, Any]) -> None:
+    """Raise `InputError` where what is read of a `made_by` is of another kind than distillers write."""
+    lists = (list, tuple)
+    kinds: dict[str, tuple[Any, Any, str]] = {
+        "options": (Mapping, None, "a mapping"),
+        "history": (lists, Mapping, "a list with a mapping for each record"),
+        "started_from": (lists, int, "a list of positions"),
+        "parts": (lists, Mapping, "a list with a mapping for each part"),
+    }
+    for name, (kind, inner, what) in kinds.items():
+        value = made_by.get(name)
+        if value is None:
+            continue
+        if not isinstance(value, kind) or (inner and not all(isinstance(one, inner) for one in value)):
+            raise InputError(f"{name} in made_by is {shown(value)}; expected {what}")
+        for part in value if name == "parts" else ():
+            check_made_by(part)
+    for record in made_by.get("history") or ():
+        if wrong := [key for key, value in record.items() if not isinstance(value, int | float)]:
+            raise InputError(f"history in made_by has {wrong[0]} {shown(record[wrong[0]])}; expected a number")
 
 
 def describe(method: str, options: Mapping[str, Any], **more: Any) -> dict[str, Any]:

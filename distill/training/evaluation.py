@@ -87,12 +87,27 @@ def evaluate(
 ) -> Evaluation:
     """Train `networks` networks from scratch on the set and test each, and KRR on its features, on `test`.
 
-    `test`: raw images, to which the set's preprocessing is applied, or images preprocessed with it already. The last
-    state of each training counts: no checkpoint is picked by accuracy. The default recipe is the published one (MSE,
-    1000 to 40 000 steps).
+    - `test`: raw images, to which the set's preprocessing is applied, or images preprocessed with it already.
+    - `recipe`: network, loss, schedule and augmentation; default: the published one (`TrainingRecipe()`: MSE, 1000 to
+      40 000 steps by the size of the set).
+    - `networks`: how many are trained, 1 or more; 5 by default. The first ones are the same for any number.
+    - `seed`: every random choice comes from it, 0 or more. Its stream is none of those that distillers draw from, so
+      that `seed=0` of both is no common start.
+    - `device`: where networks are trained and tested ("cpu", "cuda", "mps").
+    - `progress`: show a progress bar for each network.
 
-    Raises `InputError` when there is nothing to train or test on, or the two were preprocessed in different ways or
-    differ in classes or in the shape of images.
+    Gives accuracies in [0, 1], one of each network and one of KRR on its features. The last state of each training
+    counts: no checkpoint is picked by accuracy.
+
+    Raises `InputError` when there is nothing to train or test on, an argument makes no sense, a network becomes NaN, or
+    the two were preprocessed in different ways or differ in the names of classes or in the shape of images.
+
+    >>> from distill import Random, load_images
+    >>> synthetic = Random().distill(load_images("digits"), images_per_class=1)
+    >>> recipe = TrainingRecipe(width=4, depth=1, train_steps=1)
+    >>> test = load_images("digits", split="test").subset(range(50))
+    >>> len(evaluate(synthetic, test, recipe=recipe, networks=2).network)
+    2
     """
     require_a("synthetic", synthetic, SyntheticSet)
     require_a("test", test, LabelledImages, PreprocessedImages, hint="load_images(source, split='test'), for example")

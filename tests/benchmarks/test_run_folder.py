@@ -163,3 +163,11 @@ def test_a_set_being_written_survives_too(folder):
 
     write_atomically(folder / "numbers.npy", save)
     assert np.load(folder / "numbers.npy").tolist() == [0, 1, 2]
+
+
+def test_a_record_that_is_none_is_named(tmp_path):
+    (tmp_path / "options.json").write_text("[]")
+    with pytest.raises(InputError, match=r"options.json is no record of a run"), open_folder(
+        tmp_path, OPTIONS, resume=True
+    ):
+        pass

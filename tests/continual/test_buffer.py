@@ -171,6 +171,13 @@ def test_resize_keeps_the_first_images_and_does_not_bring_any_back() -> None:
     assert len(policy.buffer) == 8
 
 
+@pytest.mark.parametrize("option", ["adaptive", "progress"])
+@pytest.mark.parametrize("value", ["no", 1, None])
+def test_switches_are_true_or_false(option, value) -> None:
+    with pytest.raises(InputError, match=rf"{option} is {value!r}; expected True or False"):
+        DistilledBuffer(First(), num_classes=C, **{option: value})
+
+
 def test_held_out_images_of_the_current_classes_are_passed() -> None:
     distiller = First()
     policy = DistilledBuffer(

@@ -364,7 +364,7 @@ def test_synthetic_set_in_the_place_of_a_checkpoint_is_refused_and_kept(data, tm
     path = made(Random(), data).save(tmp_path / CHECKPOINT)
     with pytest.raises(InputError, match=f"{path} was made by another version of this toolkit, or is not an entry"):
         made(TINY, data, store=tmp_path)
-    with pytest.raises(InputError, match=f"store is the file {path}; wanted a folder"):
+    with pytest.raises(InputError, match=f"store is the file {path}; expected a folder"):
         made(TINY, data, store=path)
     assert len(SyntheticSet.load(path)) == 6
 

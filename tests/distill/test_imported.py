@@ -459,3 +459,11 @@ def test_class_ids_that_start_at_1_or_have_gaps_are_told(tmp_path):
         import_set(tmp_path / "late.pt", preprocessing="identity", classes=["a", "b", "c"])
     with pytest.warns(InputWarning, match="labels of .* have gaps: no image has the class id 1, 2; assumed"):
         assert import_set(tmp_path / "gaps.pt", preprocessing="identity").num_classes == 4
+
+
+@pytest.mark.parametrize("options", [{"layout": "nhwc"}, {"layout": "nchw"}, {"pixels": False}], ids=str)
+def test_what_a_folder_of_files_leaves_no_choice_of_is_refused(tmp_path, options):
+    given = class_folders(tmp_path / "set", np.zeros((2, 4, 4), np.uint8), ["cat", "dog"])
+    with pytest.raises(InputError, match=r"set is a folder"):
+        import_set(given, preprocessing="identity", **options)
+    assert import_set(given, preprocessing="identity", pixels=True).made_by["options"]["pixels"]

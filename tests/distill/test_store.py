@@ -14,7 +14,7 @@ from distill import FRePo, Herding, InputError, SyntheticSet
 from distill.fingerprint import tolerant_fingerprint
 from distill.preprocess import Standardize
 from distill.store import MadeFrom, Store, as_store
-from distill.tensor_files import write_tensors
+from distill.tensor_files import read_tensors, write_tensors
 
 MADE_FROM = MadeFrom(options={"steps": 10, "layers": (1, 2)}, data={"images": "abc", "held-out images": None})
 TENSORS = {"weight": torch.arange(6.0).view(2, 3), "generator": torch.Generator().get_state()}
@@ -142,6 +142,23 @@ def test_a_file_that_is_no_entry_is_refused(store, metadata):
     write_tensors(store.path("network"), TENSORS, metadata)
     with pytest.raises(InputError, match=r"network.safetensors was made by another version of this toolkit, or is not"):
         store.load("network", MADE_FROM)
+
+
+@pytest.mark.parametrize("part", [{"options": None}, {"options": []}, {"data": "x"}], ids=str)
+def test_an_entry_whose_description_is_damaged_is_refused(store, part):
+    path = store.save("network", MADE_FROM, TENSORS)
+    tensors, metadata = read_tensors(path)
+    write_tensors(path, tensors, {"made_from": {**metadata["made_from"], **part}})
+    with pytest.raises(InputError, match=r"network.safetensors was made by another version of this toolkit, or is not"):
+        store.load("network", MADE_FROM)
+
+
+@pytest.mark.parametrize("sums", [[1.0], None, ["a"] * 8, 3], ids=str)
+def test_sums_of_another_kind_are_others(store, sums):
+    found, expected = ({"images": {"sums": given, "tolerance": 1.0}} for given in (sums, [1.0] * 8))
+    store.save("set", MadeFrom(data=found), TENSORS)
+    with pytest.raises(InputError, match=r"\(other images\)"):
+        store.load("set", MadeFrom(data=expected))
 
 
 @pytest.mark.parametrize("left", [0, 4, 100, -1])

@@ -384,3 +384,21 @@ def test_plot_that_fails_leaves_nothing_behind(tmp_path, monkeypatch):
 def test_initial_labels_of_no_size_are_refused(scale):
     with pytest.raises(InputError, match=r"scale is .*; expected more than 0, finite"):
         initial_labels(torch.tensor([0, 1]), 2, scale=scale)
+
+
+@pytest.mark.parametrize(
+    ("made_by", "message"),
+    [
+        ({"history": [1, 2]}, "history in made_by is \\[1, 2\\]; expected a list with a mapping for each record"),
+        ({"history": [{"step": 0, "loss": "low"}]}, "history in made_by has loss 'low'; expected a number"),
+        ({"options": [1]}, "options in made_by is \\[1\\]; expected a mapping"),
+        ({"started_from": ["a"]}, "started_from in made_by is \\['a'\\]; expected a list of positions"),
+        ({"parts": [{"history": 3}]}, "history in made_by is 3; expected a list"),
+    ],
+    ids=range(5),
+)
+def test_how_a_set_was_made_is_checked(tmp_path, made_by, message):
+    tensors, metadata = a_set().content()
+    path = write_tensors(tmp_path / "s.safetensors", tensors, {**metadata, "made_by": made_by})
+    with pytest.raises(InputError, match=f"s.safetensors holds no valid synthetic set: {message}"):
+        SyntheticSet.load(path)

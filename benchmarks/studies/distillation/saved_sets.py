@@ -78,7 +78,7 @@ def read_set(
             file,
             preprocessing=stated or parse_preprocessing(options.preprocessing or "", channels=channels),
             layout=options.layout,
-            pixels=options.pixels,
+            pixels=options.pixels or None,  # a folder holds pixels whether it is said or not
             labels=options.labels,
             classes=test.classes if file.is_dir() else None,
             channels=channels if file.is_dir() else None,
