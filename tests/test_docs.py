@@ -24,7 +24,7 @@ import benchmarks.harness.program
 from benchmarks.harness.command_line import parse
 from benchmarks.harness.options import Options
 from continual import stream_accuracy
-from distill import Preprocessing, load_images
+from distill import ImageCodec, Preprocessing, load_images
 from distill.networks import NETWORKS
 
 ROOT = Path(__file__).parents[1]
@@ -48,9 +48,9 @@ def names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict]:
     """The names of a page's programs, which run in an empty folder and leave nothing registered."""
     monkeypatch.chdir(tmp_path)
     torch.manual_seed(0)
-    networks, kinds = dict(NETWORKS), dict(Preprocessing.kinds)
+    registries = [(registry, dict(registry)) for registry in (NETWORKS, Preprocessing.kinds, ImageCodec.kinds)]
     yield {"__name__": "page"}
-    for registry, kept in ((NETWORKS, networks), (Preprocessing.kinds, kinds)):
+    for registry, kept in registries:
         registry.clear()
         registry.update(kept)
 

@@ -182,7 +182,7 @@ def to_grids(images: torch.Tensor, stride: int) -> torch.Tensor:
     """
     n, channels, height, width = images.shape
     cut = images.reshape(n, channels, height // stride, stride, width // stride, stride)
-    return cut.permute(0, 3, 5, 1, 2, 4).reshape(n * stride**2, -1)
+    return cut.permute(0, 3, 5, 1, 2, 4).reshape(n * stride**2, channels * height * width // stride**2)
 
 
 def from_grids(grids: torch.Tensor, shape: torch.Size, stride: int) -> torch.Tensor:

@@ -28,6 +28,11 @@ RIGHT: dict[tuple[str, str], set[str]] = {
     ("SyntheticSet.subset", "indices"): {"empty list", "numbers"},
     ("SyntheticSet", "made_by"): {"None", "mapping"},
     ("SyntheticSet.save", "path"): {"text", "bytes", "path"},
+    ("EncodedSet", "method"): {"None", "text"},
+    ("EncodedSet.subset", "indices"): {"empty list", "numbers"},
+    ("EncodedSet.save", "path"): {"text", "bytes", "path"},
+    ("ImageCodec.encode", "groups"): {"None"},
+    ("ImageCodec.subset", "chosen"): {"empty list", "numbers"},
     ("SyntheticSet.plot", "images_per_class"): {"3"},
     ("SyntheticSet.plot", "max_classes"): {"3"},
     ("plot_labels", "examples"): {"3"},
@@ -85,7 +90,8 @@ RIGHT: dict[tuple[str, str], set[str]] = {
 }  # fmt: skip
 PUBLIC = {
     distill: {*DISTILLERS_BY_NAME, "CheckerboardZCA", "ZCA", "Standardize", "Store", "SyntheticSet",
-              "LabelledImages", "PreprocessedImages", "TrainingRecipe", "evaluate", "import_set", "load_images"},
+              "EncodedSet", "ImageCodec", "LabelledImages", "PreprocessedImages", "TrainingRecipe", "codec_of",
+              "evaluate", "import_set", "load_images"},
     continual: {"DistilledBuffer", "GDumb", "SoftLabelLoss", "class_incremental", "class_order",
                 "experience_accuracies", "stream_accuracy", "with_soft_labels"},
 }  # fmt: skip

@@ -15,6 +15,7 @@ from distill import (
     DSA,
     ZCA,
     CheckerboardZCA,
+    EncodedSet,
     FRePo,
     Identity,
     LabelledImages,
@@ -25,10 +26,12 @@ from distill import (
     Store,
     SyntheticSet,
     TrainingRecipe,
+    codec_of,
     evaluate,
     import_set,
     load_images,
 )
+from distill.sets.codecs import coded, label_codec_of
 from distill.sets.drawing import plot_before_after, plot_evolution, plot_labels, save_gif
 from distillers import DISTILLERS
 
@@ -117,6 +120,15 @@ def saved(folder: Path) -> Path:
     return synthetic().save(folder / "set.safetensors")
 
 
+@lru_cache(maxsize=1)
+def encoded(folder: Path | None = None) -> EncodedSet:
+    return EncodedSet.encode(synthetic(), codec="webp:75", labels="uint8")
+
+
+def saved_encoded(folder: Path) -> Path:
+    return encoded().save(folder / "encoded.safetensors")
+
+
 def npz(folder: Path) -> Path:
     images, labels = raw().images, raw().labels
     np.savez(folder / "set.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
@@ -182,6 +194,33 @@ ENTRIES: dict[str, Entry] = {
     "SyntheticSet.plot": Entry(
         lambda **given: synthetic().plot(**given),
         {"path": lambda folder: folder / "one.png", "images_per_class": same(1), "max_classes": same(2)},
+    ),
+    "EncodedSet": Entry(
+        EncodedSet, {option.name: of(encoded, option.name) for option in dataclasses.fields(EncodedSet)}
+    ),
+    "EncodedSet.encode": Entry(
+        EncodedSet.encode, {"synthetic": synthetic, "codec": same("uint8"), "labels": same("hard")}
+    ),
+    "EncodedSet.subset": Entry(lambda indices: encoded().subset(indices), {"indices": same([0, 2])}),
+    "EncodedSet.save": Entry(lambda path: encoded().save(path), {"path": lambda f: f / "one.safetensors"}),
+    "EncodedSet.load": Entry(EncodedSet.load, {"path": saved_encoded}),
+    "codec_of": Entry(codec_of, {"spec": same("webp:50")}),
+    "label_codec_of": Entry(label_codec_of, {"spec": same("uint8")}),
+    "ImageCodec.encode": Entry(
+        codec_of("mosaic:webp:75").encode, {"images": of(synthetic, "images"), "groups": same([4, 2])}
+    ),
+    "ImageCodec.decode": Entry(
+        codec_of("webp:75").decode, {"payload": of(encoded, "images"), "shape": same((6, 1, 8, 8))}
+    ),
+    "ImageCodec.subset": Entry(
+        codec_of("webp:75").subset,
+        {"payload": of(encoded, "images"), "shape": same((6, 1, 8, 8)), "chosen": same([0, 2])},
+    ),
+    "ImageCodec.check_shape": Entry(codec_of("lowres:2").check_shape, {"image_shape": same((1, 8, 8))}),
+    "coded": Entry(
+        coded,
+        {"images": of(synthetic, "images"), "codec": same(codec_of("webp:75")),
+         "preprocessing": lambda folder: Identity()},
     ),
     **{f"{cls.__name__}.fit": Entry(cls.fit, {"data": raw}) for cls in (Standardize, ZCA, CheckerboardZCA)},
     "apply": Entry(lambda data: Standardize.fit(raw()).apply(data), {"data": raw}),

@@ -103,10 +103,8 @@ class ImageCodec(ABC):
         plain = images.detach().to("cpu", torch.float32)
         if not bool(torch.isfinite(plain).all()):
             raise InputError("images hold NaN or infinite values, which cannot be encoded")
-        groups = [len(plain)] if groups is None else [int(size) for size in groups if size]
-        if sum(groups) != len(plain) or min(groups, default=0) < 0:
-            raise InputError(f"groups add up to {sum(groups)} for {len(plain)} images; wanted a size for each group")
-        return seal(self._encode_groups(plain, groups) if len(plain) else b"", self._meant(shape))
+        sizes = _groups(groups, len(plain))
+        return seal(self._encode_groups(plain, sizes) if sizes else b"", self._meant(shape))
 
     def decode(self, payload: bytes, shape: Sequence[int]) -> torch.Tensor:
         """The images of a payload as a float32 tensor on the CPU; `shape`: theirs, `(n, channels, height, width)`.
@@ -124,17 +122,27 @@ class ImageCodec(ABC):
         Raises `InputError` when the payload is damaged or positions are out of range.
         """
         shape = _shape(shape)
-        rows = positions(chosen, shape[0])
+        rows = positions(chosen, shape[0]) % max(shape[0], 1)  # -1 is the last
         body = unseal(payload, self._meant(shape))
         return seal(self._subset(body, shape, rows) if len(rows) else b"", self._meant((len(rows), *shape[1:])))
 
-    def check_shape(self, image_shape: Sequence[int]) -> None:  # noqa: B027 - most codecs take every shape
+    def check_payload(self, payload: bytes, shape: Sequence[int]) -> None:
+        """Raise `InputError` when a payload is damaged, or of another codec or shape; nothing is decoded for it."""
+        unseal(payload, self._meant(_shape(shape)))
+
+    def check_shape(self, image_shape: Sequence[int]) -> None:
         """Raise `InputError` when this codec does not take images of shape `(channels, height, width)`."""
+        require_a("the shape of an image", image_shape, tuple, list)
+        _, channels, height, width = _shape((0, *image_shape))
+        self._check_shape(channels, height, width)
 
     @property
     def per_image(self) -> bool:
         """Whether `subset` takes images out of a pack without coding them again."""
         return type(self)._subset is not ImageCodec._subset
+
+    def _check_shape(self, channels: int, height: int, width: int) -> None:  # noqa: B027 - most take every shape
+        """Raise `InputError` when this codec does not take images of this shape."""
 
     @abstractmethod
     def _encode(self, images: torch.Tensor) -> bytes:
@@ -159,6 +167,7 @@ class ImageCodec(ABC):
 
     def to_stored(self, images: torch.Tensor, preprocessing: Preprocessing) -> torch.Tensor:
         """Input of a network as what `encode` takes: pixels, or the same images where `space` is "input"."""
+        require_a("preprocessing", preprocessing, Preprocessing, hint="Identity() where nothing was done")
         return preprocessing.inverse(images) if self.space == "pixels" else images
 
     def to_input(self, images: torch.Tensor, preprocessing: Preprocessing) -> torch.Tensor:
@@ -189,6 +198,8 @@ def coded(images: torch.Tensor, codec: ImageCodec, preprocessing: Preprocessing)
         >>> bool((images.grad == 1).all())
         True
     """
+    require_a("images", images, torch.Tensor)
+    require_a("codec", codec, ImageCodec, hint='made by codec_of("webp:50")')
     smooth = codec.to_input(codec.smooth(codec.to_stored(images, preprocessing)), preprocessing)
     return smooth + (codec.through(images, preprocessing) - smooth).detach()
 
@@ -235,3 +246,15 @@ def _shape(given: Any) -> Shape:
         require_whole("a size of images", size, least=least)
     n, channels, height, width = map(int, given)
     return n, channels, height, width
+
+
+def _groups(given: Any, count: int) -> list[int]:
+    """The sizes of groups of `count` images, one or more each."""
+    if given is None:
+        given = [count]
+    require_a("groups", given, tuple, list, hint="how many images each group has")
+    for size in given:
+        require_whole("the size of a group", size)
+    if sum(given) != count:
+        raise InputError(f"groups add up to {sum(given)} for {count} images; wanted the size of each group")
+    return [int(size) for size in given if size]

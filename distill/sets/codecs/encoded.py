@@ -33,7 +33,7 @@ class EncodedSet:
     - `classes`, `preprocessing`: as in the set.
     - `method`: who made the images, for `made_by` of the decoded set.
 
-    Made by `EncodedSet.encode`.
+    Made by `EncodedSet.encode`. Raises `InputError` when a payload is damaged, or of another codec or shape.
 
         >>> from distill import Random, load_images
         >>> digits = Random().distill(load_images("digits"), images_per_class=20, seed=0)
@@ -50,7 +50,7 @@ class EncodedSet:
     labels: bytes
     class_ids: bytes
     count: int
-    image_shape: tuple[int, int, int]
+    image_shape: tuple[int, ...]
     codec: ImageCodec
     label_codec: LabelCodec
     classes: tuple[str, ...]
@@ -58,12 +58,16 @@ class EncodedSet:
     method: str | None = field(default=None)
 
     def __post_init__(self) -> None:
-        for name in PAYLOADS:
-            require_a(name, getattr(self, name), bytes)
         require_whole("count", self.count)
         require_a("codec", self.codec, ImageCodec, hint='made by codec_of("webp:50")')
         require_a("label_codec", self.label_codec, LabelCodec, hint='made by label_codec_of("uint8")')
         require_a("preprocessing", self.preprocessing, Preprocessing, hint="Identity() where nothing was done")
+        require_a("image_shape", self.image_shape, tuple)
+        require_a("method", self.method, str, type(None))
+        object.__setattr__(self, "classes", class_names(self.classes))
+        self.codec.check_payload(self.images, (self.count, *self.image_shape))
+        self.label_codec.check_payload(self.labels, self.count, len(self.classes))
+        self.class_ids_tensor()
 
     @classmethod
     def encode(
@@ -97,8 +101,6 @@ class EncodedSet:
 
     def decode(self) -> SyntheticSet:
         """The set again: images of float32 on the CPU; `made_by` has the method and the codecs, no history.
-
-        Raises `InputError` when a payload is damaged.
         """
         class_ids = self.class_ids_tensor()
         decoded = self.codec.decode(self.images, (self.count, *self.image_shape))
@@ -185,19 +187,16 @@ class EncodedSet:
         prefix = "preprocessing."
         state = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
         require_a("image_shape", metadata["image_shape"], list)
-        channels, height, width = metadata["image_shape"]
-        loaded = cls(
+        return cls(
             **{name: tensors[name].numpy().tobytes() for name in PAYLOADS},
             count=metadata["count"],
-            image_shape=(channels, height, width),
+            image_shape=tuple(metadata["image_shape"]),
             codec=codec_of(metadata["codec"]),
             label_codec=label_codec_of(metadata["label_codec"]),
             classes=class_names(metadata["classes"]),
             preprocessing=Preprocessing.from_state(metadata["preprocessing"], state),
             method=metadata["method"],
         )
-        loaded.decode()
-        return loaded
 
 
 def _tensor(payload: bytes) -> torch.Tensor:

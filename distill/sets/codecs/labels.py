@@ -50,6 +50,10 @@ class LabelCodec(ABC):
         body = unseal(payload, self._meant(len(class_ids), num_classes))
         return torch.from_numpy(self._decode(body, class_ids, num_classes))
 
+    def check_payload(self, payload: bytes, count: int, num_classes: int) -> None:
+        """Raise `InputError` when a payload is damaged or of other labels."""
+        unseal(payload, self._meant(count, num_classes))
+
     def subset(self, payload: bytes, count: int, num_classes: int, chosen: Any) -> bytes:
         """The payload of the labels at `chosen`, positions or a boolean mask; nothing is rounded again."""
         rows = positions(chosen, count)
@@ -132,7 +136,7 @@ def label_codec_of(spec: str | LabelCodec) -> LabelCodec:
 
 def as_floats(values: np.ndarray, kind: str) -> bytes:
     """The bytes of floats of that NumPy type; raises `InputError` when they are too large for it."""
-    largest = np.abs(values).max(initial=0)
-    if largest > np.finfo(kind).max:
+    largest = float(np.abs(values).max(initial=0))
+    if largest > float(np.finfo(kind).max):
         raise InputError(f"labels reach {largest:g}, too large for 16 bits; wanted at most 65504, or labels float32")
     return values.astype(kind).tobytes()

@@ -34,13 +34,11 @@ class PillowCodec(EightBits):
         if not 0 <= self.quality <= 100:
             raise InputError(f"quality is {self.quality}; wanted 0 to 100")
 
-    def check_shape(self, image_shape: Sequence[int]) -> None:
-        """Raise `InputError` unless images have 1 or 3 channels and sides that fit the format."""
-        channels, *sides = image_shape
+    def _check_shape(self, channels: int, height: int, width: int) -> None:
         if channels not in (1, 3):
             raise InputError(f"images have {channels} channels; codec {self.spec} wants 1 or 3; uint8 takes any")
-        if max(sides) > self.longest_side:
-            raise InputError(f"images have sides of {max(sides)} pixels; codec {self.spec} wants {self.longest_side}")
+        if (side := max(height, width)) > self.longest_side:
+            raise InputError(f"images have sides of {side} pixels; codec {self.spec} wants {self.longest_side} at most")
 
     @abstractmethod
     def write(self, pixels: np.ndarray) -> bytes:
