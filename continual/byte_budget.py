@@ -20,6 +20,7 @@ SAMPLED_PER_CLASS = 20  # real images that are encoded to find out how many byte
 SAMPLED = 400  # of all classes together
 SPARE = 1.15  # real images to choose, of those expected to fit
 LEARNED = 1.1  # bytes of a learned image, of those of a real one
+EXACT = 1.01  # how far images of a fixed size may be off: class ids take more or fewer bytes by their order
 OUTSIDE = 0.05  # how far pixels may be outside of [0, 1]
 
 
@@ -37,7 +38,7 @@ class ImageSize:
 
         >>> from distill import Random, codec_of, load_images
         >>> from distill.sets.codecs import label_codec_of
-        >>> digits = Random().distill(load_images("digits"), images_per_class=2)
+        >>> digits = Random().distill(load_images("digits"), images_per_class=20)
         >>> ImageSize.measured(digits, codec_of("uint8"), label_codec_of("float16"))
         ImageSize(each=84.0, overhead=43.0, exact=True)
         """
@@ -108,7 +109,7 @@ class Room:
 
     def check(self, count: int) -> None:
         """Raise `InputError` when `count` images are more than can fit."""
-        if count > self.expected * (1 if self.exact else LEARNED):
+        if count > self.expected * (EXACT if self.exact else LEARNED):
             raise InputError(self.too_many(count, int(self.expected)))
 
     def too_many(self, count: int, fit: int) -> str:

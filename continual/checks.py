@@ -108,8 +108,9 @@ def check_classes(num_classes: int | None, classes: Sequence[str] | None) -> Non
 
 def check_transform(transform: Any) -> None:
     """Raise `InputError` for anything but the values of the option `transform`."""
-    if transform is not None and transform != "stream" and not callable(transform):
-        raise InputError(f"transform is {transform!r}; wanted 'stream', None or a function of one image tensor")
+    known = transform is None or (isinstance(transform, str) and transform == "stream")
+    if not known and not callable(transform):
+        raise InputError(f"transform is {shown(transform)}; wanted 'stream', None or a function of one image tensor")
 
 
 def check_experience(experience: Any) -> None:

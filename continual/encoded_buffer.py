@@ -30,8 +30,9 @@ class EncodedBuffer(ExemplarsBuffer):
     """Real images that an Avalanche policy chooses, held encoded in at most `memory_bytes` bytes.
 
     The rival of `DistilledBuffer` at equal bytes. The policy chooses as it always does; its `max_size` is replaced by
-    the number of images that fit. Each image is encoded once, after it was chosen, and decoded whenever `buffer` is
-    asked for; `nbytes` are the bytes held.
+    the number of images that fit: where that depends on the images, it is given some more, and then made smaller by its
+    own `resize`. Each image is encoded once, after it was chosen, and decoded whenever `buffer` is asked for; `nbytes`
+    are the bytes held.
 
         ReplayPlugin(mem_size=policy.max_size, storage_policy=policy)  # Avalanche wants the same number twice
 
@@ -171,7 +172,7 @@ class EncodedBuffer(ExemplarsBuffer):
         budget.check(size, len(torch.unique(items.labels)), learned=False, what=what)
         held = self.nbytes / len(self._memory) if len(self._memory) else size.each
         most = (self.memory_bytes - size.overhead) / min(size.each, held)
-        return min(self.max_size, math.ceil(most * (1 if size.exact else SPARE)))
+        return min(self.max_size, int(most) if size.exact else math.ceil(most * SPARE))
 
     def _allowed(self) -> int:
         """How many bytes the policy may fill by now."""

@@ -23,13 +23,13 @@ HANDLE = "handle"
 
 @dataclass(frozen=True)
 class Chosen:
-    """What a policy has chosen: for each of its groups, in order, the numbers of images, int32."""
+    """What a policy has chosen: for each of its groups, in order, the numbers of images, of 16 bits if they suffice."""
 
     of_each: tuple[np.ndarray, ...] = ()
 
     def all(self) -> np.ndarray:
         """The numbers of all images, group after group."""
-        return np.concatenate([np.empty(0, np.int32), *self.of_each])
+        return np.concatenate([np.empty(0, np.int32), *self.of_each]).astype(np.int32)
 
     def __len__(self) -> int:
         return sum(map(len, self.of_each))
@@ -79,7 +79,8 @@ class Lender:
         """The chosen images as bytes, and their new numbers; what was held is not encoded again if it need not be."""
         handles = chosen.all()
         held = len(self.memory)
-        numbers = np.full(held + (0 if self.items is None else len(self.items)), -1, np.int32)
+        every = held + (0 if self.items is None else len(self.items))
+        numbers = np.zeros(every, np.uint16 if every < 1 << 16 else np.int32)
         kept: list[Delivery] = []
         start = count = 0
         for delivery in self.memory.deliveries:

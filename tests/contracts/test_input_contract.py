@@ -74,9 +74,15 @@ RIGHT: dict[tuple[str, str], set[str]] = {
     ("DistilledBuffer", "preprocessing"): {"None"},
     ("DistilledBuffer", "max_size"): {"None", "3"},
     ("DistilledBuffer", "held_out"): {"None"},
-    ("DistilledBuffer", "images_per_class"): {"3"},
+    ("DistilledBuffer", "images_per_class"): {"None", "3"},
+    ("DistilledBuffer", "memory_bytes"): {"None"},
     ("DistilledBuffer", "seed"): {"0", "3"},
     ("DistilledBuffer", "store"): {"None", "text", "bytes", "path", "folder"},
+    ("EncodedBuffer", "num_classes"): {"3"},
+    ("EncodedBuffer", "classes"): {"None"},
+    ("EncodedBuffer", "preprocessing"): {"None"},
+    ("EncodedBuffer", "transform"): {"None"},
+    ("EncodedBuffer", "seed"): {"0", "3"},
     ("post_adapt", "strategy"): set(WRONG),  # not asked where the number of classes is given
     ("resize", "strategy"): set(WRONG),  # never asked
     ("resize", "new_size"): {"3"},
@@ -92,7 +98,7 @@ PUBLIC = {
     distill: {*DISTILLERS_BY_NAME, "CheckerboardZCA", "ZCA", "Standardize", "Store", "SyntheticSet",
               "EncodedSet", "ImageCodec", "LabelledImages", "PreprocessedImages", "TrainingRecipe", "codec_of",
               "evaluate", "import_set", "load_images"},
-    continual: {"DistilledBuffer", "GDumb", "SoftLabelLoss", "class_incremental", "class_order",
+    continual: {"DistilledBuffer", "EncodedBuffer", "GDumb", "SoftLabelLoss", "class_incremental", "class_order",
                 "experience_accuracies", "stream_accuracy", "with_soft_labels"},
 }  # fmt: skip
 TAKES_NOTHING = {"Distiller", "Evaluation", "Identity", "InputError", "InputWarning", "Preprocessing",
