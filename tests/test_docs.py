@@ -76,6 +76,13 @@ def test_replay_page(capsys: pytest.CaptureFixture[str], names: dict) -> None:
     assert names["accuracy"] > 0.75
 
 
+def test_memory_in_bytes_on_the_replay_page(names: dict) -> None:
+    (program,) = programs(DOCS / "replay.md", start="## Memory in bytes", end="## Transforms of replayed images")
+    exec(program, names)
+    assert 4500 < names["distilled"].nbytes <= 5000
+    assert 4500 < names["real"].nbytes <= 5000
+
+
 class Pictures(Dataset):
     """CIFAR-100 as torchvision gives it."""
 
