@@ -16,7 +16,7 @@ import pytest
 
 import bad_input
 from benchmarks.harness.command_line import flag as flag_of
-from benchmarks.harness.methods import option_classes
+from benchmarks.harness.methods import methods_of, option_classes
 from benchmarks.harness.program import run_program
 from benchmarks.studies.class_incremental.options import ClassIncrementalOptions, StockOptions
 from benchmarks.studies.distillation.options import DistillationOptions
@@ -222,7 +222,8 @@ def class_flags() -> dict[str, type]:
 
 
 def refused(said: Callable[..., str], program: str, flag: str, value: str) -> None:
-    method = flag.split("-")[2]
+    prefix = flag.split("-")[2]
+    method = prefix if prefix == "train" else methods_of(prefix)[0]
     chosen = {
         "mia": ["--arms", "real" if method == "train" else method, "--members", "100", "--jobs", "1"],
         "cl_cifar100": ["--steps", "1", "--method", "random" if method == "train" else method],

@@ -11,6 +11,7 @@ from distill import (
     Distiller,
     FRePo,
     Herding,
+    HerdingTeacher,
     Identity,
     InputError,
     PreprocessedImages,
@@ -192,6 +193,7 @@ METHODS = {
     "dsa": DSA(iterations=2, batch_size=5, **TINY),
     "herding": Herding(steps=3, batch_size=10, **TINY),
     "random": Random(),
+    "herding-teacher": HerdingTeacher(steps=3, batch_size=10, **TINY),
 }
 
 

@@ -10,7 +10,7 @@ import torch
 from benchmarks.harness.checks import check_at_least, check_seeds
 from benchmarks.harness.data import check_counts, for_channels, kept_preprocessing
 from benchmarks.harness.experiment import Experiment
-from benchmarks.harness.methods import distiller_class, option_classes
+from benchmarks.harness.methods import distiller_class, option_classes, prefix_of
 from benchmarks.harness.options import class_options
 from benchmarks.studies.class_incremental.arms import Arm
 from benchmarks.studies.class_incremental.options import PRESETS, StreamOptions
@@ -50,7 +50,7 @@ class StreamStudy(Experiment):
         self.sizes = step_sizes(self.train.num_classes, options.steps, options.first)
         own = {prefix: self._class_options(prefix) for prefix in option_classes()}
         self.recipe = TrainingRecipe(**own["train"])
-        self.distillers = {name: distiller_class(name)(**own.get(name, {})) for name in methods}
+        self.distillers = {name: distiller_class(name)(**own.get(prefix_of(name), {})) for name in methods}
         self._images: tuple[str, PreprocessedImages, PreprocessedImages] | None = None
 
     def _class_options(self, prefix: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from difflib import get_close_matches
 
 from benchmarks.harness.checks import check_at_least, check_seeds
 from benchmarks.harness.command_line import flag
-from benchmarks.harness.methods import METHODS, distiller_class, option_classes
+from benchmarks.harness.methods import METHODS, methods_of, option_classes, prefix_of
 from benchmarks.studies.distillation.options import DistillationOptions
 from benchmarks.studies.distillation.saved_sets import check_set_options
 from distill import InputError
@@ -45,16 +45,17 @@ def check_sweep(options: DistillationOptions) -> None:
     """Raise `InputError` unless it is an option of a method that is run, with values that make a difference."""
     option, *values = options.sweep
     prefix, _, name = option.partition("-")
-    if prefix not in METHODS or prefix not in option_classes():
-        methods = ", ".join(f"{method}-..." for method in METHODS if method in option_classes())
-        raise InputError(f"--sweep {option} is not an option of a method; expected {methods}, as in frepo-pool-size")
-    known = [flag(prefix, field.name).removeprefix("--") for field in dataclasses.fields(distiller_class(prefix))]
+    if not methods_of(prefix) or prefix not in option_classes():
+        prefixes = ", ".join(f"{one}-..." for one in dict.fromkeys(map(prefix_of, METHODS)) if one in option_classes())
+        raise InputError(f"--sweep {option} is not an option of a method; expected {prefixes}, as in frepo-pool-size")
+    known = [flag(prefix, field.name).removeprefix("--") for field in dataclasses.fields(option_classes()[prefix])]
     if option not in known:
         close = get_close_matches(option, known, n=1)
         hint = f"did you mean {close[0]}?" if close else f"expected one of {', '.join(known)}"
         raise InputError(f"--sweep: unknown option {option}; {hint}")
-    if options.method and prefix not in options.method and "all" not in options.method:
-        raise InputError(f"--sweep {option}, but --method {' '.join(options.method)}; add {prefix} to the methods")
+    if options.method and not {*methods_of(prefix), "all"} & {*options.method}:
+        missing = " or ".join(methods_of(prefix))
+        raise InputError(f"--sweep {option}, but --method {' '.join(options.method)}; add {missing} to the methods")
     if options.seconds and name in ("steps", "iterations", "outer-loop"):
         raise InputError(f"--sweep {option} and --seconds both set the number of steps; use only one")
     if name == "noise-std" and "noise" not in str(options.given.get(prefix, {}).get("init")):

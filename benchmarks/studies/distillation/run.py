@@ -10,7 +10,7 @@ import torch
 from benchmarks.harness.command_line import option_value
 from benchmarks.harness.data import check_counts, for_channels, kept_preprocessing
 from benchmarks.harness.experiment import Experiment
-from benchmarks.harness.methods import chosen_methods, distiller_class, option_classes
+from benchmarks.harness.methods import chosen_methods, distiller_class, methods_of, option_classes, prefix_of
 from benchmarks.harness.options import class_options
 from benchmarks.studies.distillation.checks import check_options
 from benchmarks.studies.distillation.equal_time import options_for
@@ -71,11 +71,12 @@ class DistillationRun(Experiment):
         """A row for each method; in its place one for each value, where one of its options is swept."""
         option, *values = self.options.sweep or ("",)
         swept = option.partition("-")[0]
-        given = self.options.method or ((swept, "random") if swept else ("frepo", "random", "herding"))
+        given = self.options.method or ((*methods_of(swept), "random") if swept else ("frepo", "random", "herding"))
         rows = []
         for name in chosen_methods(given):
-            distiller = distiller_class(name)(**(self._class_options(name) if name in option_classes() else {}))
-            if name != swept:
+            prefix = prefix_of(name)
+            distiller = distiller_class(name)(**(self._class_options(prefix) if prefix in option_classes() else {}))
+            if prefix != swept:
                 rows.append(Row(name, distiller))
                 continue
             key = option.removeprefix(f"{swept}-").replace("-", "_")

@@ -17,6 +17,7 @@ PRESETS: Presets = {
     "quick": {
         "frepo": {"steps": 1500, "batch_size": 256, "learning_rate": 8e-3, "width": 32, "norm": "instance"},
         "herding": {"width": 32},
+        "teacher": {"width": 32},
         "dm": {"steps": 1500, "batch_size": 64, "width": 32},
         "dsa": {"iterations": 10, "inner_loop": 10, "batch_size": 64, "width": 32},
         "train": {
@@ -53,7 +54,8 @@ class MembershipOptions(StudyOptions):
     """Data set: cifar100, cifar10, mnist, fmnist, digits, tiny-imagenet, cub200, imagenette, imagewoof or imagenet; a
     folder with a subfolder of images per class; or an .npz file."""
     arms: tuple[str, ...] = ("real", "subset", "frepo")
-    """Training data of the models: real, subset, or images by a method (frepo, herding, dm, dsa)."""
+    """Training data of the models: real, subset, or images by a method (frepo, herding, dm, dsa, random-teacher,
+    herding-teacher)."""
     members: int | None = None
     """Number of members, and of non-members. Default: 10000, or half of a smaller training set."""
     images_per_class: int = 50

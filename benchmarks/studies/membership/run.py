@@ -10,7 +10,7 @@ import torch
 from benchmarks.harness.checks import check_at_least, check_seeds
 from benchmarks.harness.data import check_counts
 from benchmarks.harness.experiment import Experiment
-from benchmarks.harness.methods import distiller_class, option_classes
+from benchmarks.harness.methods import distiller_class, option_classes, prefix_of
 from benchmarks.harness.options import class_options
 from benchmarks.studies.membership.options import ARMS, PRESETS, MembershipOptions
 from distill import Distiller, InputError, PreprocessedImages, TrainingRecipe
@@ -48,10 +48,10 @@ class MembershipRun(Experiment):
             for prefix in option_classes()
         }
         self.recipe = TrainingRecipe(**own["train"])
+        methods = {arm: "random" if arm == "subset" else arm for arm in arms if arm != "real"}
         self.distillers: dict[str, Distiller] = {
-            arm: distiller_class("random" if arm == "subset" else arm)(**own.get(arm, {}))
-            for arm in arms if arm != "real"
-        }  # fmt: skip
+            arm: distiller_class(method)(**own.get(prefix_of(method), {})) for arm, method in methods.items()
+        }
         super().__init__(options)
         self.size = options.members or min(MEMBERS, len(self.train) // 2)
         self._check_data()

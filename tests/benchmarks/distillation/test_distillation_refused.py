@@ -29,6 +29,10 @@ BAD = {
         ["--sweep", "dm-x", "1"], "--sweep: unknown option dm-x; expected one of .*dm-batch-size"),
     "sweep of a method that is left out": (
         ["--sweep", "frepo-pool-size", "1", "--method", "random"], "but --method random; add frepo to the methods"),
+    "sweep of a method by a name that is no prefix": (
+        ["--sweep", "random-teacher-steps", "1"], "is not an option of a method; expected .*teacher-..."),
+    "sweep of methods that are left out": (
+        ["--sweep", "teacher-steps", "1", "--method", "random"], "add random-teacher or herding-teacher to"),
     "sweep of steps and time": (["--sweep", "dm-steps", "1", "2", "--seconds", "9"], "both set the number of steps"),
     "sweep of noise that is not added": (["--sweep", "frepo-noise-std", "1", "2"], "add --frepo-init real.noise"),
     "time without end": (["--seconds", "inf"], "--seconds is inf"),

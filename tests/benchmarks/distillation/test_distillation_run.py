@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from benchmarks.harness.command_line import parse
+from benchmarks.harness.methods import METHODS
 from benchmarks.studies.distillation.options import DistillationOptions
 from benchmarks.studies.distillation.study import Distillation
 from distill import DSA, FRePo, SyntheticSet, load_images
@@ -32,10 +33,10 @@ DEADLINE = 60  # seconds until a subprocess counts as stuck
 
 def test_run_writes_figures_table_plots_sets_and_pictures(undisturbed):
     results = read_json(undisturbed / "results.json")
-    assert len(results["networks"]) == 5 * 2 * 2
+    assert len(results["networks"]) == len(METHODS) * 2 * 2
     assert results["options"]["rows"]["frepo"]["steps"] == 6
     assert {"processor", "torch", "frepo-toolkit"} <= results["cost"]["processes"][0]["machine"].keys()
-    for name in ("frepo", "random", "herding", "dm", "dsa"):
+    for name in METHODS:
         for seed in (0, 1):
             synthetic = SyntheticSet.load(undisturbed / name / f"seed-{seed}" / "synthetic.safetensors")
             assert torch.bincount(synthetic.class_ids).tolist() == [2] * 10
@@ -208,6 +209,7 @@ def test_seconds_become_steps_and_stay_the_same_on_resume(command, tmp_path, mon
     assert timed == ["frepo", "dm", "dsa"]
     assert {name: cells[1] for name, cells in rows_of(tmp_path).items()} == {
         "frepo": "4", "random": "-", "herding": "-", "dm": "4", "dsa": "4",
+        "random-teacher": "-", "herding-teacher": "-",
     }  # fmt: skip
     assert command(*options, "--resume") == 0
     assert len(timed) == 3
