@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -194,3 +195,12 @@ def test_memory_of_workers_is_added_and_their_time_is_not(tmp_path):
     assert with_workers["peak_memory_mib"] == pytest.approx(3e6 + alone["peak_memory_mib"], rel=1e-3)
     assert with_workers["seconds"] == pytest.approx(alone["seconds"], rel=1e-2)
     assert add_process(tmp_path, 0.0)["processes"][0]["workers"] == workers  # a last call forgets none
+
+
+def test_packages_that_are_not_installed_do_not_end_a_run(tmp_path, monkeypatch):
+    def missing(package: str) -> str:
+        raise PackageNotFoundError(package)
+
+    monkeypatch.setattr("benchmarks.harness.versions.version", missing)
+    (process,) = add_process(tmp_path, 0.0)["processes"]
+    assert process["machine"]["avalanche-lib"] == process["machine"]["frepo-toolkit"] == "not installed"
