@@ -3,12 +3,14 @@
 import os
 import platform
 import shutil
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from distill import InputError
+from benchmarks.harness.versions import COMPARED, versions_of
+from distill import InputError, InputWarning
 from distill.files import PARTIAL, read_json, remove_partial, write_json
 from distill.runtime.locks import Held, lock_file
 
@@ -19,6 +21,7 @@ RECORD, LOCK = "options.json", ".lock"
 # Options that may differ between a run and its resumption: they change no figure, or its last bits at most.
 FREE_OPTIONS = {"output", "resume", "data_dir", "cache_dir", "jobs", "backend", "scheduler"}
 DATA = "data."  # fingerprints, under the option that holds them
+VERSIONS = "versions"  # of the packages, beside the options
 
 
 @contextmanager
@@ -40,7 +43,7 @@ def open_folder(folder: Path, options: Mapping[str, Any], *, resume: bool) -> It
                 )
             check_record(folder, options)
         else:
-            write_json(record, options)
+            write_json(record, {**options, VERSIONS: versions_of(*COMPARED)})
         remove_partial(folder)
         yield
 
@@ -72,8 +75,12 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def check_record(folder: Path, options: Mapping[str, Any]) -> None:
-    """Raise `InputError` unless the run in `folder` is one with these options and data."""
-    before, now = flat(read_json(folder / RECORD)), flat(options)
+    """Raise `InputError` unless the run in `folder` is one of these versions, with these options and data."""
+    found = read_json(folder / RECORD)
+    if not isinstance(found, dict):
+        raise InputError(f"{folder / RECORD} is damaged: it holds no options; choose another --output")
+    check_versions(folder, found.pop(VERSIONS, None))
+    before, now = flat(found), flat(options)
     changed = [
         name for name in sorted(before.keys() | now.keys())
         if name not in FREE_OPTIONS and before.get(name) != now.get(name)
@@ -93,6 +100,30 @@ def check_record(folder: Path, options: Mapping[str, Any]) -> None:
             f"{folder} holds a run on other data ({', '.join(data)} changed since it was started); resume with the "
             "data it was started with, or choose another --output"
         )
+
+
+def check_versions(folder: Path, before: Any) -> None:
+    """Raise `InputError` where a run was started with another version of this toolkit or of torch; warn of NumPy's.
+
+    `before`: as recorded by the run; warns as well where it recorded none.
+    """
+    record = folder / RECORD
+    if not isinstance(before, dict):
+        warnings.warn(
+            f"{record} names no versions: make sure that the run was started with this toolkit and torch, or its "
+            "figures are of two versions", InputWarning, stacklevel=3,
+        )  # fmt: skip
+        return
+    now = versions_of(*COMPARED)
+    changed = {name: f"{name} was {before.get(name)}, now {now[name]}" for name in now if before.get(name) != now[name]}
+    refused = [words for name, words in changed.items() if name != "numpy"]
+    if refused:
+        raise InputError(
+            f"{folder} holds a run of other versions ({'; '.join(refused)}), whose figures may differ; resume with "
+            f'those, choose another --output, or remove "{VERSIONS}" from {record} to mix them'
+        )
+    for words in changed.values():
+        warnings.warn(f"{folder}: {words}; the last bits of figures may differ", InputWarning, stacklevel=3)
 
 
 def check_space(folder: Path) -> None:

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from benchmarks.harness.folder import check_record, open_folder
+from benchmarks.harness.versions import COMPARED, versions_of
 from distill import InputError
-from distill.files import read_json, remove_partial, write_atomically
+from distill.files import read_json, remove_partial, write_atomically, write_json
 from distill.runtime.locks import Held, lock_file
 
 OPTIONS = {"steps": 3, "frepo": {"width": 4}, "data": {"training images": "aa", "test labels": "bb", "file x": "cc"}}
@@ -40,7 +41,7 @@ def test_a_run_finds_its_folder_again_and_leaves_nothing_but_its_record(folder):
     with open_folder(folder, OPTIONS, resume=True):
         pass
     assert [path.name for path in folder.iterdir()] == ["options.json"]
-    assert read_json(folder / "options.json") == OPTIONS
+    assert read_json(folder / "options.json") == {**OPTIONS, "versions": versions_of(*COMPARED)}
 
 
 @pytest.mark.parametrize("what", ["training images", "test labels", "file x"])
@@ -51,7 +52,7 @@ def test_other_data_are_refused_by_name(folder, what):
         pass
     with pytest.raises(InputError, match=message):
         check_record(folder, changed)
-    assert read_json(folder / "options.json") == OPTIONS
+    assert {name: read_json(folder / "options.json")[name] for name in OPTIONS} == OPTIONS
 
 
 def test_other_options_are_named_before_the_data_that_come_with_them(folder):
@@ -71,6 +72,40 @@ def test_a_run_that_did_not_record_its_data_is_refused(tmp_path):
         pass
     with pytest.raises(InputError, match="of an earlier version, which did not record its data"):
         check_record(tmp_path, OPTIONS)
+
+
+# -- other versions --------------------------------------------------------------------------------------------------
+
+
+def write_versions(folder: Path, **changes: str) -> None:
+    record = read_json(folder / "options.json")
+    record["versions"] |= {name.replace("_", "-"): version for name, version in changes.items()}
+    write_json(folder / "options.json", record)
+
+
+@pytest.mark.parametrize("name", ["frepo_toolkit", "torch"])
+def test_a_run_of_another_version_is_refused_and_what_to_do_is_said(folder, name):
+    write_versions(folder, **{name: "0.0.1"})
+    message = rf"of other versions \({name.replace('_', '-')} was 0\.0\.1, now .*; resume with those, choose another"
+    with pytest.raises(InputError, match=message), open_folder(folder, OPTIONS, resume=True):
+        pass
+    record = read_json(folder / "options.json")
+    del record["versions"]
+    write_json(folder / "options.json", record)  # as the message says
+    with pytest.warns(UserWarning, match="names no versions"), open_folder(folder, OPTIONS, resume=True):
+        pass
+
+
+def test_another_numpy_is_a_warning(folder):
+    write_versions(folder, numpy="1.0")
+    with pytest.warns(UserWarning, match=r"numpy was 1\.0, now .*; the last bits"):
+        check_record(folder, OPTIONS)
+
+
+def test_a_record_that_holds_no_options_is_damaged(folder):
+    write_json(folder / "options.json", [1])
+    with pytest.raises(InputError, match=r"options\.json is damaged"):
+        check_record(folder, OPTIONS)
 
 
 # -- one process at a time -------------------------------------------------------------------------------------------
