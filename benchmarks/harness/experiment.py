@@ -1,16 +1,17 @@
 """One run of a study: what every study does alike, from its options to its folder."""
 
 import json
+import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from benchmarks.harness.cost import add_process
 from benchmarks.harness.data import fingerprints, load_data
-from benchmarks.harness.folder import check_record, open_folder
+from benchmarks.harness.folder import check_record, open_folder, space_for
 from benchmarks.harness.options import StudyOptions
 from benchmarks.harness.process import set_up_process
 from benchmarks.harness.results import print_table, write_results
@@ -94,9 +95,11 @@ class Experiment(ABC):
 def opened(make: type[E], options: StudyOptions) -> Iterator[E]:
     """The run, its folder open; of several ranks the first one writes there, and then the others read."""
     run = make(options)
-    with open_folder(run.folder, run.record(), resume=options.resume) if is_first_rank() else nullcontext():
+    with ExitStack() as stack:
         if is_first_rank():
-            run.prepare()
+            space = space_for(math.prod(run.train.images.shape))
+            folder = open_folder(run.folder, run.record(), resume=options.resume, prepare=run.prepare, space=space)
+            stack.enter_context(folder)
         wait_for_ranks()
         if not is_first_rank():
             check_record(run.folder, run.record())

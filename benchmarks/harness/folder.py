@@ -5,7 +5,7 @@ import platform
 import shutil
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,10 @@ from distill import InputError, InputWarning
 from distill.files import PARTIAL, read_json, remove_partial, write_json
 from distill.runtime.locks import Held, lock_file
 
-__all__ = ["check_record", "open_folder"]
+__all__ = ["check_record", "open_folder", "space_for"]
 
-SPACE_NEEDED = 2 << 30  # whitening, distilled sets and two checkpoints of a pool of width 128, with room to spare
+LITTLE_SPACE = 64 << 20  # bytes for figures, tables and plots
+MOST_SPACE = 2 << 30  # whitening, distilled sets and two checkpoints of a pool of width 128, with room to spare
 RECORD, LOCK = "options.json", ".lock"
 # Options that may differ between a run and its resumption: they change no figure, or its last bits at most.
 FREE_OPTIONS = {"output", "resume", "data_dir", "cache_dir", "jobs", "backend", "scheduler"}
@@ -25,18 +26,31 @@ VERSIONS = "versions"  # of the packages, beside the options
 
 
 @contextmanager
-def open_folder(folder: Path, options: Mapping[str, Any], *, resume: bool) -> Iterator[None]:
+def open_folder(
+    folder: Path,
+    options: Mapping[str, Any],
+    *,
+    resume: bool,
+    prepare: Callable[[], object] = lambda: None,
+    space: int = LITTLE_SPACE,
+) -> Iterator[None]:
     """Open `folder` for a run with `options`: a new one, or the one to resume; locked while open.
 
-    `options`: JSON-able, with fingerprints of the data under "data". Raises `InputError` when the folder cannot
-    be written, another process works in it, it holds a run and `resume` is off, or a run with other options or data.
+    - `options`: JSON-able, with fingerprints of the data under "data".
+    - `prepare`: called when the folder is open, before anything is measured. Where it raises `InputError`, a new folder
+      is emptied again, so that the corrected command finds no other run there.
+    - `space`: bytes that the disk should have free.
+
+    Raises `InputError` when the folder cannot be written, another process works in it, it holds a run and `resume` is
+    off, or a run of other versions, with other options or data.
     """
-    check_space(folder)
+    check_space(folder, space)
     record = folder / RECORD
     if holds_other_files(folder):  # looked at before anything is written there
         raise InputError(f"{folder} is not empty and holds no run of this program; choose another --output")
-    with locked(folder):
-        if record.exists():
+    with removed_if_empty(folder), locked(folder):
+        new = not record.exists()
+        if not new:
             if not resume:
                 raise InputError(
                     f"{folder} already holds a run; add --resume to resume it, or choose another --output"
@@ -45,6 +59,12 @@ def open_folder(folder: Path, options: Mapping[str, Any], *, resume: bool) -> It
         else:
             write_json(record, {**options, VERSIONS: versions_of(*COMPARED)})
         remove_partial(folder)
+        try:
+            prepare()
+        except InputError:
+            if new:
+                empty(folder)
+            raise
         yield
 
 
@@ -58,6 +78,28 @@ def holds_other_files(folder: Path) -> bool:
         )
     except OSError as error:
         raise InputError(f"cannot use {folder}: {error.strerror or error}") from error
+
+
+def empty(folder: Path) -> None:
+    """Remove what a run has left in a folder that was new to it, but for the lock; the record goes last."""
+    for path in sorted(folder.iterdir(), key=lambda path: path.name == RECORD):
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != LOCK:
+            path.unlink()
+
+
+@contextmanager
+def removed_if_empty(folder: Path) -> Iterator[None]:
+    """Remove the folder again, and those above it that were not there either, if it was made for nothing."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        yield
+    except InputError:
+        with suppress(OSError):  # there is something in it
+            for path in missing:
+                path.rmdir()
+        raise
 
 
 @contextmanager
@@ -126,13 +168,18 @@ def check_versions(folder: Path, before: Any) -> None:
         warnings.warn(f"{folder}: {words}; the last bits of figures may differ", InputWarning, stacklevel=3)
 
 
-def check_space(folder: Path) -> None:
-    """Raise `InputError` when the disk that `folder` is or will be on is nearly full."""
+def space_for(images: int) -> int:
+    """Bytes that a run on so many bytes of training images may need on the disk."""
+    return min(MOST_SPACE, LITTLE_SPACE + 20 * images)
+
+
+def check_space(folder: Path, needed: int) -> None:
+    """Raise `InputError` when the disk that `folder` is or will be on has less than so many bytes free."""
     existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    free = shutil.disk_usage(existing).free
-    if free < SPACE_NEEDED:
+    disk = shutil.disk_usage(existing)
+    if disk.total and disk.free < needed:  # /proc and its like have no size at all
         raise InputError(
-            f"{existing} has {free >> 20} MiB left, a run may need {SPACE_NEEDED >> 20}; make room or choose another "
+            f"{existing} has {disk.free >> 20} MiB left, a run may need {needed >> 20}; make room or choose another "
             "--output"
         )
 

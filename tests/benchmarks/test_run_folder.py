@@ -1,6 +1,7 @@
 """The folder of a run: refused where it holds another run, other data, or a process that works in it."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.harness.folder import check_record, open_folder
+from benchmarks.harness.folder import check_record, check_space, open_folder, space_for
 from benchmarks.harness.versions import COMPARED, versions_of
 from distill import InputError
 from distill.files import read_json, remove_partial, write_atomically, write_json
@@ -198,3 +199,43 @@ def test_a_set_being_written_survives_too(folder):
 
     write_atomically(folder / "numbers.npy", save)
     assert np.load(folder / "numbers.npy").tolist() == [0, 1, 2]
+
+
+# -- what is refused late, and room on the disk ------------------------------------------------------------------------
+
+
+def test_a_folder_that_was_new_is_left_as_it_was_where_the_preparation_refuses(tmp_path):
+    folder = tmp_path / "results" / "run"
+
+    def refuse() -> None:
+        (folder / "frepo").mkdir()
+        (folder / "frepo" / "steps.json").touch()
+        raise InputError("too little time")
+
+    with pytest.raises(InputError, match="too little"), open_folder(folder, OPTIONS, resume=False, prepare=refuse):
+        pytest.fail("opened")
+    assert list(tmp_path.iterdir()) == []
+    folder.mkdir(parents=True)  # a folder that was there stays, empty
+    with pytest.raises(InputError, match="too little"), open_folder(folder, OPTIONS, resume=False, prepare=refuse):
+        pytest.fail("opened")
+    assert list(folder.iterdir()) == []
+
+
+def test_a_run_that_was_there_keeps_its_files_where_the_preparation_refuses(folder):
+    def refuse() -> None:
+        raise InputError("damaged")
+
+    (folder / "frepo").mkdir()
+    with pytest.raises(InputError), open_folder(folder, OPTIONS, resume=True, prepare=refuse):
+        pytest.fail("opened")
+    assert sorted(path.name for path in folder.iterdir()) == ["frepo", "options.json"]
+
+
+def test_room_on_the_disk_is_asked_for_by_the_size_of_the_data(tmp_path, monkeypatch):
+    disk = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: disk._replace(free=1 << 30))
+    check_space(tmp_path, space_for(100_000))
+    with pytest.raises(InputError, match="has 1024 MiB left, a run may need 2048; make room"):
+        check_space(tmp_path, space_for(150_000_000))
+    monkeypatch.setattr("shutil.disk_usage", lambda _: disk._replace(free=0, total=0))
+    check_space(Path("/proc/run"), space_for(0))

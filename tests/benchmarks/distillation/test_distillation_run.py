@@ -213,6 +213,15 @@ def test_seconds_become_steps_and_stay_the_same_on_resume(command, tmp_path, mon
     assert len(timed) == 3
 
 
+def test_too_little_time_for_a_step_leaves_the_folder_to_the_corrected_command(command, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("benchmarks.studies.distillation.equal_time.seconds_per_step", lambda *_: 0.004)
+    options = ["--output", tmp_path / "run", "--method", "frepo", "--networks", 1]
+    assert command(*options, "--seconds", 0.001) == 2
+    assert "--seconds is 0.001, but a single step of frepo takes 0.004; allow more" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+    assert command(*options, "--seconds", 0.009) == 0
+
+
 def test_timing_a_step_leaves_a_distillation_as_it_was(monkeypatch):
     from benchmarks.studies.distillation.equal_time import seconds_per_step
 
