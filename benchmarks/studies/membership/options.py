@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from benchmarks.harness.methods import METHODS
-from benchmarks.harness.options import More, Options, Presets, StudyOptions
+from benchmarks.harness.options import FolderOptions, More, Presets, StudyOptions
 
 __all__ = ["ARMS", "PRESETS", "CoverageOptions", "MembershipOptions"]
 
@@ -71,7 +71,7 @@ class MembershipOptions(StudyOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CoverageOptions(Options):
+class CoverageOptions(FolderOptions):
     """How often the audit's intervals cover the truth, and how often its verdict is a false alarm, by simulation.
 
     Three parts. Scores drawn from distributions whose AUC and TPR are known; whole audits of records whose logits are
@@ -93,4 +93,6 @@ class CoverageOptions(Options):
     jobs: int = -1
     """Processes side by side; -1: one for each core."""
     output: Path = Path("results/mia-coverage")
-    """Folder for results; what it holds is not made again."""
+    """Folder for results."""
+    resume: bool = False
+    """Make only what --output does not hold yet; it was made with the same --seed and --draws."""
