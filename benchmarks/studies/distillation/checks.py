@@ -5,6 +5,7 @@ import math
 
 from benchmarks.harness.checks import check_at_least, check_seeds
 from benchmarks.harness.methods import METHODS, distiller_class, option_classes
+from benchmarks.harness.tasks import by_workers
 from benchmarks.studies.distillation.options import DistillationOptions
 from benchmarks.studies.distillation.saved_sets import check_set_options
 from distill import InputError
@@ -35,6 +36,8 @@ def check_ranks(options: DistillationOptions) -> None:
         return
     if (options.jobs or 1) > 1:
         raise InputError(f"--jobs is {options.jobs}, but torchrun started {count} processes; use one of them")
+    if by_workers(options):
+        raise InputError(f"--backend is {options.backend}, but torchrun started {count} processes; use one of them")
     if options.seconds is not None:
         raise InputError("--seconds is not possible under torchrun; give the steps (--frepo-steps, ...) instead")
 
