@@ -1,4 +1,4 @@
-"""The folder of a run: it belongs to one set of options and data, and to one process at a time."""
+"""The folder of a run, or its one file: of one set of options and data, and of one process at a time."""
 
 import os
 import platform
@@ -14,7 +14,7 @@ from distill import InputError, InputWarning
 from distill.files import PARTIAL, read_json, remove_partial, write_json
 from distill.runtime.locks import Held, lock_file
 
-__all__ = ["check_record", "open_folder", "space_for"]
+__all__ = ["check_record", "open_file", "open_folder", "space_for"]
 
 LITTLE_SPACE = 64 << 20  # bytes for figures, tables and plots
 MOST_SPACE = 2 << 30  # whitening, distilled sets and two checkpoints of a pool of width 128, with room to spare
@@ -48,7 +48,7 @@ def open_folder(
     record = folder / RECORD
     if holds_other_files(folder):  # looked at before anything is written there
         raise InputError(f"{folder} is not empty and holds no run of this program; choose another --output")
-    with removed_if_empty(folder), locked(folder):
+    with removed_if_empty(folder), locked(folder, folder / LOCK, record):
         new = not record.exists()
         if not new:
             if not resume:
@@ -103,16 +103,32 @@ def removed_if_empty(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Keep other processes out of `folder`; raises `InputError` when one is there, or it cannot be written."""
+def open_file(path: Path) -> Iterator[None]:
+    """Keep other processes from the file `path`, which is all that a program writes; written or not in the end.
+
+    Raises `InputError` when it is there already, another process is to write it, or it cannot be written.
+    """
+    if path.exists():
+        raise InputError(f"{path} is there already; choose another --output, or remove it")
+    with locked(path.parent, path.with_name(f".{path.name}{LOCK}"), path):
+        yield
+
+
+@contextmanager
+def locked(folder: Path, lock: Path, written: Path) -> Iterator[None]:
+    """Hold `lock`, which is in `folder`; raises `InputError` when another process does, or it cannot be written.
+
+    `written`: the file that errors name.
+    """
     with ExitStack() as stack:
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(lock_file(folder / LOCK, owner=f"process {os.getpid()} on {platform.node()}"))
+            stack.enter_context(lock_file(lock, owner=f"process {os.getpid()} on {platform.node()}"))
         except Held as error:
-            raise InputError(f"{folder} is in use by {error}; wait for it, or choose another --output") from error
+            used = folder if written.name == RECORD else written
+            raise InputError(f"{used} is in use by {error}; wait for it, or choose another --output") from error
         except OSError as error:
-            raise InputError(f"cannot write {folder / RECORD}: {error.strerror or error}") from error
+            raise InputError(f"cannot write {written}: {error.strerror or error}") from error
         yield
 
 
