@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from distill.data.labelled import LabelledImages
-from distill.errors import InputError
+from distill.errors import InputError, NotFiniteError
 from distill.networks import Network
 from distill.preprocess import PreprocessedImages
 from distill.preprocess.streamed import StreamedImages
@@ -138,14 +138,14 @@ def evaluate_network(
 ) -> tuple[float, float]:
     """Accuracy in [0, 1] of one network trained from scratch on the set, and of KRR on its features.
 
-    KRR's is NaN where its kernel cannot be solved, as when no ReLU lets anything through any more. Raises `InputError`
-    when the network became NaN.
+    KRR's is NaN where its kernel cannot be solved, as when no ReLU lets anything through any more. Raises
+    `NotFiniteError` when the network became NaN.
     """
     network = train_network(synthetic, recipe=recipe, generator=generator, device=device, progress=progress)
     with torch.no_grad():
         features_s = network_features(network, synthetic.images)
         if not bool(torch.isfinite(features_s).all()):
-            raise InputError(
+            raise NotFiniteError(
                 f"a {recipe.network} became NaN while it was trained on {len(synthetic)} images; lower the recipe's "
                 f"learning_rate (it is {recipe.learning_rate:g})"
             )

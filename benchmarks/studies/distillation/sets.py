@@ -9,12 +9,13 @@ from typing import Any
 
 import torch
 
-from benchmarks.harness.kept import kept, save
+from benchmarks.harness.kept import kept, read_figures, save
 from benchmarks.studies.distillation.columns import Column
 from benchmarks.studies.distillation.run import DistillationRun, Row
 from benchmarks.studies.distillation.saved_sets import read_set
-from distill import InputError, SyntheticSet
+from distill import SyntheticSet
 from distill.distillers.stepwise import StepwiseDistiller
+from distill.errors import NotFiniteError
 from distill.files import read_json, write_json
 from distill.preprocess import KeptElsewhere
 from distill.runtime.ranks import is_first_rank, is_own, wait_for_ranks
@@ -43,7 +44,7 @@ def evaluations(run: DistillationRun, row: Row, seed: int) -> Iterator[dict[str,
     for (column, _), path in zip(networks, paths, strict=True):
         yield {
             "row": row.name, "method": row.method, "seed": seed, "column": column.name, "images": len(synthetic),
-            "distil": cost, **read_json(path),
+            "distil": cost, **read_figures(path),
         }  # fmt: skip
 
 
@@ -60,7 +61,7 @@ def evaluated(run: DistillationRun, synthetic: SyntheticSet, column: Column, see
             device=run.options.device,
             progress=is_first_rank(),
         )
-    except InputError as error:
+    except NotFiniteError as error:
         network, krr, failed = float("nan"), float("nan"), {"failed": str(error)}
     seconds = time.monotonic() - started
     return {"index": index, "accuracy": network, "krr_accuracy": krr, "seconds": seconds, **failed}

@@ -16,7 +16,7 @@ from PIL import Image
 from benchmarks.harness.command_line import parse
 from benchmarks.studies.distillation.options import DistillationOptions
 from benchmarks.studies.distillation.study import Distillation
-from distill import DSA, FRePo, SyntheticSet, load_images
+from distill import DSA, FRePo, InputError, SyntheticSet, load_images
 from distill.distillers.run import Run
 from distill.files import read_json
 from distill.networks import Conv
@@ -165,6 +165,16 @@ def test_a_network_that_becomes_nan_is_reported_and_the_rest_goes_on(command, tm
     assert table["conv:none"][1].startswith("nan")
     assert "nan" not in "".join([table["conv:none"][0], *table["alexnet:none"]])
     assert "networks became NaN on random: lower --train-learning-rate" in (tmp_path / "table.txt").read_text()
+
+
+def test_only_a_network_that_became_nan_counts_as_one(command, tmp_path, monkeypatch, capsys):
+    def refuse(*_, **__):
+        raise InputError("the test images are gone")
+
+    monkeypatch.setattr("benchmarks.studies.distillation.sets.evaluate_network", refuse)
+    assert command("--output", tmp_path, "--method", "random") == 2
+    assert capsys.readouterr().err.splitlines()[-1] == "error: the test images are gone"
+    assert not list(tmp_path.rglob("networks/*.json"))
 
 
 def test_sweep_has_a_row_for_each_value_and_the_other_methods_once(command, tmp_path):
