@@ -18,7 +18,7 @@ from distill.distillers.stepwise import StepwiseDistiller
 from distill.errors import NotFiniteError
 from distill.files import read_json, write_json
 from distill.preprocess import KeptElsewhere
-from distill.runtime.ranks import is_first_rank, is_own, wait_for_ranks
+from distill.runtime.ranks import is_first_rank, is_own, said_by_first_rank, wait_for_ranks
 from distill.runtime.seeds import generator_for
 from distill.sets.drawing import plot_before_after, plot_evolution, plot_labels, save_gif
 from distill.sets.synthetic import initial_labels
@@ -70,8 +70,9 @@ def evaluated(run: DistillationRun, synthetic: SyntheticSet, column: Column, see
 def set_of(run: DistillationRun, row: Row, seed: int) -> SyntheticSet:
     """The set of a row and seed: found in the folder, distilled, or read from its file."""
     path = run.folder_of(row, seed) / "synthetic.safetensors"
-    wait_for_ranks()
-    synthetic = kept(path, partial(made_set, run, row, seed, path), read=SyntheticSet.load, write=save_by_first_rank)
+    if not said_by_first_rank(path.exists()):  # the others may see what it has saved since
+        save_by_first_rank(path, made_set(run, row, seed, path))
+    synthetic = SyntheticSet.load(path)
     if is_first_rank():
         checkpoints(path).clear()
     return synthetic
