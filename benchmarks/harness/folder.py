@@ -110,7 +110,7 @@ def open_file(path: Path) -> Iterator[None]:
     """
     if path.exists():
         raise InputError(f"{path} is there already; choose another --output, or remove it")
-    with locked(path.parent, path.with_name(f".{path.name}{LOCK}"), path):
+    with removed_if_empty(path.parent), locked(path.parent, path.with_name(f".{path.name}{LOCK}"), path):
         yield
 
 

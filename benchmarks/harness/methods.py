@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from distill import Distiller
 
-__all__ = ["COLOURS", "METHODS", "Method", "chosen_methods", "distiller_class", "option_classes"]
+__all__ = ["COLOURS", "METHODS", "PREFIXES", "Method", "chosen_methods", "distiller_class", "option_classes"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ METHODS = {
     "dm": Method("DM", "tab:green"),
     "dsa": Method("DSA", "tab:purple"),
 }
+PREFIXES = (*METHODS, "train")  # of the flags of the methods' and the training's own options
 COLOURS = {name: method.colour for name, method in METHODS.items()}
 
 

@@ -20,7 +20,7 @@ from benchmarks.harness import tasks
 from benchmarks.studies.class_incremental.options import ClassIncrementalOptions
 from distill import FRePo, SyntheticSet
 from distill.files import read_json
-from programs import Command, in_this_process
+from programs import Command, in_this_process, with_defaults
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 METHODS = ("frepo", "random", "herding")
@@ -310,7 +310,8 @@ def test_bad_option_is_found_before_the_folder_is_opened(command, tmp_path, caps
 
 def started(output: Path, *options: str) -> subprocess.Popen:
     """The program in a process of its own."""
-    arguments = [sys.executable, str(BENCHMARKS / "cl_cifar100.py"), *TINY, *options, "--output", str(output)]
+    arguments = [sys.executable, str(BENCHMARKS / "cl_cifar100.py")]
+    arguments += with_defaults(ClassIncrementalOptions, TINY, *options, "--output", output)
     return subprocess.Popen(
         arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | {"COLUMNS": "80"}
     )

@@ -24,6 +24,7 @@ from benchmarks.studies.membership.options import MembershipOptions
 from benchmarks.studies.speed.options import SpeedOptions
 from distill import InputError, SyntheticSet
 from privacy import __main__ as privacy_program
+from programs import last_of_each
 
 OPTIONS = {"distillation": DistillationOptions, "cl_cifar100": ClassIncrementalOptions, "mia": MembershipOptions,
            "speed": SpeedOptions, "cl_stock_gdumb": StockOptions}  # fmt: skip
@@ -57,7 +58,7 @@ def said(monkeypatch, tmp_path, capsys) -> Callable[..., str]:
         before = contents(tmp_path)
         capsys.readouterr()
         try:
-            code = run_program(OPTIONS[program], [str(argument) for argument in arguments])
+            code = run_program(OPTIONS[program], last_of_each(*arguments))
         except TakenError:
             code = 0
         assert contents(tmp_path) == before
@@ -181,7 +182,7 @@ STOCK_OPTIONS = {
     "rates of 0": (["--rates", "0"], "--rates"),
     "rates of text": (["--rates", "fast"], "--rates is 'fast'; wanted one or more, each a number"),
     "steps of 3": (["--steps", "3"], "cannot be split into 3 equal steps"),
-    "steps of 0": (["--steps", "0"], "cannot be split into 0 equal steps"),
+    "steps of 0": (["--steps", "0"], "--steps is 0"),
     "seeds of -1": (["--seeds", "-1"], "--seeds"),
     "images of -1": (["--images-per-class", "-1"], "--images-per-class"),
 }

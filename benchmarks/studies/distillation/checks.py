@@ -4,6 +4,7 @@ import dataclasses
 import math
 
 from benchmarks.harness.checks import check_at_least, check_seeds
+from benchmarks.harness.command_line import flag, option_value
 from benchmarks.harness.methods import METHODS, distiller_class, option_classes
 from benchmarks.harness.tasks import by_workers
 from benchmarks.studies.distillation.options import DistillationOptions
@@ -46,11 +47,13 @@ def check_sweep(options: DistillationOptions) -> None:
     """Raise `InputError` unless it is an option of a method that is run, with values that make a difference."""
     option, *values = options.sweep
     prefix, _, name = option.partition("-")
+    name = name.replace("_", "-")
     if prefix not in METHODS or prefix not in option_classes():
         methods = ", ".join(f"{method}-..." for method in METHODS if method in option_classes())
         raise InputError(f"--sweep {option} is no option of a method; wanted {methods}, as in frepo-pool-size")
     known = [field.name for field in dataclasses.fields(distiller_class(prefix))]
-    if name.replace("-", "_") not in known:
+    key = name.replace("-", "_")
+    if key not in known:
         raise InputError(f"--sweep {option}: {prefix} has no such option to sweep; it has {', '.join(known)}")
     if options.method and prefix not in options.method and "all" not in options.method:
         raise InputError(f"--sweep {option}, but --method {' '.join(options.method)}; add {prefix} to the methods")
@@ -58,5 +61,8 @@ def check_sweep(options: DistillationOptions) -> None:
         raise InputError(f"--sweep {option} and --seconds both say how many steps; leave one out")
     if name == "noise-std" and "noise" not in str(options.given.get(prefix, {}).get("init")):
         raise InputError(f"--sweep {option} makes no difference to real images; add --{prefix}-init real+noise")
-    if not values or len(set(values)) < len(values):
+    if key in options.given.get(prefix, {}):
+        raise InputError(f"--sweep {option} gives {flag(prefix, key)} its values; leave out {flag(prefix, key)}")
+    read = [option_value(distiller_class(prefix), key, value, flag=option) for value in values]
+    if not values or len(set(read)) < len(read):
         raise InputError(f"--sweep {option} has values {', '.join(values) or 'none'}; wanted one or more, different")

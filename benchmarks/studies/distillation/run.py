@@ -10,7 +10,7 @@ import torch
 from benchmarks.harness.command_line import option_value
 from benchmarks.harness.data import check_counts, for_channels, kept_preprocessing
 from benchmarks.harness.experiment import Experiment
-from benchmarks.harness.methods import chosen_methods, distiller_class, option_classes
+from benchmarks.harness.methods import distiller_class, option_classes
 from benchmarks.harness.options import class_options
 from benchmarks.studies.distillation.checks import check_options
 from benchmarks.studies.distillation.columns import columns_of
@@ -71,9 +71,8 @@ class DistillationRun(Experiment):
         """A row for each method; in its place one for each value, where one of its options is swept."""
         option, *values = self.options.sweep or ("",)
         swept = option.partition("-")[0]
-        given = self.options.method or ((swept, "random") if swept else ("frepo", "random", "herding"))
         rows = []
-        for name in chosen_methods(given):
+        for name in self.options.methods:
             distiller = distiller_class(name)(**(self._class_options(name) if name in option_classes() else {}))
             if name != swept:
                 rows.append(Row(name, distiller))
@@ -88,9 +87,10 @@ class DistillationRun(Experiment):
         """Raise `InputError` where an option does not go with the images, minutes before it would be needed."""
         height, width, channels = self.train.images.shape[1:]
         shape = (channels, height, width)
+        if not self.options.set:
+            check_counts(self.train, self.options.images_per_class)
         for row in self.rows:
             if row.distiller is not None:
-                check_counts(self.train, self.options.images_per_class)
                 row.distiller.check_images(shape, self.train.num_classes)
             if row.file is not None:  # read again when "fit" is known; whatever else is wrong with it shows now
                 read_set(row.file, self.options, self.test, Identity())

@@ -69,6 +69,15 @@ class MembershipOptions(StudyOptions):
     """Tasks done side by side, each in a process of its own, on one arm and member set, which it also attacks by
     itself. Default: one arm after the other, whose attacks have a process for each core; 1: no other processes."""
 
+    @property
+    def parts(self) -> frozenset[str]:
+        """The arms, and the training."""
+        return frozenset({arm for given in self.arms for arm in given.split(",")} | {"train"})
+
+    def idle(self, prefix: str) -> str:
+        """That there is no such arm."""
+        return f"no arm is {prefix}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class CoverageOptions(FolderOptions):

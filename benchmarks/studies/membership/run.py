@@ -134,5 +134,7 @@ def check_options(options: MembershipOptions) -> None:
     if min(options.train_steps) < 1:
         raise InputError(f"--train-steps are {' '.join(map(str, options.train_steps))}; wanted at least 1")
     check_seeds(options.seeds)
+    if options.arms == ("real",) and "images_per_class" in options.given.get("run", ()):
+        raise InputError("--images-per-class was given, but the one arm, real, has all members")
     if options.engine == "tf-privacy":
         check_official()

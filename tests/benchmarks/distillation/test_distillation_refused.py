@@ -40,6 +40,13 @@ BAD = {
     "sweep of a value out of range": (["--sweep", "frepo-pool-size", "0"], "pool_size is 0; wanted more than 0"),
     "a set that is missing": (["--set", "nowhere.npz"], "--set nowhere.npz: there is no such file"),
     "a set and a method": (["--set", "nowhere.npz", "--method", "dm"], "leave out --method"),
+    "a set and seeds": (["--set", __file__, "--seeds", "4", "5"], "distils nothing; leave out --seeds"),
+    "a set and a number of images": (["--set", __file__, "--images-per-class", "7"], "leave out --images-per-class"),
+    "sweep of an option that is given too": (
+        ["--sweep", "frepo-pool-size", "1", "2", "--frepo-pool-size", "9"], "its values; leave out --frepo-pool-size"),
+    "sweep of a value twice": (["--sweep", "frepo-pool-size", "1", "01"], "has values 1, 01; wanted one or more"),
+    "sweep of steps, another way to write them": (
+        ["--sweep", "dsa-outer_loop", "1", "--seconds", "5"], "both say how many steps"),
     "pixels of nothing": (["--pixels"], "--pixels: only for sets of other programs; name them with --set"),
     "mirror for one channel": (["--frepo-mirror"], "mirror is on"),
     "no jobs": (["--jobs", "0"], "--jobs is 0; wanted at least 1"),

@@ -22,6 +22,7 @@ from distill.files import read_json
 from distill.networks import Conv
 from distill.preprocess import default_preprocessing
 from distillation_runs import TINY, rows_of
+from programs import with_defaults
 
 BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
 DEADLINE = 60  # seconds until a subprocess counts as stuck
@@ -200,7 +201,9 @@ def test_sweep_has_a_row_for_each_value_and_the_other_methods_once(command, tmp_
 )
 def test_options_of_every_kind_can_be_swept(option, values, expected):
     method = option.split("-")[0]
-    options = parse(DistillationOptions, [*TINY, "--method", method, "--sweep", option, *values])
+    options = parse(
+        DistillationOptions, with_defaults(DistillationOptions, TINY, "--method", method, "--sweep", option, *values)
+    )
     rows = Distillation(options).record()["rows"].values()
     assert [row[option.removeprefix(f"{method}-").replace("-", "_")] for row in rows] == expected
 
@@ -257,7 +260,7 @@ def started(*arguments: object, program: str = "distillation.py", cwd: Path | No
 @pytest.mark.slow
 def test_killed_run_ends_in_the_figures_and_sets_of_an_undisturbed_one(command, undisturbed, tmp_path):
     options = ["--output", tmp_path / "run", "--method", "all", "--seeds", "0", "1"]
-    process = started(*TINY, *options)
+    process = started(*with_defaults(DistillationOptions, TINY, *options))
     try:
         deadline = time.monotonic() + DEADLINE
         while not (tmp_path / "run" / "frepo" / "seed-1" / "snapshots" / "00000003.safetensors").exists():

@@ -21,6 +21,7 @@ REFUSED = {
     "member set that is not there": (["--seeds", "13"], "13 disjoint sets of 100, 0 to 12"),
     "negative seed": (["--seeds", "-1"], "--seeds are -1; wanted different numbers from 0"),
     "seed twice": (["--seeds", "0", "0"], "--seeds are 0 0; wanted different"),
+    "images of no arm": (["--arms", "real", "--images-per-class", "3"], "the one arm, real, has all members"),
     "no steps": (["--train-steps", "0"], "--train-steps are 0; wanted at least 1"),
     "no jobs": (["--jobs", "0"], "--jobs is 0; wanted at least 1"),
     "unknown backend": (["--backend", "abacus"], "--backend abacus is not available; wanted loky, dask, ray"),
