@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
+from benchmarks.harness.checks import check_at_least, check_classes_options, check_device_option
 from benchmarks.harness.cost import add_process
 from benchmarks.harness.data import fingerprints, load_data
 from benchmarks.harness.folder import check_record, open_folder, space_for
@@ -16,7 +17,6 @@ from benchmarks.harness.options import StudyOptions
 from benchmarks.harness.process import set_up_process
 from benchmarks.harness.results import print_table, write_results
 from benchmarks.harness.tasks import Tasks, check_jobs, tasks_of
-from distill.runtime.checks import check_device
 from distill.runtime.ranks import is_first_rank, leave_ranks, start_ranks, wait_for_ranks
 from distill.store import MadeFrom
 
@@ -37,7 +37,9 @@ class Experiment(ABC):
 
     def __init__(self, options: StudyOptions, *, held_out: int = 0) -> None:
         check_jobs(options)
-        check_device(options.device)
+        check_device_option(options.device)
+        check_at_least(options, 1, "width")
+        check_classes_options(options)
         self.folder: Path = options.output or self.default_folder(options)
         self.train, self.test = load_data(options, held_out=held_out)
         self._fingerprints: dict[str, str] | None = None

@@ -104,7 +104,7 @@ class DataOptions(Options):
 class JobOptions(Options):
     """Tasks of a run side by side."""
 
-    jobs: int | None = 1
+    jobs: int = 1
     """Tasks done side by side, each in a process of its own with its share of the cores and memory of its own. The last
     bits of figures may depend on it."""
     backend: More[str] = "loky"

@@ -229,8 +229,8 @@ BAD_INPUT = {
     "class order twice": (lambda tmp: ["--seeds", 1, 1], r"--seeds are 1 1; wanted different"),
     "no jobs": (lambda tmp: ["--jobs", 0], "--jobs is 0; wanted at least 1"),
     "unknown backend": (lambda tmp: ["--backend", "abacus"], "--backend abacus is not available; wanted loky"),
-    "option of a method": (lambda tmp: ["--frepo-width", 0], "width is 0; wanted more than 0"),
-    "option of the training": (lambda tmp: ["--train-batch-size", 0], "batch_size is 0; wanted more than 0"),
+    "option of a method": (lambda tmp: ["--frepo-width", 0], "--frepo-width is 0; "),
+    "option of the training": (lambda tmp: ["--train-batch-size", 0], "--train-batch-size is 0; "),
 }
 
 

@@ -157,8 +157,8 @@ RUN_OPTIONS = {
     "no preset": (["--preset", "fast"], "--preset is 'fast'; wanted one of quick, paper"),
     "width of 0": (["--width", "0"], "width (is )?0"),
     "width of text": (["--width", "wide"], "--width is 'wide'; wanted a whole number"),
-    "device": (["--device", "abacus"], "device 'abacus' cannot be used"),
-    "device of nothing": (["--device", ""], "device '' cannot be used"),
+    "device": (["--device", "abacus"], "device is 'abacus', which torch does not know"),
+    "device of nothing": (["--device", ""], "device is '', which torch does not know"),
     "precision": (["--precision", "float8"], "--precision is 'float8'; wanted one of float32, "),
     "precision of a GPU": (["--precision", "tf32"], "tf32 is for NVIDIA GPUs"),
     "images of 0": (["--images-per-class", "0"], "is 0; wanted at least 1"),
@@ -229,7 +229,8 @@ def refused(said: Callable[..., str], program: str, flag: str, value: str) -> No
         "cl_cifar100": ["--steps", "1", "--method", "random" if method == "train" else method],
         "distillation": ["--method", "random" if method == "train" else method],
     }[program]
-    line = said(program, "--dataset", "digits", "--images-per-class", "2", *chosen, f"{flag}={value}")
+    few = [] if "real" in chosen else ["--images-per-class", "2"]
+    line = said(program, "--dataset", "digits", *few, *chosen, f"{flag}={value}")
     assert "error: " in line, f"{flag}={value} was taken"
 
 

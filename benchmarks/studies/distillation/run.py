@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.harness.checks import named_by_flags
 from benchmarks.harness.command_line import option_value
 from benchmarks.harness.data import check_counts, for_channels, kept_preprocessing
 from benchmarks.harness.experiment import Experiment
@@ -79,7 +80,8 @@ class DistillationRun(Experiment):
                 continue
             key = option.removeprefix(f"{swept}-").replace("-", "_")
             for value in values:
-                changed = distiller.with_options(**{key: option_value(type(distiller), key, value, flag=option)})
+                with named_by_flags(name):
+                    changed = distiller.with_options(**{key: option_value(type(distiller), key, value, flag=option)})
                 rows.append(Row(f"{name} {key}={value}", changed, value=value))
         return rows
 
@@ -91,7 +93,8 @@ class DistillationRun(Experiment):
             check_counts(self.train, self.options.images_per_class)
         for row in self.rows:
             if row.distiller is not None:
-                row.distiller.check_images(shape, self.train.num_classes)
+                with named_by_flags(row.method):
+                    row.distiller.check_images(shape, self.train.num_classes)
             if row.file is not None:  # read again when "fit" is known; whatever else is wrong with it shows now
                 read_set(row.file, self.options, self.test, Identity())
         for column in self.columns:

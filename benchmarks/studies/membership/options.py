@@ -65,7 +65,7 @@ class MembershipOptions(StudyOptions):
     """Which attacks: all, or some of threshold, lr, mlp, rf, knn."""
     engine: More[Literal["fast", "tf-privacy"]] = "fast"
     """fast: this toolkit's attacks; tf-privacy: TensorFlow Privacy's own code, where it is installed."""
-    jobs: int | None = None
+    jobs: int | None = None  # type: ignore[assignment]  # with attacks in processes of their own where it is not given
     """Tasks done side by side, each in a process of its own, on one arm and member set, which it also attacks by
     itself. Default: one arm after the other, whose attacks have a process for each core; 1: no other processes."""
 

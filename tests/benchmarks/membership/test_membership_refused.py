@@ -16,7 +16,7 @@ REFUSED = {
     "unknown data set": (["--dataset", "fmnits"], "did you mean"),
     "a class that a member set lacks": (["--members", "8"], "has no image of class"),
     "more members than half": (["--members", "900"], "--members 900 and as many non-members are more than the 1347"),
-    "too few members": (["--members", "5"], "wanted 6 to 673"),
+    "too few members": (["--members", "5"], "--members is 5, too few to attack; expected 6 to 673"),
     "no members": (["--members", "0"], "--members is 0; wanted at least 1"),
     "member set that is not there": (["--seeds", "13"], "13 disjoint sets of 100, 0 to 12"),
     "negative seed": (["--seeds", "-1"], "--seeds are -1; wanted different numbers from 0"),
@@ -25,9 +25,9 @@ REFUSED = {
     "no steps": (["--train-steps", "0"], "--train-steps are 0; wanted at least 1"),
     "no jobs": (["--jobs", "0"], "--jobs is 0; wanted at least 1"),
     "unknown backend": (["--backend", "abacus"], "--backend abacus is not available; wanted loky, dask, ray"),
-    "no device": (["--device", "tpu"], "device 'tpu' cannot be used here"),
-    "bad option of a distiller": (["--frepo-learning-rate", "0"], "learning_rate is 0.0; wanted more than 0"),
-    "bad option of the recipe": (["--train-learning-rate", "-1"], "learning_rate is -1.0"),
+    "no device": (["--device", "tpu"], "--device is 'tpu', which torch does not know; expected cpu, cuda or mps"),
+    "bad option of a distiller": (["--frepo-learning-rate", "0"], "--frepo-learning-rate is 0.0; "),
+    "bad option of the recipe": (["--train-learning-rate", "-1"], "--train-learning-rate is -1.0"),
 }
 
 
