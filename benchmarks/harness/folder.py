@@ -95,7 +95,7 @@ def removed_if_empty(folder: Path) -> Iterator[None]:
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         yield
-    except InputError:
+    except BaseException:
         with suppress(OSError):  # there is something in it
             for path in missing:
                 path.rmdir()

@@ -110,7 +110,7 @@ def test_data_that_cannot_be_distilled_is_refused_by_every_program(said, tmp_pat
 @pytest.mark.parametrize(("program", "case"), crossed(PROGRAMS, bad_input.TOLD))
 def test_what_is_not_taken_as_it_was_given_is_told(said, tmp_path, program, case):
     make, message = bad_input.TOLD[case]
-    size = ["--members", "10", "--images-per-class", "1"] if program == "mia" else ["--images-per-class", "1"]
+    size = ["--members", "10"] if program == "mia" else ["--images-per-class", "1"]
     lines = said(program, *PROGRAMS[program], *size, "--dataset", make(tmp_path))
     assert re.search(f"^warning: .*{message}", lines), lines
 
