@@ -31,7 +31,7 @@ def load_data(options: DataOptions, *, held_out: int = 0) -> tuple[LabelledImage
     kept_out = np.zeros(len(train), bool)
     for class_id in range(train.num_classes):
         kept_out[np.flatnonzero(train.labels == class_id)[:held_out]] = True
-    check_classes(train.subset(~kept_out), train, left_by=" left", fix=f"give fewer than --held-out {held_out}")
+    check_classes(train.subset(~kept_out), train, left_by=f", {held_out} of each held out", fix="give a smaller --held-out")
     return train.subset(~kept_out), train.subset(kept_out)
 
 

@@ -225,7 +225,7 @@ BAD_INPUT = {
     "no steps": (lambda tmp: ["--steps", 0], "--steps is 0; wanted at least 1"),
     "no images of a class": (lambda tmp: ["--images-per-class", 0], "--images-per-class is 0; wanted at least 1"),
     "held out too many": (lambda tmp: ["--held-out", 130], "classes of digits have no training image, 130 of each"),
-    "unknown device": (lambda tmp: ["--device", "abacus"], "device 'abacus' cannot be used here"),
+    "unknown device": (lambda tmp: ["--device", "abacus"], "--device is 'abacus', which torch does not know"),
     "class order twice": (lambda tmp: ["--seeds", 1, 1], r"--seeds are 1 1; wanted different"),
     "no jobs": (lambda tmp: ["--jobs", 0], "--jobs is 0; wanted at least 1"),
     "unknown backend": (lambda tmp: ["--backend", "abacus"], "--backend abacus is not available; wanted loky"),
@@ -292,8 +292,8 @@ LATE = {
     "depth that pools images away": (["--herding-depth", 4], "cannot be pooled 4 times"),
     "unknown network to train": (["--train-network", "resnet"], "unknown network 'resnet'"),
     "held out all": (["--held-out", 10_000], "10 classes of digits have no training image, 10000 of each h"),
-    "herding without a batch": (["--herding-batch-size", 0], "batch_size is 0"),
-    "negative steps": (["--herding-steps", -1], "steps is -1"),
+    "herding without a batch": (["--herding-batch-size", 0], "--herding-batch-size is 0"),
+    "negative steps": (["--herding-steps", -1], "--herding-steps is -1"),
 }
 
 
@@ -426,5 +426,5 @@ def test_complaint_is_all_that_a_shell_shows(tmp_path):
     out, err = process.communicate(timeout=DEADLINE)
     assert process.returncode == 2
     assert out == ""
-    assert err.startswith("error: device 'abacus' cannot be used here")
+    assert err.startswith("error: --device is 'abacus', which torch does not know")
     assert err.count("\n") == 1
