@@ -31,8 +31,9 @@ def load_data(options: DataOptions, *, held_out: int = 0) -> tuple[LabelledImage
     kept_out = np.zeros(len(train), bool)
     for class_id in range(train.num_classes):
         kept_out[np.flatnonzero(train.labels == class_id)[:held_out]] = True
-    check_classes(train.subset(~kept_out), train, left_by=f", {held_out} of each held out", fix="give a smaller --held-out")
-    return train.subset(~kept_out), train.subset(kept_out)
+    left, fix = train.subset(~kept_out), "give a smaller --held-out"
+    check_classes(left, train, left_by=f", {held_out} of each held out", fix=fix)
+    return left, train.subset(kept_out)
 
 
 def fingerprints(train: LabelledImages, test: LabelledImages, *, files: Iterable[Path] = ()) -> dict[str, str]:

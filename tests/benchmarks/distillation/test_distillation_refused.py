@@ -54,7 +54,7 @@ BAD = {
     "no steps of a method": (["--frepo-steps", "-1"], "--frepo-steps is -1; "),
     "a rate that is no number": (["--frepo-learning-rate", "nan"], "--frepo-learning-rate is nan; "),
     "an option of the training": (["--train-batch-size", "0"], "--train-batch-size is 0; "),
-    "all images held out": (["--held-out", "10000"], "no training image, 10000 of each held out: .*; give a smaller --h"),
+    "all images held out": (["--held-out", "10000"], "10000 of each held out: .*; give a smaller --held-out"),
     "jobs of None": (["--jobs", "None"], "--jobs is 'None'; "),
     "pixels of nothing": (["--pixels"], "--pixels: only for sets of other programs; name them with --set"),
     "mirror for one channel": (["--frepo-mirror"], "--frepo-mirror is on"),

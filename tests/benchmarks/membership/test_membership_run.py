@@ -9,6 +9,7 @@ from PIL import Image
 
 from benchmarks.harness.command_line import parse
 from benchmarks.harness.methods import METHODS
+from benchmarks.harness.versions import COMPARED, versions_of
 from benchmarks.studies.membership import audits as audits_of_arms
 from benchmarks.studies.membership.options import ARMS, MembershipOptions
 from benchmarks.studies.membership.study import Membership
@@ -55,7 +56,7 @@ def test_run_writes_figures_table_page_plots_sets_and_records(undisturbed):
 def test_results_say_what_was_asked_what_it_took_and_every_audit(undisturbed):
     results = read_json(undisturbed / "results.json")
     options = results["options"]
-    assert options == read_json(undisturbed / "options.json")
+    assert {**options, "versions": versions_of(*COMPARED)} == read_json(undisturbed / "options.json")
     assert (options["members"], options["train_steps"], options["seeds"]) == (100, [3, 6], [0, 1])
     assert (options["frepo"]["steps"], options["frepo"]["width"], options["train"]["batch_size"]) == (6, 4, 16)
     assert results["cost"]["seconds"] > 0
