@@ -5,7 +5,7 @@ import re
 import sys
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout, suppress
 from difflib import get_close_matches
 from functools import cache
@@ -20,20 +20,24 @@ from typing import Annotated, Any, TextIO, TypeVar, cast
 import docstring_parser
 import tyro
 
-from benchmarks.harness.methods import option_classes
-from benchmarks.harness.options import MORE, Options
+from benchmarks.harness.methods import PREFIXES, option_classes
+from benchmarks.harness.options import MORE, Options, UsageError
 
 __all__ = ["UsageError", "flag", "flags", "help_texts", "option_value", "parse", "print_help"]
 
 O = TypeVar("O", bound=Options)  # noqa: E741 (options)
 PLAIN = {bool: "True|False", int: "INT", float: "NUMBER", str: "TEXT", Path: "PATH"}
 IN_WORDS = {"INT": "a whole number", "NUMBER": "a number", "TEXT": "text"}
+ALIKE = {"--method": "--arms", "--methods": "--arms", "--arms": "--method", "--arm": "--method"}
+# Options of classes that have an effect only where another one has one of these values.
+NEEDED: dict[str, tuple[str, tuple[Any, ...]]] = {
+    "temperature": ("loss", ("soft-cross-entropy",)),
+    "noise_std": ("init", ("noise", "real+noise")),
+    "label_margin": ("learn_labels", (True,)),
+    "chunk_size": ("meta_gradient", ("krr",)),
+}
 YES_OR_NO = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 AND_MORE = "\n\nAll options, including those of the methods and of the training: --help-all"
-
-
-class UsageError(ValueError):
-    """A command line that cannot be read."""
 
 
 def help_texts(cls: type) -> dict[str, str]:
@@ -124,11 +128,11 @@ def default_shown(values: Mapping[str, Any]) -> str:
 
 
 @cache
-def all_flags(options: Any) -> type:
-    """The options of a program and of the classes that it makes, in groups."""
+def all_flags(options: Any, *, classes: bool = True) -> type:
+    """The options of a program, in groups; `classes`: those of the classes that it makes too, which brings torch."""
     runs = {name: preset.get("run", {}) for name, preset in options.presets.items()}
     groups: list[tuple[str, type]] = [("run", flags(options, presets=runs))]
-    if options.presets:
+    if options.presets and classes:
         for prefix, cls in option_classes().items():
             presets = {name: preset.get(prefix, {}) for name, preset in options.presets.items()}
             groups.append((prefix, flags(cls, prefix=prefix, presets=presets, left_out=options.left_out)))
@@ -139,7 +143,7 @@ def print_help(options: type[Options], *, program: str, everything: bool) -> Non
     """Print the common options, or all of them."""
     runs = {name: preset.get("run", {}) for name, preset in options.presets.items()}
     page = all_flags(cast(Any, options)) if everything else flags(options, presets=runs, more=False)
-    about = cleandoc(options.__doc__ or "") + ("" if everything else AND_MORE)
+    about = cleandoc(options.__doc__ or "") + ("" if everything or not has_more(options) else AND_MORE)
     about = "\n\n".join(" ".join(paragraph.split()) for paragraph in about.split("\n\n"))
     said = Captured(sys.stdout)
     with suppress(SystemExit), redirect_stdout(said):
@@ -166,9 +170,23 @@ class Captured(StringIO):
         return self.stream.isatty()
 
 
+def has_more(options: type[Options]) -> bool:
+    """Whether `--help-all` says more than `--help`."""
+    hints = typing.get_type_hints(options, include_extras=True).values()
+    return bool(options.presets) or any(MORE in getattr(hint, "__metadata__", ()) for hint in hints)
+
+
 def parse(options: type[O], argv: Sequence[str]) -> O:
-    """The options of a command line, the values of the chosen preset filled in; raises `UsageError`."""
-    wanted: Any = all_flags(cast(Any, options))
+    """The options of a command line, the values of the chosen preset filled in; raises `UsageError`.
+
+    The classes of methods and training, which bring torch, are imported for their own flags alone.
+    """
+    words = [word.partition("=")[0].replace("_", "-") for word in argv if word.startswith("--")]
+    of_run = {flag("", field.name) for field in dataclasses.fields(options)}
+    classes = bool(options.presets) and any(word not in of_run and has_prefix(word) for word in words)
+    wanted: Any = all_flags(cast(Any, options), classes=classes)
+    known = known_flags(wanted)
+    check_repeated(words, known)
     said = StringIO()
     try:
         with redirect_stderr(said):
@@ -177,35 +195,88 @@ def parse(options: type[O], argv: Sequence[str]) -> O:
             )
     except SystemExit as stop:
         raise UsageError(refusal(one_line(said.getvalue()), wanted, argv)) from stop
-    names = {name for group in dataclasses.fields(wanted) for name in vars(getattr(found, group.name))}
     if unknown:
-        raise UsageError(not_known(unknown[0], names))
-    typed = {word.partition("=")[0].replace("_", "-") for word in argv if word.startswith("--")}
+        raise UsageError(not_known(unknown[0], known, see="--help-all" if has_more(options) else "--help"))
+    typed = set(words)
     run = vars(found.run)
     if empty := [name for name, value in run.items() if value == () and flag("", name) in typed]:
         raise UsageError(f"{flag('', empty[0])} has no value; give one or more")
     for name, value in options.presets.get(run.get("preset", ""), {}).get("run", {}).items():
         if flag("", name) not in typed:
             run[name] = value
-    given: dict[str, dict[str, Any]] = {}
-    for prefix, cls in option_classes().items() if options.presets else ():
+    given: dict[str, dict[str, Any]] = {"run": {name: run[name] for name in run if flag("", name) in typed}}
+    for prefix, cls in option_classes().items() if classes else ():
         own = {field.name: name_of(prefix, field.name) for field in dataclasses.fields(cls)}
         values = vars(getattr(found, prefix))
         given[prefix] = {
             field: values[name] for field, name in own.items()
             if name in values and typed & {flag("", name), flag("no", name)}
         }  # fmt: skip
-    return options(**run, given=given)
+    parsed = options(**run, given=given)
+    check_effect(parsed)
+    return parsed
 
 
-def not_known(word: str, names: set[str]) -> str:
+def has_prefix(word: str) -> bool:
+    """Whether a word may be a flag of a class: `--frepo-...`, `--no-frepo-...`."""
+    return word.removeprefix("--").removeprefix("no-").partition("-")[0] in PREFIXES
+
+
+def known_flags(groups: Any) -> dict[str, str]:
+    """All flags, with the option that each sets: its own flag, also for `--no-...`."""
+    found = {}
+    for group in dataclasses.fields(groups):
+        for name, hint in typing.get_type_hints(group.type).items():
+            found[flag("", name)] = flag("", name)
+            if hint is bool and group.name != "run":
+                found[flag("no", name)] = flag("", name)
+    return found
+
+
+def check_repeated(words: Sequence[str], known: Mapping[str, str]) -> None:
+    """Raise `UsageError` where an option is given twice, of which the last value would count alone."""
+    seen: dict[str, str] = {}
+    for word in words:
+        option = known.get(word)
+        if option is None:
+            continue
+        before = seen.setdefault(option, word)
+        if before != word:
+            raise UsageError(f"{before} and {word} exclude each other; leave one out")
+        if words.count(word) > 1:
+            raise UsageError(f"{word} is given {words.count(word)} times; give it once")
+
+
+def check_effect(options: Options) -> None:
+    """Raise `UsageError` where an option of a class was typed that has no effect in this run."""
+    given = {prefix: values for prefix, values in options.given.items() if prefix != "run" and values}
+    for prefix, values in given.items():
+        if prefix not in options.parts:
+            raise UsageError(f"{flag(prefix, next(iter(values)))} was given, but {options.idle(prefix)}")
+        cls: Any = option_classes()[prefix]
+        resolved = {field.name: field.default for field in dataclasses.fields(cls)}
+        resolved |= {**options.presets.get(getattr(options, "preset", ""), {}).get(prefix, {}), **values}
+        swept = getattr(options, "sweep", ("",))[:1]
+        for name in values:
+            needed, of = NEEDED.get(name, ("", ()))
+            if needed in resolved and resolved[needed] not in of and flag(prefix, needed)[2:] not in swept:
+                other = flag(prefix, needed)
+                state = f"{other} is {resolved[needed]}" if isinstance(resolved[needed], str) else f"{other} is off"
+                raise UsageError(f"{flag(prefix, name)} was given, but has no effect where {state}")
+
+
+def not_known(word: str, known: Iterable[str], *, see: str) -> str:
     """The message for a word that is no option: which option may have been meant."""
     if not word.startswith("-"):
         return f"unexpected {word!r}; see --help"
-    known = [flag("", name) for name in names]
-    word = word.partition("=")[0]
-    close = get_close_matches(word, known, n=1)
-    return f"unknown option {word}; " + (f"did you mean {close[0]}?" if close else "see --help-all")
+    word = word.partition("=")[0].replace("_", "-")
+    negated = "--no-" + word.removeprefix("--").replace("no-", "", 1)
+    likely = [each for each in (negated, ALIKE.get(word, "")) if each in known]
+    first, dash, _ = word.removeprefix("--").partition("-")
+    if dash and not has_prefix(word):  # the flags of classes are not among the known ones then
+        likely += [f"--{prefix}-..." for prefix in get_close_matches(first, PREFIXES, n=1, cutoff=0.75)]
+    likely += get_close_matches(word, known, n=1)
+    return f"unknown option {word}; " + (f"did you mean {likely[0]}?" if likely else f"see {see}")
 
 
 def one_line(box: str) -> str:

@@ -31,8 +31,9 @@ def load_data(options: DataOptions, *, held_out: int = 0) -> tuple[LabelledImage
     kept_out = np.zeros(len(train), bool)
     for class_id in range(train.num_classes):
         kept_out[np.flatnonzero(train.labels == class_id)[:held_out]] = True
-    check_classes(train.subset(~kept_out), train, left_by=f", {held_out} of each held out")
-    return train.subset(~kept_out), train.subset(kept_out)
+    left, fix = train.subset(~kept_out), "give a smaller --held-out"
+    check_classes(left, train, left_by=f", {held_out} of each held out", fix=fix)
+    return left, train.subset(kept_out)
 
 
 def fingerprints(train: LabelledImages, test: LabelledImages, *, files: Iterable[Path] = ()) -> dict[str, str]:
@@ -42,14 +43,19 @@ def fingerprints(train: LabelledImages, test: LabelledImages, *, files: Iterable
     return found | {f"file {file}": file_fingerprint(file) for file in files}
 
 
-def check_classes(train: LabelledImages, test: LabelledImages, *, left_by: str = "") -> None:
+def check_classes(
+    train: LabelledImages,
+    test: LabelledImages,
+    *,
+    left_by: str = "",
+    fix: str = "add some, or leave these classes out",
+) -> None:
     """Raise `InputError` where a class has no training or no test image, for any of the programs."""
     for kind, data in (("training", train), ("test", test)):
         counts = np.bincount(data.labels, minlength=data.num_classes)
         if absent := [data.classes[class_id] for class_id in np.flatnonzero(counts == 0)]:
             raise InputError(
-                f"{len(absent)} classes of {data.name} have no {kind} image{left_by}: {', '.join(absent[:5])}; add "
-                "some, or remove these classes"
+                f"{len(absent)} classes of {data.name} have no {kind} image{left_by}: {', '.join(absent[:5])}; {fix}"
             )
 
 

@@ -1,21 +1,22 @@
 """One run of a study: what every study does alike, from its options to its folder."""
 
 import json
+import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
+from benchmarks.harness.checks import check_at_least, check_classes_options, check_device_option
 from benchmarks.harness.cost import add_process
 from benchmarks.harness.data import fingerprints, load_data
 from benchmarks.harness.options import StudyOptions
 from benchmarks.harness.process import set_up_process
 from benchmarks.harness.results import print_table, write_results
-from benchmarks.harness.run_folder import check_record, open_folder
+from benchmarks.harness.run_folder import check_record, open_folder, space_for
 from benchmarks.harness.tasks import Tasks, check_jobs, tasks_of
-from distill.runtime.checks import check_device
 from distill.runtime.distributed import is_first_rank, leave_ranks, start_ranks, wait_for_ranks
 from distill.store import MadeFrom
 
@@ -38,7 +39,9 @@ class Experiment(ABC):
 
     def __init__(self, options: StudyOptions, *, held_out: int = 0) -> None:
         check_jobs(options)
-        check_device(options.device)
+        check_device_option(options.device)
+        check_at_least(options, 1, "width")
+        check_classes_options(options)
         self.folder: Path = options.output or self.default_folder(options)
         self.train, self.test = load_data(options, held_out=held_out)
         self._fingerprints: dict[str, str] | None = None
@@ -96,10 +99,14 @@ class Experiment(ABC):
 def opened(make: type[E], options: StudyOptions) -> Iterator[E]:
     """The run, its folder open; of several ranks the first one writes there, and then the others read."""
     run = make(options)
-    opening = open_folder(run.folder, run.record(), resume=options.resume, free=make.free_options)
-    with opening if is_first_rank() else nullcontext():
+    with ExitStack() as stack:
         if is_first_rank():
-            run.prepare()
+            space = space_for(math.prod(run.train.images.shape))
+            folder = open_folder(
+                run.folder, run.record(), resume=options.resume, free=make.free_options, prepare=run.prepare,
+                space=space,
+            )  # fmt: skip
+            stack.enter_context(folder)
         wait_for_ranks()
         if not is_first_rank():
             check_record(run.folder, run.record(), free=make.free_options)

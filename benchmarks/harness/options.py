@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
+from benchmarks.harness.methods import chosen_methods, prefix_of
+
 __all__ = [
     "MORE",
     "DataOptions",
@@ -19,11 +21,16 @@ __all__ = [
     "Precision",
     "Presets",
     "StudyOptions",
+    "UsageError",
     "class_options",
 ]
 
 Precision = Literal["float32", "tf32", "bfloat16"]
 Presets = Mapping[str, Mapping[str, Mapping[str, Any]]]
+
+class UsageError(ValueError):
+    """A command line that cannot be read or run."""
+
 
 T = TypeVar("T")
 MORE = "shown by --help-all alone"
@@ -44,7 +51,16 @@ class Options:
     """Fields of methods and training that are no flags here, because an option of the run sets them."""
     when_stopped: ClassVar[str] = "stopped"
     given: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Options of methods and training that were typed, by prefix; no flag of its own."""
+    """Options that were typed, those of methods and training by prefix, those of the run under "run"; no flag."""
+
+    @property
+    def parts(self) -> frozenset[str]:
+        """Prefixes of the options of methods and training that have an effect in this run."""
+        return frozenset()
+
+    def idle(self, prefix: str) -> str:
+        """Why options of `prefix`, which is none of `parts`, have no effect."""
+        return f"no --method is {prefix}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +104,7 @@ class DataOptions(Options):
 class JobOptions(Options):
     """Tasks of a run in parallel."""
 
-    jobs: int | None = 1
+    jobs: int = 1
     """Number of parallel worker processes. They share the cores, but each needs its own memory. Results can differ in
     the last bits."""
     backend: More[str] = "loky"
@@ -108,6 +124,11 @@ class StudyOptions(DataOptions, MachineOptions, FolderOptions, JobOptions):
     """Default values of all other options. quick: for 2 CPU cores; paper: as published, needs a GPU."""
     width: int | None = None
     """Width (channels) of all networks; --frepo-width, --train-width, ... override it for one of them."""
+
+    @property
+    def parts(self) -> frozenset[str]:
+        """The methods that `--method` names, and the training."""
+        return frozenset({*map(prefix_of, chosen_methods(getattr(self, "method", ()))), "train"})
 
 
 def class_options(options: Options, *, prefix: str, preset: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ __all__ = [
     "leave_ranks",
     "own_rows",
     "ranks_started",
+    "said_by_first_rank",
     "start_ranks",
     "wait_for_ranks",
     "world_size",
@@ -60,6 +61,15 @@ def leave_ranks() -> None:
     """Leave the group of processes."""
     if world_size() > 1:
         dist.destroy_process_group()
+
+
+def said_by_first_rank(answer: bool) -> bool:
+    """The first rank's `answer`, for all: so that they go the same way where each alone might see something else."""
+    if world_size() == 1:
+        return answer
+    said = [answer]
+    dist.broadcast_object_list(said, src=0)
+    return said[0]
 
 
 def wait_for_ranks() -> None:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from distill.data.labelled import LabelledImages
-from distill.errors import InputError
+from distill.errors import InputError, NotFiniteError
 from distill.networks import Network
 from distill.preprocess import PreprocessedImages
 from distill.preprocess.streamed import StreamedImages
@@ -155,14 +155,14 @@ def evaluate_network(
 ) -> tuple[float, float]:
     """Accuracy in [0, 1] of one network trained from scratch on the set, and of KRR on its features.
 
-    KRR's is NaN where its kernel cannot be solved, as when no ReLU lets anything through any more. Raises `InputError`
-    when the training diverged.
+    KRR's is NaN where its kernel cannot be solved, as when no ReLU lets anything through any more. Raises
+    `NotFiniteError` when the training diverged.
     """
     network = train_network(synthetic, recipe=recipe, generator=generator, device=device, progress=progress)
     with torch.no_grad():
         features_s = network_features(network, synthetic.images)
         if not bool(torch.isfinite(features_s).all()):
-            raise InputError(
+            raise NotFiniteError(
                 f"training of the {recipe.network} network on {len(synthetic)} images diverged (NaN); lower the "
                 f"recipe's learning_rate (it is {recipe.learning_rate:g})"
             )

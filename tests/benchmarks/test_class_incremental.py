@@ -20,7 +20,7 @@ from benchmarks.harness import tasks
 from benchmarks.studies.class_incremental.options import ClassIncrementalOptions
 from distill import FRePo, SyntheticSet
 from distill.files import read_json
-from programs import Command, in_this_process
+from programs import Command, in_this_process, with_defaults
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 METHODS = ("frepo", "random", "herding")
@@ -270,12 +270,12 @@ BAD_INPUT = {
     "no steps": (lambda tmp: ["--steps", 0], "--steps is 0; expected at least 1"),
     "no images of a class": (lambda tmp: ["--images-per-class", 0], "--images-per-class is 0; expected at least 1"),
     "held out too many": (lambda tmp: ["--held-out", 130], "classes of digits have no training image, 130 of each"),
-    "unknown device": (lambda tmp: ["--device", "abacus"], "device 'abacus' cannot be used here"),
+    "unknown device": (lambda tmp: ["--device", "abacus"], "--device is 'abacus', which torch does not know"),
     "class order twice": (lambda tmp: ["--seeds", 1, 1], r"--seeds are 1 1; expected different"),
     "no jobs": (lambda tmp: ["--jobs", 0], "--jobs is 0; expected at least 1"),
     "unknown backend": (lambda tmp: ["--backend", "abacus"], "--backend abacus is not available; expected loky"),
-    "option of a method": (lambda tmp: ["--frepo-width", 0], "width is 0; expected more than 0"),
-    "option of the training": (lambda tmp: ["--train-batch-size", 0], "batch_size is 0; expected more than 0"),
+    "option of a method": (lambda tmp: ["--frepo-width", 0], "--frepo-width is 0; "),
+    "option of the training": (lambda tmp: ["--train-batch-size", 0], "--train-batch-size is 0; "),
 }
 
 
@@ -337,8 +337,8 @@ LATE = {
     "depth that pools images away": (["--herding-depth", 4], "cannot be pooled 4 times"),
     "unknown network to train": (["--train-network", "resnet"], "unknown network 'resnet'"),
     "held out all": (["--held-out", 10_000], "10 classes of digits have no training image, 10000 of each h"),
-    "herding without a batch": (["--herding-batch-size", 0], "batch_size is 0"),
-    "negative steps": (["--herding-steps", -1], "steps is -1"),
+    "herding without a batch": (["--herding-batch-size", 0], "--herding-batch-size is 0"),
+    "negative steps": (["--herding-steps", -1], "--herding-steps is -1"),
 }
 
 
@@ -355,7 +355,8 @@ def test_bad_option_is_found_before_the_folder_is_opened(command, tmp_path, caps
 
 def started(output: Path, *options: str) -> subprocess.Popen:
     """The program in a process of its own."""
-    arguments = [sys.executable, str(BENCHMARKS / "cl_cifar100.py"), *TINY, *options, "--output", str(output)]
+    arguments = [sys.executable, str(BENCHMARKS / "cl_cifar100.py")]
+    arguments += with_defaults(ClassIncrementalOptions, TINY, *options, "--output", output)
     return subprocess.Popen(
         arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | {"COLUMNS": "80"}
     )
@@ -470,5 +471,5 @@ def test_complaint_is_all_that_a_shell_shows(tmp_path):
     out, err = process.communicate(timeout=DEADLINE)
     assert process.returncode == 2
     assert out == ""
-    assert err.startswith("error: device 'abacus' cannot be used here")
+    assert err.startswith("error: --device is 'abacus', which torch does not know")
     assert err.count("\n") == 1

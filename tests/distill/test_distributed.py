@@ -17,6 +17,7 @@ from distill.runtime.distributed import (
     is_own,
     leave_ranks,
     own_rows,
+    said_by_first_rank,
     start_ranks,
     wait_for_ranks,
     world_size,
@@ -72,6 +73,48 @@ def written(folder: Path, script: str) -> Path:
     return path
 
 
+SAID = """
+import torch.distributed as dist
+from distill.runtime.distributed import said_by_first_rank, start_ranks
+start_ranks("cpu")
+first = dist.get_rank() == 0
+assert said_by_first_rank(first) is True
+assert said_by_first_rank(not first) is False
+dist.destroy_process_group()
+"""
+
+# The second rank looks for the set only when the first one has saved it, as it may: it must still wait with the first.
+RACE = """
+import sys, time
+from pathlib import Path
+from benchmarks.harness.program import run_program
+from benchmarks.studies.distillation import sets
+from benchmarks.studies.distillation.options import DistillationOptions
+from distill.runtime.distributed import is_first_rank, wait_for_ranks, world_size
+exists = Path.exists
+def late(path, **options):
+    if path.name == "synthetic.safetensors" and not is_first_rank():
+        until = time.monotonic() + 10
+        while not exists(path) and time.monotonic() < until:
+            time.sleep(0.05)
+    return exists(path, **options)
+Path.exists = late
+sys.exit(run_program(DistillationOptions, sys.argv[1:]))
+"""
+
+
+@pytest.mark.slow
+def test_all_ranks_go_by_what_the_first_one_says(tmp_path: Path) -> None:
+    torchrun(written(tmp_path, SAID))
+
+
+@pytest.mark.slow
+def test_ranks_that_see_a_set_late_make_it_with_the_others(tmp_path: Path) -> None:
+    words = ("--dataset", "digits", "--images-per-class", 1, "--method", "random", "--networks", 1, "--width", 4)
+    torchrun(written(tmp_path, RACE), *words, "--train-steps", 2, "--seeds", 0, 1, "--output", tmp_path / "run")
+    assert len(list((tmp_path / "run").rglob("networks/*.json"))) == 2
+
+
 @pytest.mark.slow
 def test_rows_are_shared_out_and_gathered_with_their_gradients(tmp_path: Path) -> None:
     torchrun(written(tmp_path, ROWS))
@@ -96,6 +139,8 @@ def test_one_process_has_all_rows_and_is_the_first_rank(monkeypatch) -> None:
     assert world_size() == 1
     assert is_first_rank()
     assert all(map(is_own, range(3)))
+    assert said_by_first_rank(True)
+    assert not said_by_first_rank(False)
     wait_for_ranks()
     leave_ranks()
     assert own_rows(rows) is rows

@@ -138,7 +138,7 @@ def format_table(
         lines.append("resumed: the minutes leave out what a stopped process spent on the step it was stopped in")
     if paper := published(options):
         figures = ", ".join(f"{name} {100 * value:.1f}" for name, value in paper.items())
-        lines.append(f"published, all classes (500 000 distillation steps, width 128): {figures}")
+        lines.append(f"published, all classes (FRePo: 500 000 distillation steps, width 128; DM by its own): {figures}")
     return protocol(options) + "\n" + "\n".join(lines)
 
 

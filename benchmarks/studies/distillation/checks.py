@@ -5,8 +5,9 @@ import math
 from difflib import get_close_matches
 
 from benchmarks.harness.checks import check_at_least, check_seeds
-from benchmarks.harness.command_line import flag
+from benchmarks.harness.command_line import flag, option_value
 from benchmarks.harness.methods import METHODS, methods_of, option_classes, prefix_of
+from benchmarks.harness.tasks import by_workers
 from benchmarks.studies.distillation.options import DistillationOptions
 from benchmarks.studies.distillation.saved_sets import check_set_options
 from distill import InputError
@@ -37,6 +38,8 @@ def check_ranks(options: DistillationOptions) -> None:
         return
     if (options.jobs or 1) > 1:
         raise InputError(f"--jobs is {options.jobs}, but torchrun started {count} processes; use one of them")
+    if by_workers(options):
+        raise InputError(f"--backend is {options.backend}, but torchrun started {count} processes; use one of them")
     if options.seconds is not None:
         raise InputError("--seconds is not possible under torchrun; give the steps (--frepo-steps, ...) instead")
 
@@ -48,8 +51,9 @@ def check_sweep(options: DistillationOptions) -> None:
     if not methods_of(prefix) or prefix not in option_classes():
         prefixes = ", ".join(f"{one}-..." for one in dict.fromkeys(map(prefix_of, METHODS)) if one in option_classes())
         raise InputError(f"--sweep {option} is not an option of a method; expected {prefixes}, as in frepo-pool-size")
-    known = [flag(prefix, field.name).removeprefix("--") for field in dataclasses.fields(option_classes()[prefix])]
-    if option not in known:
+    cls, key, name = option_classes()[prefix], name.replace("-", "_"), name.replace("_", "-")
+    known = [flag(prefix, field.name).removeprefix("--") for field in dataclasses.fields(cls)]
+    if f"{prefix}-{name}" not in known:
         close = get_close_matches(option, known, n=1)
         hint = f"did you mean {close[0]}?" if close else f"expected one of {', '.join(known)}"
         raise InputError(f"--sweep: unknown option {option}; {hint}")
@@ -60,5 +64,8 @@ def check_sweep(options: DistillationOptions) -> None:
         raise InputError(f"--sweep {option} and --seconds both set the number of steps; use only one")
     if name == "noise-std" and "noise" not in str(options.given.get(prefix, {}).get("init")):
         raise InputError(f"--sweep {option} has no effect with real initial images; add --{prefix}-init real+noise")
-    if not values or len(set(values)) < len(values):
+    if key in options.given.get(prefix, {}):
+        raise InputError(f"--sweep {option} gives {flag(prefix, key)} its values; leave out {flag(prefix, key)}")
+    read = [option_value(cls, key, value, flag=option) for value in values]
+    if not values or len(set(read)) < len(read):
         raise InputError(f"--sweep {option} has values {', '.join(values) or 'none'}; expected one or more, different")

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from benchmarks.harness.methods import METHODS
+from benchmarks.harness.methods import METHODS, chosen_methods, methods_of, prefix_of
 from benchmarks.harness.options import More, Presets, StudyOptions
 
 __all__ = ["PRESETS", "DistillationOptions"]
@@ -80,3 +80,20 @@ class DistillationOptions(StudyOptions):
     """File with the labels of an imported set, if separate from its images."""
     held_out: More[int] = 0
     """Hold out this many training images per class and evaluate on them instead of the test set, to tune options."""
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """What distils; nothing where saved sets are evaluated."""
+        if self.set:
+            return ()
+        swept = methods_of(self.sweep[0].partition("-")[0]) if self.sweep else ()
+        return chosen_methods(self.method or ((*swept, "random") if swept else ("frepo", "random", "herding")))
+
+    @property
+    def parts(self) -> frozenset[str]:
+        """The methods, and the training."""
+        return frozenset({*map(prefix_of, self.methods), "train"})
+
+    def idle(self, prefix: str) -> str:
+        """That nothing is distilled, or not by this method."""
+        return "--set distils nothing" if self.set else f"no --method is {prefix}"

@@ -27,6 +27,8 @@ def check_set_options(options: DistillationOptions) -> None:
         return
     clash = [f"--{name.replace('_', '-')}" for name in ("sweep", "method", "seconds", "held_out")
              if getattr(options, name)]
+    typed = options.given.get("run", ())
+    clash += [f"--{name.replace('_', '-')}" for name in ("seeds", "images_per_class") if name in typed]
     if clash:
         raise InputError(f"--set evaluates saved sets only; it cannot be combined with {clash[0]}")
     if missing := [file for file in options.set if not file.exists()]:

@@ -9,15 +9,16 @@ from typing import Any
 
 import torch
 
-from benchmarks.harness.kept import kept, save
+from benchmarks.harness.kept import kept, read_figures, save
 from benchmarks.studies.distillation.evaluation_networks import Column
 from benchmarks.studies.distillation.run import DistillationRun, Row
 from benchmarks.studies.distillation.saved_sets import read_set
-from distill import InputError, SyntheticSet
+from distill import SyntheticSet
 from distill.distillers.stepwise import StepwiseDistiller
+from distill.errors import NotFiniteError
 from distill.files import read_json, write_json
 from distill.preprocess import KeptElsewhere
-from distill.runtime.distributed import is_first_rank, is_own, wait_for_ranks
+from distill.runtime.distributed import is_first_rank, is_own, said_by_first_rank, wait_for_ranks
 from distill.runtime.seeds import Purpose, generator_for
 from distill.sets.drawing import plot_before_after, plot_evolution, plot_labels, save_gif
 from distill.sets.synthetic import initial_labels
@@ -43,7 +44,7 @@ def evaluations(run: DistillationRun, row: Row, seed: int) -> Iterator[dict[str,
     for (column, _), path in zip(networks, paths, strict=True):
         yield {
             "row": row.name, "method": row.method, "seed": seed, "column": column.name, "images": len(synthetic),
-            "distil": cost, **read_json(path),
+            "distil": cost, **read_figures(path),
         }  # fmt: skip
 
 
@@ -60,7 +61,7 @@ def evaluated(run: DistillationRun, synthetic: SyntheticSet, column: Column, see
             device=run.options.device,
             progress=is_first_rank(),
         )
-    except InputError as error:
+    except NotFiniteError as error:
         network, krr, failed = float("nan"), float("nan"), {"failed": str(error)}
     seconds = time.monotonic() - started
     return {"index": index, "accuracy": network, "krr_accuracy": krr, "seconds": seconds, **failed}
@@ -69,8 +70,9 @@ def evaluated(run: DistillationRun, synthetic: SyntheticSet, column: Column, see
 def set_of(run: DistillationRun, row: Row, seed: int) -> SyntheticSet:
     """The set of a row and seed: found in the folder, distilled, or read from its file."""
     path = run.folder_of(row, seed) / "synthetic.safetensors"
-    wait_for_ranks()
-    synthetic = kept(path, partial(made_set, run, row, seed, path), read=SyntheticSet.load, write=save_by_first_rank)
+    if not said_by_first_rank(path.exists()):  # the others may see what it has saved since
+        save_by_first_rank(path, made_set(run, row, seed, path))
+    synthetic = SyntheticSet.load(path)
     if is_first_rank():
         checkpoints(path).clear()
     return synthetic

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from benchmarks.harness.methods import METHODS
-from benchmarks.harness.options import More, Options, Presets, StudyOptions
+from benchmarks.harness.options import FolderOptions, More, Presets, StudyOptions
 
 __all__ = ["ARMS", "PRESETS", "CoverageOptions", "MembershipOptions"]
 
@@ -68,13 +68,22 @@ class MembershipOptions(StudyOptions):
     """Attacks: all, or any of threshold, lr, mlp, rf, knn."""
     engine: More[Literal["fast", "tf-privacy"]] = "fast"
     """Implementation of the attacks: fast, this toolkit's; tf-privacy, TensorFlow Privacy's, if installed."""
-    jobs: int | None = None
+    jobs: int | None = None  # type: ignore[assignment]  # with attacks in processes of their own where it is not given
     """Number of parallel worker processes, each of which handles one arm and one seed at a time. Default: one arm after
     the other, with its attacks in parallel on all cores; 1: no worker processes."""
 
+    @property
+    def parts(self) -> frozenset[str]:
+        """The arms, and the training."""
+        return frozenset({arm for given in self.arms for arm in given.split(",")} | {"train"})
+
+    def idle(self, prefix: str) -> str:
+        """That there is no such arm."""
+        return f"no arm is {prefix}"
+
 
 @dataclass(frozen=True, kw_only=True)
-class CoverageOptions(Options):
+class CoverageOptions(FolderOptions):
     """Simulate the coverage of the audit's confidence intervals and the false-alarm rate of its verdict.
 
     Three parts: scores sampled from distributions with known AUC and TPR; whole audits with all five attacks on sampled
@@ -96,4 +105,6 @@ class CoverageOptions(Options):
     jobs: int = -1
     """Number of parallel worker processes; -1: one per core."""
     output: Path = Path("results/mia-coverage")
-    """Folder for results; those that it already contains are not computed again."""
+    """Folder for results."""
+    resume: bool = False
+    """Make only what --output does not hold yet; it was made with the same --seed and --draws."""

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.harness.checks import check_at_least, check_seeds
+from benchmarks.harness.checks import check_at_least, check_seeds, named_by_flags
 from benchmarks.harness.data import check_counts
 from benchmarks.harness.experiment import Experiment
 from benchmarks.harness.methods import distiller_class, option_classes, prefix_of
@@ -43,6 +43,7 @@ class MembershipRun(Experiment):
         arms = dict.fromkeys(arm for given in options.arms for arm in given.split(",") if arm)
         self.options = replace(options, arms=tuple(arms), train_steps=tuple(sorted(set(options.train_steps))))
         check_options(self.options)
+        super().__init__(self.options)
         own = {
             prefix: class_options(options, prefix=prefix, preset=PRESETS[options.preset].get(prefix, {}))
             for prefix in option_classes()
@@ -52,7 +53,6 @@ class MembershipRun(Experiment):
         self.distillers: dict[str, Distiller] = {
             arm: distiller_class(method)(**own.get(prefix_of(method), {})) for arm, method in methods.items()
         }
-        super().__init__(options)
         self.size = options.members or min(MEMBERS, len(self.train) // 2)
         self._check_data()
         self._last: MemberSet | None = None
@@ -71,7 +71,11 @@ class MembershipRun(Experiment):
         """Raise `InputError` where options do not go with the images, minutes before it would be needed."""
         if self.train.num_classes < 2:
             raise InputError(f"{self.train.name} has a single class; membership inference needs at least 2")
-        if self.size < FEWEST or 2 * self.size > len(self.train):
+        if self.size < FEWEST:
+            raise InputError(
+                f"--members is {self.size}, too few to attack; expected {FEWEST} to {len(self.train) // 2}"
+            )
+        if 2 * self.size > len(self.train):
             raise InputError(
                 f"--members is {self.size}, but {self.train.name} has only {len(self.train)} training images for "
                 f"members and as many non-members; expected {FEWEST} to {len(self.train) // 2}"
@@ -94,8 +98,9 @@ class MembershipRun(Experiment):
                 )
             if self.distillers:
                 check_counts(members, self.options.images_per_class)
-        for distiller in self.distillers.values():
-            distiller.check_images(shape, self.train.num_classes)
+        for arm, distiller in self.distillers.items():
+            with named_by_flags(arm):
+                distiller.check_images(shape, self.train.num_classes)
         self.recipe.build(image_shape=shape, num_classes=self.train.num_classes, generator=torch.Generator())
 
     def positions(self, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -134,5 +139,7 @@ def check_options(options: MembershipOptions) -> None:
     if min(options.train_steps) < 1:
         raise InputError(f"--train-steps are {' '.join(map(str, options.train_steps))}; expected at least 1")
     check_seeds(options.seeds)
+    if options.arms == ("real",) and "images_per_class" in options.given.get("run", ()):
+        raise InputError("--images-per-class was given, but the one arm, real, has all members")
     if options.engine == "tf-privacy":
         check_official()

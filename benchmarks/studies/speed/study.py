@@ -1,6 +1,7 @@
 """Every case of the speed benchmark, measured or found in the folder."""
 
 import dataclasses
+import math
 import time
 from functools import partial
 from typing import Any
@@ -58,6 +59,8 @@ def check_options(options: SpeedOptions) -> None:
     for name in ("longest", "seconds"):
         if not getattr(options, name) > 0:
             raise InputError(f"--{name} is {getattr(options, name)}; expected more than 0")
+    if options.seconds == math.inf:
+        raise InputError("--seconds is inf; expected seconds that end")
     check_device(options.device)
     set_up_process(device=options.device, precision=options.precision)  # only to see that it is available
 

@@ -6,7 +6,10 @@ import pytest
 import torch
 from PIL import Image
 
-from distill import SyntheticSet, load_images
+from benchmarks.harness.command_line import parse
+from benchmarks.studies.distillation.options import DistillationOptions
+from benchmarks.studies.distillation.study import Distillation
+from distill import InputWarning, SyntheticSet, load_images
 from distillation_runs import assert_refused, rows_of
 
 BAD = {
@@ -45,14 +48,27 @@ BAD = {
     "sweep of a value that is none": (["--sweep", "frepo-pool-size", "big"], "is 'big'; expected a whole number"),
     "sweep of a choice that is none": (["--sweep", "frepo-version", "v3"], "is 'v3'; expected one of v1, v2"),
     "sweep of a switch": (["--sweep", "frepo-learn-labels", "2"], "is '2'; expected yes or no"),
-    "sweep of a value out of range": (["--sweep", "frepo-pool-size", "0"], "pool_size is 0; expected more than 0"),
+    "sweep of a value out of range": (["--sweep", "frepo-pool-size", "0"], "--frepo-pool-size is 0; "),
     "a set that is missing": (["--set", "nowhere.npz"], "--set nowhere.npz: there is no such file"),
-    "a set and a method": (["--set", "nowhere.npz", "--method", "dm"], "cannot be combined with --method"),
+    "a set and a method": (["--set", "nowhere.npz", "--method", "dm"], "--method"),
+    "a set and seeds": (["--set", __file__, "--seeds", "4", "5"], "--seeds"),
+    "a set and a number of images": (["--set", __file__, "--images-per-class", "7"], "--images-per-class"),
+    "sweep of an option that is given too": (
+        ["--sweep", "frepo-pool-size", "1", "2", "--frepo-pool-size", "9"], "its values; leave out --frepo-pool-size"),
+    "sweep of a value twice": (["--sweep", "frepo-pool-size", "1", "01"], "has values 1, 01; expected one or more"),
+    "sweep of steps, another way to write them": (
+        ["--sweep", "dsa-outer_loop", "1", "--seconds", "5"], "both set the number of steps"),
+    "no width": (["--width", "0"], "--width is 0; "),
+    "no steps of a method": (["--frepo-steps", "-1"], "--frepo-steps is -1; "),
+    "a rate that is no number": (["--frepo-learning-rate", "nan"], "--frepo-learning-rate is nan; "),
+    "an option of the training": (["--train-batch-size", "0"], "--train-batch-size is 0; "),
+    "all images held out": (["--held-out", "10000"], "10000 of each held out: .*; give a smaller --held-out"),
+    "jobs of None": (["--jobs", "None"], "--jobs is 'None'; "),
     "pixels of nothing": (["--pixels"], "--pixels: only valid for imported sets; name them with --set"),
     "mirror for one channel": (["--frepo-mirror"], "mirror=True needs RGB images"),
     "no jobs": (["--jobs", "0"], "--jobs is 0; expected at least 1"),
     "unknown backend": (["--backend", "abacus"], "--backend abacus is not available; expected loky, dask, ray"),
-    "unknown device": (["--device", "abacus"], "device 'abacus' cannot be used here"),
+    "unknown device": (["--device", "abacus"], "--device is 'abacus', which torch does not know; expected cpu"),
 }
 
 
@@ -138,3 +154,17 @@ def test_a_set_without_its_preprocessing_is_refused(command, tmp_path, capsys):
 def test_resuming_with_other_options_is_refused(command, undisturbed, capsys):
     code = command("--output", undisturbed, "--method", "all", "--seeds", 0, 1, "--resume", "--frepo-steps", 7)
     assert_refused(capsys, code, r"rows\.frepo\.steps was 6, now 7.*resume with those")
+
+
+def test_options_of_a_method_are_refused_before_the_data_are_read(command, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("benchmarks.harness.experiment.load_data", lambda *_, **__: pytest.fail("read"))
+    code = command("--output", tmp_path / "run", "--frepo-pool-size", "0")
+    assert_refused(capsys, code, "--frepo-pool-size is 0; ")
+
+
+def test_classes_that_are_small_are_said_once_for_all_methods(command, tmp_path):
+    words = ["--dataset", str(small_class(tmp_path / "small.npz")), "--images-per-class", "4", "--method", "all"]
+    options = parse(DistillationOptions, words)
+    with pytest.warns(InputWarning) as caught:
+        Distillation(options)
+    assert [str(each.message).partition(",")[0] for each in caught] == ["--images-per-class is 4"]
