@@ -48,8 +48,8 @@ def distiller_class(name: str) -> type[Distiller]:
 
 
 def prefix_of(name: str) -> str:
-    """What the flags of a method's options begin with."""
-    return METHODS[name].prefix or name
+    """What the flags of a method's options begin with; the name itself where no method has it."""
+    return METHODS[name].prefix or name if name in METHODS else name
 
 
 def methods_of(prefix: str) -> tuple[str, ...]:

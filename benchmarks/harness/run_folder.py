@@ -146,7 +146,7 @@ def check_record(folder: Path, options: Mapping[str, Any], *, free: Collection[s
     before, now = flat(found), flat(options)
     changed = [
         name for name in sorted(before.keys() | now.keys())
-        if name not in {*FREE_OPTIONS, *free} and before.get(name) != now.get(name)
+        if name.partition(".")[0] not in {*FREE_OPTIONS, *free} and before.get(name) != now.get(name)
     ]  # fmt: skip
     data = [name.removeprefix(DATA) for name in changed if name.startswith(DATA)]
     if others := [name for name in changed if not name.startswith(DATA)]:

@@ -129,9 +129,9 @@ def test_methods_are_compared_at_the_bytes_of_the_first_one(undisturbed):
 
 def test_memory_in_bytes_holds_what_fits_and_names_it(tmp_path):
     at = TINY.index("--images-per-class")
-    tiny = [*TINY[:at], *TINY[at + 2 :], "--method", "random", "frepo", "--memory-bytes", "400", "--codec", "uint8"]
-    (in_bytes,) = in_this_process(ClassIncrementalOptions, tiny)
-    assert in_bytes("--output", tmp_path / "run", "--networks", 1) == 0
+    (in_bytes,) = in_this_process(ClassIncrementalOptions, [*TINY[:at], *TINY[at + 2 :]])
+    options = ("--method", "random", "frepo", "--memory-bytes", 400, "--codec", "uint8", "--networks", 1)
+    assert in_bytes("--output", tmp_path / "run", *options) == 0
     results = read_json(tmp_path / "run" / "results.json")
     assert results["equal_bytes"] == []
     assert all(300 < record["bytes_per_class"] <= 400 for record in results["steps"])

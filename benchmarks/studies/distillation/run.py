@@ -81,7 +81,7 @@ class DistillationRun(Experiment):
                 continue
             key = option.removeprefix(f"{swept}-").replace("-", "_")
             for value in values:
-                with named_by_flags(name):
+                with named_by_flags(prefix):
                     changed = distiller.with_options(**{key: option_value(type(distiller), key, value, flag=option)})
                 rows.append(Row(f"{name} {key}={value}", changed, value=value))
         return rows
@@ -94,7 +94,7 @@ class DistillationRun(Experiment):
             check_counts(self.train, self.options.images_per_class)
         for row in self.rows:
             if row.distiller is not None:
-                with named_by_flags(row.method):
+                with named_by_flags(prefix_of(row.method)):
                     row.distiller.check_images(shape, self.train.num_classes)
             if row.file is not None:  # read again when "fit" is known; whatever else is wrong with it shows now
                 read_set(row.file, self.options, self.test, Identity())

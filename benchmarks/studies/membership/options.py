@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from benchmarks.harness.methods import METHODS
+from benchmarks.harness.methods import METHODS, prefix_of
 from benchmarks.harness.options import FolderOptions, More, Presets, StudyOptions
 
 __all__ = ["ARMS", "PRESETS", "CoverageOptions", "MembershipOptions"]
@@ -75,7 +75,8 @@ class MembershipOptions(StudyOptions):
     @property
     def parts(self) -> frozenset[str]:
         """The arms, and the training."""
-        return frozenset({arm for given in self.arms for arm in given.split(",")} | {"train"})
+        arms = {arm for given in self.arms for arm in given.split(",")}
+        return frozenset({*map(prefix_of, arms), "train"})
 
     def idle(self, prefix: str) -> str:
         """That there is no such arm."""

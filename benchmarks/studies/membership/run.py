@@ -99,7 +99,7 @@ class MembershipRun(Experiment):
             if self.distillers:
                 check_counts(members, self.options.images_per_class)
         for arm, distiller in self.distillers.items():
-            with named_by_flags(arm):
+            with named_by_flags(prefix_of(arm)):
                 distiller.check_images(shape, self.train.num_classes)
         self.recipe.build(image_shape=shape, num_classes=self.train.num_classes, generator=torch.Generator())
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from benchmarks.harness.methods import METHODS, prefix_of
 from benchmarks.harness.options import More, Presets
 from benchmarks.studies.class_incremental.options import PRESETS, StreamOptions
 
@@ -34,3 +35,13 @@ class MemoryOptions(StreamOptions):
     labels."""
     most_images: More[int] = 100
     """Points at which a method would have to learn more images per class than this are left out, and named."""
+
+    @property
+    def parts(self) -> frozenset[str]:
+        """The methods of the arms, and the training."""
+        methods = {arm.partition("/")[0] for arm in self.arms}
+        return frozenset({prefix_of(method) for method in methods if method in METHODS} | {"train"})
+
+    def idle(self, prefix: str) -> str:
+        """That no arm is of this method."""
+        return f"no arm is {prefix}"

@@ -1,5 +1,6 @@
 """What a replay memory of a given number of bytes per class should hold: accuracy of many arms at many sizes."""
 
+import json
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -27,14 +28,15 @@ def main(options: MemoryOptions) -> None:
 class MemoryStudy(StreamStudy):
     """One run of the benchmark: its options resolved and checked, its data loaded."""
 
-    # A point depends on its arm, its size and its class order alone, so that others may be added to a run.
-    free_options: ClassVar[frozenset[str]] = frozenset({"arms", "memory_bytes", "seeds", "most_images"})
+    # A point depends on its method, codecs, size and class order alone, so that others may be added to a run; options
+    # of its method are compared with its own record.
+    free_options: ClassVar[frozenset[str]] = frozenset({"arms", "memory_bytes", "seeds", "most_images", *METHODS})
     options: MemoryOptions
 
     def __init__(self, options: MemoryOptions) -> None:
         check_sizes(options)
         self.arms = {text: parsed_arm(text) for text in dict.fromkeys(options.arms)}
-        super().__init__(options, tuple(METHODS))
+        super().__init__(options, tuple(dict.fromkeys(arm.method for arm in self.arms.values())))
         self.check_arms(self.arms.values())
 
     @staticmethod
@@ -76,7 +78,13 @@ def measure_point(run: MemoryStudy, text: str, size: int, seed: int) -> Iterator
     if reason := left_out(run, arm, seed):
         yield {"arm": arm.name, "order": seed, "size": size, "left_out": reason}
         return
-    yield {**kept(folder / "point.json", partial(final_record, run, arm, seed, store=folder)), "size": size}
+    path = folder / "point.json"
+    point = kept(path, partial(final_record, run, arm, seed, store=folder))
+    before, now = point["options"], json.loads(json.dumps(run.distiller(arm).options()))
+    if changed := [name for name in now if before.get(name) != now[name]]:
+        words = "; ".join(f"{name} was {before.get(name)!r}, now {now[name]!r}" for name in changed)
+        raise InputError(f"{path} was made with other options of {arm.method} ({words}); choose another --output")
+    yield {**point, "size": size}
 
 
 def left_out(run: MemoryStudy, arm: Arm, seed: int) -> str:
