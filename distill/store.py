@@ -2,23 +2,25 @@
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
+import numpy as np
 import torch
 
 from distill.errors import InputError
 from distill.files import as_path
-from distill.tensor_files import read_tensors, write_tensors
+from distill.tensor_files import map_array, read_tensors, write_array, write_tensors
 
-__all__ = ["Entry", "MadeFrom", "Store", "as_store"]
+__all__ = ["Content", "Entry", "MadeFrom", "Store", "as_store"]
 
 FORMAT = 4  # raised whenever networks or optimizers name their tensors anew, or fingerprints are taken otherwise
 KEY = "made_from"  # in the metadata of each file
 
+T = TypeVar("T")
 Content = tuple[Mapping[str, torch.Tensor], Mapping[str, Any]]  # tensors, and metadata that is JSON-able
 
 
@@ -87,22 +89,8 @@ class Store:
         Raises `InputError` when the entry was made from something else than `made_from`, by another version of this
         toolkit, or is damaged.
         """
-        path = self.path(name)
-        if not path.exists():
-            return None
-        tensors, metadata = read_tensors(path)
-        found = metadata.pop(KEY, None)
-        if not isinstance(found, dict) or found.get("format") != FORMAT:
-            raise InputError(
-                f"{path} was made by another version of this toolkit, or is not an entry of a store; remove it or "
-                "choose another store"
-            )
-        if differing := differences(found, as_json(made_from)):
-            raise InputError(
-                f"{path} was made with other options or data ({differing}); use those it was made with, remove it, or "
-                "choose another store"
-            )
-        return Entry(tensors, metadata)
+        found = self._read(name, made_from, read_tensors)
+        return None if found is None else Entry(*found)
 
     def save(
         self,
@@ -117,6 +105,31 @@ class Store:
         """
         return write_tensors(self.path(name), tensors, {**metadata, KEY: as_json(made_from)})
 
+    def load_array(self, name: str, made_from: MadeFrom) -> tuple[np.ndarray, dict[str, Any]] | None:
+        """The array of an entry that `save_array` saved, as a read-only memory map, and its metadata; as `load`."""
+        return self._read(name, made_from, map_array)
+
+    def save_array(
+        self,
+        name: str,
+        made_from: MadeFrom,
+        shape: Sequence[int],
+        parts: Iterable[bytes],
+        metadata: Mapping[str, Any] = MappingProxyType({}),
+    ) -> Path:
+        """Save a uint8 array as an entry, part by part, so that it is never in memory as a whole; otherwise as `save`.
+
+        - `shape`: of the array. `parts`: its bytes in C order, in parts of any length; as many as the shape says.
+
+        >>> import tempfile
+        >>> store = Store(tempfile.mkdtemp())
+        >>> _ = store.save_array("rows", MadeFrom(), (2, 3), (bytes([row] * 3) for row in (7, 9)))
+        >>> array, metadata = store.load_array("rows", MadeFrom())
+        >>> array.tolist()
+        [[7, 7, 7], [9, 9, 9]]
+        """
+        return write_array(self.path(name), shape, parts, {**metadata, KEY: as_json(made_from)})
+
     def get(self, name: str, made_from: MadeFrom, make: Callable[[], Content]) -> Entry:
         """The entry `name`; where there is none, what `make` gives (tensors and metadata), saved first.
 
@@ -128,6 +141,26 @@ class Store:
             entry = self.load(name, made_from)
         assert entry is not None
         return entry
+
+    def _read(
+        self, name: str, made_from: MadeFrom, read: Callable[[Path], tuple[T, dict[str, Any]]]
+    ) -> tuple[T, dict[str, Any]] | None:
+        path = self.path(name)
+        if not path.exists():
+            return None
+        content, metadata = read(path)
+        found = metadata.pop(KEY, None)
+        if not isinstance(found, dict) or found.get("format") != FORMAT:
+            raise InputError(
+                f"{path} was made by another version of this toolkit, or is not an entry of a store; remove it or "
+                "choose another store"
+            )
+        if differing := differences(found, as_json(made_from)):
+            raise InputError(
+                f"{path} was made with other options or data ({differing}); use those it was made with, remove it, or "
+                "choose another store"
+            )
+        return content, metadata
 
     def remove(self, name: str) -> None:
         """Remove the entry `name`, if there is one."""

@@ -1,10 +1,13 @@
 """Tensors with metadata in one safetensors file: a format that executes no code when it is read."""
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -12,7 +15,11 @@ from safetensors.torch import save_file
 from distill.errors import InputError
 from distill.files import as_path, write_atomically
 
-__all__ = ["read_tensors", "write_tensors"]
+__all__ = ["map_array", "read_tensors", "write_array", "write_tensors"]
+
+ARRAY = "array"  # the name of the tensor in a file that `write_array` wrote
+
+T = TypeVar("T")
 
 
 def write_tensors(path: str | Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, Any]) -> Path:
@@ -21,10 +28,7 @@ def write_tensors(path: str | Path, tensors: Mapping[str, torch.Tensor], metadat
     Raises `InputError` when the metadata are no JSON or the file cannot be written.
     """
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    try:
-        strings = {key: json.dumps(value) for key, value in metadata.items()}
-    except (TypeError, ValueError) as error:
-        raise InputError(f"cannot write {path}: its metadata cannot be written as JSON ({error})") from error
+    strings = as_strings(metadata, path)
 
     def save(file: Path) -> None:
         try:
@@ -33,6 +37,38 @@ def write_tensors(path: str | Path, tensors: Mapping[str, torch.Tensor], metadat
             raise OSError(str(error)) from error
 
     return write_atomically(path, save)
+
+
+def write_array(path: str | Path, shape: Sequence[int], parts: Iterable[bytes], metadata: Mapping[str, Any]) -> Path:
+    """Write one uint8 array and `metadata` to a safetensors file, part by part: it is never in memory as a whole.
+
+    It is written, not memory-mapped: a full disk is an error here, and a crash of the process in a memory map.
+
+    - `parts`: the bytes of the array in C order, in parts of any length.
+
+    Raises `InputError` as `write_tensors` does, and when the parts are not as long as the shape says.
+    """
+    wanted = math.prod(shape)
+    tensor = {"dtype": "U8", "shape": list(shape), "data_offsets": [0, wanted]}
+    header = json.dumps({"__metadata__": as_strings(metadata, path), ARRAY: tensor}).encode()
+    header += b" " * (-len(header) % 8)  # so that the array is aligned
+
+    def save(file: Path) -> None:
+        with file.open("wb") as opened:
+            opened.write(len(header).to_bytes(8, "little") + header)
+            written = sum(map(opened.write, parts))
+        if written != wanted:
+            raise InputError(f"cannot write {path}: its parts have {written} bytes; wanted {wanted} for {tuple(shape)}")
+
+    return write_atomically(path, save)
+
+
+def as_strings(metadata: Mapping[str, Any], path: str | Path) -> dict[str, str]:
+    """Each value as JSON; raises `InputError` where it cannot be."""
+    try:
+        return {key: json.dumps(value) for key, value in metadata.items()}
+    except (TypeError, ValueError) as error:
+        raise InputError(f"cannot write {path}: its metadata cannot be written as JSON ({error})") from error
 
 
 def from_json(text: str) -> Any:
@@ -49,11 +85,20 @@ def read_tensors(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, A
     All of it is of one file, even where another process replaces the file in the meantime. Raises `InputError` that
     names the file when it is missing, damaged or not a safetensors file.
     """
-    path = as_path(path)
+    return of_one_file(as_path(path), read_once)
+
+
+def map_array(path: str | Path) -> tuple[np.ndarray, dict[str, Any]]:
+    """What `write_array` wrote, as a read-only memory map, and the metadata; raises `InputError` as `read_tensors`."""
+    return of_one_file(as_path(path), map_once)
+
+
+def of_one_file(path: Path, read: Callable[[Path], T]) -> T:
+    """What `read` gives, read again where the file was replaced meanwhile: it opens the file more than once."""
     while True:
         before = identity(path)
         try:
-            content = read_once(path)
+            content = read(path)
         except InputError:
             if identity(path) == before:
                 raise
@@ -72,13 +117,35 @@ def identity(path: Path) -> tuple[int, int] | None:
 
 
 def read_once(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Tensors and metadata; safetensors opens the file more than once, so that they may be of two files."""
+    """Tensors and metadata."""
+    with opened(path, "pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, metadata_of(file)  # noqa: SIM118 (not a dict)
+
+
+def map_once(path: Path) -> tuple[np.ndarray, dict[str, Any]]:
+    """The memory map and metadata."""
+    with opened(path, "np") as file:
+        found = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        if found.keys() != {ARRAY} or found[ARRAY].get_dtype() != "U8":
+            raise InputError(f"{path} is damaged: it holds {', '.join(found) or 'nothing'}; wanted one uint8 array")
+        shape = tuple(found[ARRAY].get_shape())
+        start = path.stat().st_size - math.prod(shape)  # behind it there is nothing: safetensors has looked
+        return np.memmap(path, np.uint8, "r", start, shape), metadata_of(file)
+
+
+def metadata_of(file: Any) -> dict[str, Any]:
+    """The metadata of an open safetensors file."""
+    return {key: from_json(value) for key, value in (file.metadata() or {}).items()}
+
+
+@contextmanager
+def opened(path: Path, framework: str) -> Iterator[Any]:
+    """The safetensors file `path`, looked over; raises `InputError` where it is missing or damaged."""
     if not path.is_file():
         raise InputError(f"cannot read {path}: there is no such file")
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = {key: from_json(value) for key, value in (file.metadata() or {}).items()}
-            return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118 (not a dict)
+        with safe_open(path, framework=framework) as file:
+            yield file
     except SafetensorError as error:
         raise InputError(f"{path} is damaged or no safetensors file: {error}") from error
     except OSError as error:

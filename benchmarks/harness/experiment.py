@@ -17,6 +17,7 @@ from benchmarks.harness.results import print_table, write_results
 from benchmarks.harness.tasks import Tasks, check_jobs, tasks_of
 from distill.runtime.checks import check_device
 from distill.runtime.ranks import is_first_rank, leave_ranks, start_ranks, wait_for_ranks
+from distill.store import MadeFrom
 
 __all__ = ["Experiment", "run_experiment"]
 
@@ -83,6 +84,10 @@ class Experiment(ABC):
         if self._fingerprints is None:
             self._fingerprints = fingerprints(self.train, self.test, files=self.files())
         return json.loads(json.dumps({**given, "data": self._fingerprints}, default=str))
+
+    def made_from(self, **options: Any) -> MadeFrom:
+        """What is made with `options` from the data of this run, for a `Store` in its folder."""
+        return MadeFrom(options, self.record()["data"])
 
 
 @contextmanager

@@ -53,7 +53,7 @@ def test_what_was_said_of_decoded_images_is_said_again_where_they_are_found(tmp_
     picture(tmp_path / "set" / "a" / "9.png")
     with pytest.warns(InputWarning, match=r"which fit in 12 bits"):
         load_images(tmp_path / "set", resolution=2, cache_dir=tmp_path / "cache")
-    assert len(list((tmp_path / "cache").iterdir())) == 2  # what is out of date is removed
+    assert len(list((tmp_path / "cache").iterdir())) == 1  # what is out of date is replaced
 
 
 def test_photographs_that_ask_to_be_turned_are_told(tmp_path):

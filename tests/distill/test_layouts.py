@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import torchvision.datasets
 from PIL import Image
 
@@ -16,6 +17,7 @@ from distill.data.labelled import load_images
 from distill.data.layouts import LAYOUTS
 from distill.data.wordnet import IMAGENETTE, IMAGEWOOF, readable
 from distill.errors import InputError, InputWarning
+from distill.tensor_files import ARRAY, map_array, write_tensors
 
 RED, GREEN, BLUE = (250, 10, 10), (10, 250, 10), (10, 10, 250)
 WNIDS = ["n01440764", "n02102040", "n02979186"]
@@ -364,7 +366,7 @@ def test_files_that_change_are_decoded_again_and_the_outdated_is_removed(tmp_pat
     images = load_images("tiny-imagenet", data_dir=tmp_path).images
     assert len(decoded) == len(images) == (7 if change == "one more" else 6)
     assert near(images[:1], [{"content": BLUE, "one more": GREEN}.get(change, RED)])
-    assert sorted(file.name.split("-")[3] for file in (tmp_path / "cache").iterdir()) == ["64", "8"]
+    assert sorted(file.stem.split("-")[3] for file in (tmp_path / "cache").iterdir()) == ["64", "8"]
 
 
 @pytest.mark.parametrize("big", [False, True])
@@ -411,14 +413,17 @@ def test_a_damaged_cache_file_is_made_again(tmp_path, decoded, damage):
     tiny(tmp_path)
     whole = np.array(load_images("tiny-imagenet", data_dir=tmp_path).images)
     (file,) = (tmp_path / "cache").iterdir()
-    content = file.read_bytes()
+    content, (_, metadata) = file.read_bytes(), map_array(file)
     changed = {"short": content[:-1], "long": content + b"0", "empty": b"", "garbage": b"0" * len(content)}
     if damage in changed:
         file.write_bytes(changed[damage])
     else:
         array = {"pickle": np.array([None]), "shape": whole[:5], "type": whole.astype(np.int16)}[damage]
-        with file.open("wb") as opened:
-            np.save(opened, array, allow_pickle=True)
+        if damage == "pickle":
+            with file.open("wb") as opened:
+                np.save(opened, array, allow_pickle=True)
+        else:
+            write_tensors(file, {ARRAY: torch.from_numpy(array)}, metadata)
     decoded.clear()
     assert np.array_equal(load_images("tiny-imagenet", data_dir=tmp_path).images, whole)
     assert len(decoded) == 6
@@ -428,13 +433,13 @@ def test_a_damaged_cache_file_is_made_again(tmp_path, decoded, damage):
 def test_a_cache_that_cannot_be_written_or_a_full_disk(tmp_path, monkeypatch):
     tiny(tmp_path)
     (tmp_path / "cache").write_text("no folder")
-    fails("tiny-imagenet", "cannot write .*cache/tiny-imagenet-train-.*: File exists; .*FREPO_CACHE", data_dir=tmp_path)
+    fails("tiny-imagenet", "store is the file .*cache; wanted a folder; .*FREPO_CACHE", data_dir=tmp_path)
     (tmp_path / "cache").unlink()
 
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(np.lib.format, "write_array_header_1_0", full)
+    monkeypatch.setattr(os, "fsync", full)
     fails("tiny-imagenet", "cannot write .*tiny-imagenet.*: No space left on device", data_dir=tmp_path)
     assert not list((tmp_path / "cache").iterdir())
 

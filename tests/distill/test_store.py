@@ -2,10 +2,13 @@
 
 import json
 import multiprocessing
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from distill import FRePo, Herding, InputError, SyntheticSet
 from distill.fingerprint import tolerant_fingerprint
@@ -85,6 +88,53 @@ def test_make_is_asked_once(store):
         assert entry.metadata == {"age": 3}
         assert torch.equal(entry.tensors["weight"], TENSORS["weight"])
     assert made == [1]
+
+
+# -- arrays that do not fit in memory ----------------------------------------------------------------------------------
+
+ARRAY = np.arange(24, dtype=np.uint8).reshape(4, 2, 3)
+
+
+def rows() -> Iterator[bytes]:
+    for row in ARRAY:
+        yield row.tobytes()
+
+
+def test_an_array_is_written_in_parts_and_read_as_a_memory_map(store):
+    assert store.load_array("pixels", MADE_FROM) is None
+    path = store.save_array("pixels", MADE_FROM, ARRAY.shape, rows(), {"warnings": ["grey"]})
+    found, metadata = store.load_array("pixels", MADE_FROM)
+    assert isinstance(found, np.memmap)
+    assert not found.flags.writeable
+    assert np.array_equal(found, ARRAY)
+    assert metadata == {"warnings": ["grey"]}
+    assert torch.equal(load_file(path)["array"], torch.from_numpy(ARRAY))  # as any safetensors file
+    with pytest.raises(InputError, match=r"pixels.safetensors was made with .* data \(other images\); use those"):
+        store.load_array("pixels", MadeFrom(MADE_FROM.options, {**MADE_FROM.data, "images": "abd"}))
+
+
+@pytest.mark.parametrize("left", [0, 4, 100, -1])
+def test_a_damaged_array_is_refused(store, left):
+    path = store.save_array("pixels", MADE_FROM, ARRAY.shape, rows())
+    path.write_bytes(path.read_bytes()[:left])
+    with pytest.raises(InputError, match=f"{path} is damaged"):
+        store.load_array("pixels", MADE_FROM)
+
+
+def test_tensors_are_no_array(store):
+    path = store.save("network", MADE_FROM, TENSORS)
+    with pytest.raises(InputError, match=f"{path} is damaged: it holds generator, weight; wanted one uint8 array"):
+        store.load_array("network", MADE_FROM)
+
+
+@pytest.mark.parametrize("shape", [(5, 2, 3), (3, 2, 3)])
+def test_parts_that_do_not_fill_the_shape_are_not_kept(store, shape):
+    with pytest.raises(InputError, match=r"pixels\S+: its parts have 24 bytes; wanted (30|18) for \(., 2, 3\)"):
+        store.save_array("pixels", MADE_FROM, shape, rows())
+    assert not list(store.folder.iterdir())
+
+
+# -- refused -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("metadata", [{}, {"made_from": {"experience": 0}}, {"identity": {"format": 3}}], ids=str)

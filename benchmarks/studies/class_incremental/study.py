@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from benchmarks.harness.checks import check_at_least, check_seeds
 from benchmarks.harness.data import check_counts, for_channels, kept_preprocessing
 from benchmarks.harness.experiment import Experiment, run_experiment
+from benchmarks.harness.kept import kept
 from benchmarks.harness.methods import chosen_methods, distiller_class, option_classes
 from benchmarks.harness.options import class_options
 from benchmarks.harness.tasks import Tasks
@@ -26,9 +28,8 @@ from continual import (
 )
 from continual.scenario import step_sizes
 from distill import InputError, LabelledImages, PreprocessedImages, Preprocessing
-from distill.files import read_json, write_json
 from distill.runtime.seeds import generator_for
-from distill.store import Store
+from distill.store import Content, MadeFrom, Store
 from distill.training.recipe import TrainingRecipe
 
 __all__ = ["ClassIncremental", "main"]
@@ -152,40 +153,51 @@ def measure_stream(run: ClassIncremental, method: str, seed: int) -> Iterator[di
     policy = buffer_of(run, method, seed)
     strategies = [gdumb(run, policy, train, seed=seed, index=i) for i in range(run.options.networks)]
     for k, experience in enumerate(benchmark.train_stream):
-        path, ahead = folder / f"step-{k + 1}.json", distilled_ahead(folder, k)
         started = time.monotonic()
         policy.post_adapt(None, experience)
-        if not path.exists():
-            distilled = time.monotonic()
-            accuracies, matrix_rows = [], []
-            for strategy in strategies:
-                strategy.train(experience)
-                accuracy, by_step = experience_accuracies(strategy, benchmark.test_stream[: k + 1])
-                accuracies.append(accuracy)
-                matrix_rows.append(by_step)
-            seconds_ahead = read_json(ahead)["seconds"] if ahead.exists() else 0.0
-            record = {
-                "method": method,
-                "order": seed,
-                "step": k + 1,
-                "classes_seen": sum(run.sizes[: k + 1]),
-                "images": len(policy.buffer),
-                "accuracy": accuracies,
-                "accuracy_by_step": matrix_rows,
-                "seconds": {"distil": distilled - started + seconds_ahead, "train": time.monotonic() - distilled},
-            }
-            write_json(path, record)
-        ahead.unlink(missing_ok=True)
-        yield read_json(path)
+        store, name, made_from = ahead_of(run, method, seed, k)
+        ahead = store.load(name, made_from)
+        about = {
+            "method": method,
+            "order": seed,
+            "step": k + 1,
+            "classes_seen": sum(run.sizes[: k + 1]),
+            "images": len(policy.buffer),
+        }
+        seconds = time.monotonic() - started + (ahead.metadata["seconds"] if ahead else 0.0)
+        make = partial(measured_step, strategies, experience, benchmark.test_stream[: k + 1], about, seconds)
+        record = kept(step_file(run, method, seed, k), make)
+        store.remove(name)
+        yield record
     synthetic = policy.synthetic
     assert synthetic is not None
     synthetic.save(folder / "synthetic.safetensors")
     synthetic.plot(folder / "images.png")
 
 
+def measured_step(
+    strategies: list[GDumb], experience: Any, tests: Any, about: dict[str, Any], distilled: float
+) -> dict[str, Any]:
+    """The record of one step: every network trained on the buffer and tested. `distilled`: seconds before that."""
+    started = time.monotonic()
+    accuracies, matrix_rows = [], []
+    for strategy in strategies:
+        strategy.train(experience)
+        accuracy, by_step = experience_accuracies(strategy, tests)
+        accuracies.append(accuracy)
+        matrix_rows.append(by_step)
+    seconds = {"distil": distilled, "train": time.monotonic() - started}
+    return {**about, "accuracy": accuracies, "accuracy_by_step": matrix_rows, "seconds": seconds}
+
+
 def folder_of(run: ClassIncremental, method: str, seed: int) -> Path:
     """The folder of one method on one class order."""
     return run.folder / method / f"order-{seed}"
+
+
+def step_file(run: ClassIncremental, method: str, seed: int, k: int) -> Path:
+    """The file with the record of a step."""
+    return folder_of(run, method, seed) / f"step-{k + 1}.json"
 
 
 def buffer_of(run: ClassIncremental, method: str, seed: int) -> DistilledBuffer:
@@ -219,17 +231,22 @@ def gdumb(run: ClassIncremental, policy: DistilledBuffer, train: PreprocessedIma
     )
 
 
-def distilled_ahead(folder: Path, k: int) -> Path:
-    """The file with the seconds of a step that was distilled ahead, until the step is measured."""
-    return folder / f"step-{k + 1}.distilled.json"
+def ahead_of(run: ClassIncremental, method: str, seed: int, k: int) -> tuple[Store, str, MadeFrom]:
+    """The entry with the seconds of a step that was distilled ahead, which is there until the step is measured."""
+    made_from = run.made_from(seed=seed, step=k + 1, **run.distillers[method].options())
+    return Store(folder_of(run, method, seed)), f"ahead-{k + 1}", made_from
 
 
 def distil_ahead(run: ClassIncremental, method: str, seed: int, k: int) -> Iterator[None]:
     """Distil the classes of one step, to be found in the folder when the stream is measured."""
-    folder = folder_of(run, method, seed)
-    if not (folder / f"step-{k + 1}.json").exists() and not distilled_ahead(folder, k).exists():
+
+    def make() -> Content:
         benchmark = run.benchmark(seed)
         started = time.monotonic()
         buffer_of(run, method, seed).post_adapt(None, benchmark.train_stream[k])
-        write_json(distilled_ahead(folder, k), {"seconds": time.monotonic() - started})
+        return {}, {"seconds": time.monotonic() - started}
+
+    if not step_file(run, method, seed, k).exists():
+        store, name, made_from = ahead_of(run, method, seed, k)
+        store.get(name, made_from, make)
     yield

@@ -1,35 +1,38 @@
 """How many steps a distillation may take for a given time."""
 
 import time
+from typing import Any
 
 from distill import Distiller, InputError, PreprocessedImages
 from distill.distillers.run import Run
 from distill.distillers.stepwise import StepwiseDistiller
+from distill.store import Content
 
-__all__ = ["with_seconds"]
+__all__ = ["options_for"]
 
 WARM_UP = 2  # steps not counted: memory is allocated, kernels are chosen
 AT_LEAST = 3  # steps counted
 SECONDS = 3.0  # and so long, if that is more steps
 
 
-def with_seconds(
-    distiller: Distiller, data: PreprocessedImages, seconds: float, run: Run
-) -> tuple[Distiller, float | None]:
-    """The distiller with as many steps as take about `seconds`, by timing some of them; and what one took.
+def options_for(distiller: Distiller, data: PreprocessedImages, seconds: float, run: Run) -> Content:
+    """The options to change for as many steps as take about `seconds`, by timing some of them; for a store to keep.
 
-    Its state is thrown away. One that does not learn images is returned as it is, with `None`. What is recorded along
+    The state of these is thrown away. A distiller that does not learn images has none to change. What is recorded along
     the way is not timed, so a distillation takes somewhat longer. Raises `InputError` when not a single step can be
     taken in that time.
     """
     if not isinstance(distiller, StepwiseDistiller):
-        return distiller, None
+        return {}, {"options": {}}
     per_step = seconds_per_step(distiller, data, run)
     if seconds < per_step:
         raise InputError(
             f"--seconds is {seconds:g}, but a single step of {distiller.method} takes {per_step:.1f}; allow more"
         )
-    return distiller.with_updates(int(seconds / per_step), run.images_per_class), per_step
+    before: dict[str, Any] = distiller.options()
+    changed = distiller.with_updates(int(seconds / per_step), run.images_per_class).options()
+    differing = {name: value for name, value in changed.items() if value != before[name]}
+    return {}, {"options": differing, "seconds_per_step": per_step}
 
 
 def seconds_per_step(distiller: StepwiseDistiller, data: PreprocessedImages, run: Run) -> float:

@@ -1,6 +1,7 @@
 """One run of the distillation benchmark: what is to be distilled and evaluated, resolved and checked at the door."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,11 @@ from benchmarks.harness.methods import chosen_methods, distiller_class, option_c
 from benchmarks.harness.options import class_options
 from benchmarks.studies.distillation.checks import check_options
 from benchmarks.studies.distillation.columns import columns_of
-from benchmarks.studies.distillation.equal_time import with_seconds
+from benchmarks.studies.distillation.equal_time import options_for
 from benchmarks.studies.distillation.options import PRESETS, DistillationOptions
 from benchmarks.studies.distillation.saved_sets import files_of, names_of, read_set
 from distill import Distiller, Identity, PreprocessedImages, Preprocessing, TrainingRecipe
 from distill.distillers.run import Run
-from distill.files import read_json, write_json
 from distill.store import Store
 
 __all__ = ["DistillationRun", "Row"]
@@ -116,24 +116,19 @@ class DistillationRun(Experiment):
         self._tested: PreprocessedImages | None = None
         self.data = self.preprocessing.apply(self.train) if distils and self.preprocessing is not None else None
         if self.options.seconds is not None:
-            self._allot(self.options.seconds)
+            self.rows = [self._allotted(row, self.options.seconds) for row in self.rows]
 
-    def _allot(self, allowed: float) -> None:
-        path = self.folder / "steps.json"
-        known = read_json(path) if path.exists() else {}
-        for index, row in enumerate(self.rows):
-            if row.distiller is None or self.data is None:
-                continue
-            if row.name in known:
-                changed = row.distiller.with_options(**known[row.name]["options"])
-            else:
-                asked = Run(images_per_class=self.options.images_per_class, device=self.options.device)
-                changed, seconds = with_seconds(row.distiller, self.data, allowed, asked)
-                before, after = row.distiller.options(), changed.options()
-                differing = {name: value for name, value in after.items() if value != before[name]}
-                known[row.name] = {"options": differing, "seconds_per_step": seconds}
-                write_json(path, known)
-            self.rows[index] = replace(row, distiller=changed)
+    def _allotted(self, row: Row, seconds: float) -> Row:
+        """The row with as many steps as take so long here; timed once, so that a resumed run takes as many."""
+        if row.distiller is None or self.data is None:
+            return row
+        asked = Run(images_per_class=self.options.images_per_class, device=self.options.device)
+        timed = Store(self.folder).get(
+            f"steps-{row.name.replace(' ', '-')}",
+            self.made_from(seconds=seconds, **asked.options(), **row.distiller.options()),
+            partial(options_for, row.distiller, self.data, seconds, asked),
+        )
+        return replace(row, distiller=row.distiller.with_options(**timed.metadata["options"]))
 
     def tested_as(self, preprocessing: Preprocessing) -> PreprocessedImages:
         """The test images, preprocessed as a set was; the last ones are kept."""

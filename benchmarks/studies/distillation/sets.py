@@ -3,11 +3,13 @@
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from benchmarks.harness.kept import kept, save
 from benchmarks.studies.distillation.columns import Column
 from benchmarks.studies.distillation.run import DistillationRun, Row
 from benchmarks.studies.distillation.saved_sets import read_set
@@ -35,8 +37,8 @@ def evaluations(run: DistillationRun, row: Row, seed: int) -> Iterator[dict[str,
     networks = [(column, index) for column in run.columns for index in range(run.options.networks)]
     paths = [folder / "networks" / f"{column.name.replace(':', '-')}-{index}.json" for column, index in networks]
     for number, ((column, index), path) in enumerate(zip(networks, paths, strict=True)):
-        if is_own(number) and not path.exists():
-            write_json(path, {"index": index, **evaluated(run, synthetic, column, seed, index)})
+        if is_own(number):
+            kept(path, partial(evaluated, run, synthetic, column, seed, index))
     wait_for_ranks()
     for (column, _), path in zip(networks, paths, strict=True):
         yield {
@@ -60,19 +62,25 @@ def evaluated(run: DistillationRun, synthetic: SyntheticSet, column: Column, see
         )
     except InputError as error:
         network, krr, failed = float("nan"), float("nan"), {"failed": str(error)}
-    return {"accuracy": network, "krr_accuracy": krr, "seconds": time.monotonic() - started, **failed}
+    seconds = time.monotonic() - started
+    return {"index": index, "accuracy": network, "krr_accuracy": krr, "seconds": seconds, **failed}
 
 
 def set_of(run: DistillationRun, row: Row, seed: int) -> SyntheticSet:
     """The set of a row and seed: found in the folder, distilled, or read from its file."""
     path = run.folder_of(row, seed) / "synthetic.safetensors"
     wait_for_ranks()
-    if not path.exists():
-        make_set(run, row, seed, path)
-        wait_for_ranks()
+    synthetic = kept(path, partial(made_set, run, row, seed, path), read=SyntheticSet.load, write=save_by_first_rank)
     if is_first_rank():
         checkpoints(path).clear()
-    return SyntheticSet.load(path)
+    return synthetic
+
+
+def save_by_first_rank(path: Path, synthetic: SyntheticSet) -> None:
+    """Save the set, which all ranks have, once; when this returns it can be read by all."""
+    if is_first_rank():
+        save(path, synthetic)
+    wait_for_ranks()
 
 
 def checkpoints(path: Path) -> Store:
@@ -80,8 +88,8 @@ def checkpoints(path: Path) -> Store:
     return Store(path.with_name("checkpoint"))
 
 
-def make_set(run: DistillationRun, row: Row, seed: int, path: Path) -> None:
-    """Make the set and save it at `path`; of several ranks the first one does that."""
+def made_set(run: DistillationRun, row: Row, seed: int, path: Path) -> SyntheticSet:
+    """Make the set to be saved at `path`; what it cost is written first, beside it."""
     started = time.monotonic()
     if row.file is not None:
         synthetic = read_set(row.file, run.options, run.test, run.preprocessing)
@@ -92,7 +100,7 @@ def make_set(run: DistillationRun, row: Row, seed: int, path: Path) -> None:
         updates = row.distiller.updates(per_class) if isinstance(row.distiller, StepwiseDistiller) else None
         seconds = time.monotonic() - started
         write_json(path.with_name("distilled.json"), {"seconds": seconds, "updates": updates})
-        synthetic.save(path)
+    return synthetic
 
 
 def distilled(run: DistillationRun, row: Row, seed: int, store: Store) -> SyntheticSet:

@@ -1,16 +1,17 @@
 """The audits of the membership-inference benchmark: train the models of an arm, record what they say, attack them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from benchmarks.harness.kept import kept, save
 from benchmarks.studies.membership.run import MemberSet, MembershipRun
 from distill import PreprocessedImages, SyntheticSet, TrainingRecipe
-from distill.files import read_json, write_json
 from distill.networks import Network
 from distill.runtime.seeds import generator_for
 from distill.sets.synthetic import initial_labels
@@ -25,6 +26,8 @@ __all__ = ["audits"]
 # Parts of the members that are attacked by themselves, as files and as prose name them.
 MEMBERS = {"all": "all members", "initial": "initial members", "others": "other members"}
 
+Attacked = Callable[[], tuple[AttackRecords, dict[str, Any]]]
+
 
 def audits(run: MembershipRun, arm: str, seed: int) -> Iterator[tuple[str, AuditReport]]:
     """Reports on an arm's models with the names they go by; those found in the folder are not made again.
@@ -37,26 +40,32 @@ def audits(run: MembershipRun, arm: str, seed: int) -> Iterator[tuple[str, Audit
     most = max(run.options.train_steps)
     for steps in run.options.train_steps:
         parts = member_parts(synthetic, run.size) if steps == most else {"all": None}
-        paths = {part: folder / f"{part}-{steps}.npz" for part in parts}
-        if not all(path.exists() for path in paths.values()):
-            records, info = attacked_model(run, synthetic, images, steps, folder)
-            for part, path in paths.items():
-                title = f"{run.train.name}, {arm}: {MEMBERS[part]}"
-                report = audit(
-                    records.subset(members=parts[part]),
-                    attacks=run.options.attacks,
-                    engine=run.options.engine,
-                    seed=images.seed,
-                    jobs=run.options.jobs,
-                    images=run.pixels(images.seed, parts[part]),
-                    info={**info, "trained_on": arm, "members": MEMBERS[part]},
-                    progress=True,
-                )
-                report.to_html(path.with_suffix(".html"), title=title)
-                report.plot_roc(path.with_suffix(".png"))
-                report.save(path)
-        for part, path in paths.items():
-            yield arm if part == "all" else f"{arm}, {MEMBERS[part]}", AuditReport.load(path)
+        attacked = partial(attacked_model, run, synthetic, images, steps, folder)
+        for part, mask in parts.items():
+            path = folder / f"{part}-{steps}.npz"
+            make = partial(audited, run, arm, images.seed, attacked, part, mask, path)
+            report = kept(path, make, read=AuditReport.load, write=save)
+            yield arm if part == "all" else f"{arm}, {MEMBERS[part]}", report
+
+
+def audited(
+    run: MembershipRun, arm: str, seed: int, attacked: Attacked, part: str, mask: np.ndarray | None, path: Path
+) -> AuditReport:
+    """The report on a part of the members, to be saved at `path`; its page and its curves are put beside it."""
+    records, info = attacked()
+    report = audit(
+        records.subset(members=mask),
+        attacks=run.options.attacks,
+        engine=run.options.engine,
+        seed=seed,
+        jobs=run.options.jobs,
+        images=run.pixels(seed, mask),
+        info={**info, "trained_on": arm, "members": MEMBERS[part]},
+        progress=True,
+    )
+    report.to_html(path.with_suffix(".html"), title=f"{run.train.name}, {arm}: {MEMBERS[part]}")
+    report.plot_roc(path.with_suffix(".png"))
+    return report
 
 
 def member_parts(synthetic: SyntheticSet, members: int) -> dict[str, np.ndarray | None]:
@@ -78,8 +87,9 @@ def training_set(run: MembershipRun, arm: str, images: MemberSet) -> SyntheticSe
         labels = initial_labels(members.labels, members.num_classes)
         return SyntheticSet(members.images[:], labels, members.labels, members.classes, members.preprocessing)
     folder = run.folder / arm / f"members-{images.seed}"
-    path, store = folder / "synthetic.safetensors", Store(folder / "checkpoint")
-    if not path.exists():
+    store = Store(folder / "checkpoint")
+
+    def make() -> SyntheticSet:
         synthetic = run.distillers[arm].distill(
             members,
             images_per_class=run.options.images_per_class,
@@ -89,9 +99,11 @@ def training_set(run: MembershipRun, arm: str, images: MemberSet) -> SyntheticSe
             progress=True,
         )
         synthetic.plot(folder / "images.png")
-        synthetic.save(path)
+        return synthetic
+
+    synthetic = kept(folder / "synthetic.safetensors", make, read=SyntheticSet.load, write=save)
     store.clear()
-    return SyntheticSet.load(path)
+    return synthetic
 
 
 def attacked_model(
@@ -102,28 +114,29 @@ def attacked_model(
     Networks of the same member set start from the same weights, whatever they are trained on. Both are kept in
     `folder`, and found there when an audit was stopped.
     """
-    kept, described = folder / f"records-{steps}.npz", folder / f"model-{steps}.json"
-    if described.exists():
-        return AttackRecords.load(kept), read_json(described)
-    recipe = replace(run.recipe, train_steps=steps)
-    network = train_network(
-        synthetic,
-        recipe=recipe,
-        generator=generator_for(images.seed, 5),
-        device=run.options.device,
-        progress=True,
-    )
-    info = {
-        "dataset": run.train.name,
-        "training_images": len(synthetic),
-        "member_set": images.seed,
-        "train_steps": steps,
-        "test_accuracy": accuracy(logits_of(network, images.test), images.test.labels),
-    }
-    records = records_of(network, recipe, images)
-    records.save(kept)
-    write_json(described, info)
-    return records, info
+    path = folder / f"records-{steps}.npz"
+
+    def train() -> dict[str, Any]:
+        recipe = replace(run.recipe, train_steps=steps)
+        network = train_network(
+            synthetic,
+            recipe=recipe,
+            generator=generator_for(images.seed, 5),
+            device=run.options.device,
+            progress=True,
+        )
+        test_accuracy = accuracy(logits_of(network, images.test), images.test.labels)
+        records_of(network, recipe, images).save(path)
+        return {
+            "dataset": run.train.name,
+            "training_images": len(synthetic),
+            "member_set": images.seed,
+            "train_steps": steps,
+            "test_accuracy": test_accuracy,
+        }
+
+    info = kept(folder / f"model-{steps}.json", train)
+    return AttackRecords.load(path), info
 
 
 def records_of(network: Network, recipe: TrainingRecipe, images: MemberSet) -> AttackRecords:

@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from scipy.stats import norm
 from threadpoolctl import threadpool_limits
 
 from benchmarks.studies.membership.options import CoverageOptions
-from distill.files import read_json, write_json
+from distill.store import MadeFrom, Store
 from privacy import AttackRecords, AuditReport, Interval, auc_interval, audit, tpr_interval
 from privacy.intervals import Split
 from privacy.metrics import FPR_LEVELS
@@ -118,18 +117,21 @@ def coverage_of_audits(audits: list[dict[str, Any]]) -> dict[str, dict[str, list
     return found
 
 
-def run(tasks: Iterable[tuple[str, Callable[[], Any]]], path: Path, jobs: int) -> dict[str, Any]:
-    """Results of all tasks by name, those found in `path` not made again; kept there as they come."""
-    kept: dict[str, Any] = read_json(path) if path.exists() else {}
-    missing = [(name, task) for name, task in tasks if name not in kept]
+def run(
+    tasks: Iterable[tuple[str, Callable[[], Any]]], store: Store, name: str, made_from: MadeFrom, jobs: int
+) -> dict[str, Any]:
+    """Results of all tasks by name, those found in the entry `name` not made again; kept there as they come."""
+    found = store.load(name, made_from)
+    kept: dict[str, Any] = found.metadata["results"] if found else {}
+    missing = [task for task in tasks if task[0] not in kept]
     results = Parallel(n_jobs=jobs, return_as="generator_unordered")(delayed(named)(*each) for each in missing)
     saved = time.monotonic()
-    for i, (name, result) in enumerate(results, 1):
-        kept[name] = result
+    for i, (task, result) in enumerate(results, 1):
+        kept[task] = result
         if time.monotonic() - saved > 30 or i == len(missing):
-            write_json(path, kept)
+            store.save(name, made_from, {}, {"results": kept})
             saved = time.monotonic()
-            print(f"{path.name}: {i} of {len(missing)}", file=sys.stderr)
+            print(f"{name}: {i} of {len(missing)}", file=sys.stderr)
     return kept
 
 
@@ -192,19 +194,20 @@ def verdict_table(audits: dict[str, list[dict[str, Any]]]) -> str:
 def main(options: CoverageOptions) -> None:
     """Simulate, print the tables and keep them."""
     began = time.monotonic()
+    store, seed = Store(options.output), options.seed
     scores = run(
-        ((f"{kind} {auc} {size}", partial(simulate_scores, kind, auc, size, options.draws, options.seed))
+        ((f"{kind} {auc} {size}", partial(simulate_scores, kind, auc, size, options.draws, seed))
          for kind, auc, size in product(KINDS, AUCS, SIZES)),
-        options.output / "scores.json", options.jobs,
+        store, "scores", MadeFrom({"draws": options.draws, "seed": seed}), options.jobs,
     )
     print(scores_tables(scores), flush=True)
     numbers = {(leak, size): options.audits for size in options.sizes for leak in LEAKS}
     if 200 in options.sizes:
         numbers["none", 200] = max(options.noise, options.audits)
     audits = run(
-        ((f"{leak}, {size} #{i}", partial(simulate_audit, leak, size, options.seed + i, size == 200))
+        ((f"{leak}, {size} #{i}", partial(simulate_audit, leak, size, seed + i, size == 200))
          for i in range(max(numbers.values())) for (leak, size), number in numbers.items() if i < number),
-        options.output / "audits.json", options.jobs,
+        store, "audits", MadeFrom({"seed": seed}), options.jobs,
     )
     grouped: dict[str, list[dict[str, Any]]] = {}
     for leak, size in product(LEAKS, options.sizes):

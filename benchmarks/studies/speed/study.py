@@ -2,19 +2,20 @@
 
 import dataclasses
 import time
+from functools import partial
 from typing import Any
 
 from tqdm import tqdm
 
 from benchmarks.harness.cost import add_process, machine
 from benchmarks.harness.folder import open_folder
+from benchmarks.harness.kept import kept
 from benchmarks.harness.process import set_up_process
 from benchmarks.harness.results import print_table, write_results
 from benchmarks.studies.speed.cases import Case, measured
 from benchmarks.studies.speed.options import SpeedOptions
 from benchmarks.studies.speed.report import describe, reported
 from distill import InputError
-from distill.files import read_json, write_json
 from distill.runtime.checks import check_device
 from distill.runtime.progress import progress_bar
 
@@ -61,21 +62,21 @@ def check_options(options: SpeedOptions) -> None:
     set_up_process(device=options.device, precision=options.precision)  # only to see that it is available
 
 
-def run_case(options: SpeedOptions, study: str, case: Case, before: list[dict[str, Any]]) -> dict[str, Any]:
-    """Measure a case, or find it in the folder; left out where the two sizes `before` it say it takes too long."""
+def record_of(options: SpeedOptions, study: str, case: Case, before: list[dict[str, Any]]) -> dict[str, Any]:
+    """The record of a case, measured or found in the folder."""
     name = "-".join(str(value) for value in (case.what.replace(" ", "-"), case.width, case.images, case.batch,
                                              case.resolution, case.distilled_batch or "all"))  # fmt: skip
-    path = options.output / study / f"{name}.json"
-    if path.exists():
-        return read_json(path)
+    return kept(options.output / study / f"{name}.json", partial(run_case, options, study, case, before))
+
+
+def run_case(options: SpeedOptions, study: str, case: Case, before: list[dict[str, Any]]) -> dict[str, Any]:
+    """Measure a case; left out where the two sizes `before` it say that it takes too long."""
     expected = expected_seconds(before)
     if expected > options.longest:
         result: dict[str, Any] = {"left_out": f"a step would take longer than {options.longest:g} s"}
     else:
         result = measured(dataclasses.replace(case, time_for=options.seconds, precision=options.precision))
-    record = {"study": study, **dataclasses.asdict(case), **result}
-    write_json(path, record)
-    return record
+    return {"study": study, **dataclasses.asdict(case), **result}
 
 
 def expected_seconds(before: list[dict[str, Any]]) -> float:
@@ -93,7 +94,7 @@ def all_records(options: SpeedOptions, started: float) -> list[dict[str, Any]]:
     pairs = [(study, case) for study, cases in chosen.items() for case in cases]
     for study, case in progress_bar(pairs, shown=True, desc="speed", unit="case"):
         series = [r for r in records if r["study"] == study and r["what"] == case.what and study in ("width", "images")]
-        records.append(run_case(options, study, case, series))
+        records.append(record_of(options, study, case, series))
         add_process(options.output, started)
         tqdm.write(describe(records[-1]))
     return records
