@@ -380,7 +380,7 @@ class DistilledBuffer(ExemplarsBuffer):
             )  # fmt: skip
             given = f"max_size is {self.limit}" if self.limit else f"memory_bytes is {self.memory_bytes}"
             warnings.warn(
-                f"{given}, so that {len(unplaced)} of {len(quotas)} classes get no place in the buffer: {names}",
+                f"{given}, so that {len(unplaced)} of {len(quotas)} classes have no slot in the buffer: {names}",
                 stacklevel=2,
             )
         self._unplaced = unplaced

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
-from benchmarks.harness.methods import METHODS
+from benchmarks.harness.methods import METHODS, prefix_of
 from benchmarks.harness.options import Options
 from benchmarks.harness.program import run_program
 
@@ -31,7 +31,7 @@ def with_defaults(options: type[Options], tiny: Sequence[str], *arguments: objec
     run = {name: tuple(values_of(given, f"--{name}")) for name in ("method", "arms", "sweep", "set")}
     known = {name: values for name, values in run.items() if values and hasattr(options, name)}
     parts = options(**known).parts
-    idle = tuple(f"--{method}-" for method in METHODS if method not in parts)
+    idle = tuple(f"--{prefix}-" for prefix in map(prefix_of, METHODS) if prefix not in parts)
     idle += tuple(f"--{swept}" for swept in run["sweep"][:1])
     if known.get("set"):
         idle = (*idle, "--images-per-class")
