@@ -48,7 +48,7 @@ def check_classes(
     test: LabelledImages,
     *,
     left_by: str = "",
-    fix: str = "add some, or leave these classes out",
+    fix: str = "add some, or remove these classes",
 ) -> None:
     """Raise `InputError` where a class has no training or no test image, for any of the programs."""
     for kind, data in (("training", train), ("test", test)):

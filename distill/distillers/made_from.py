@@ -20,20 +20,17 @@ def made_from(
     device: str,
     held_out: PreprocessedImages | None = None,
     tolerant: bool = False,
+    shared: Mapping[str, Any] | None = None,
 ) -> MadeFrom:
     """What an entry of a store was made from: method, class and options of the `distiller`, and all images.
 
     - `asked`: whatever else decides the result, JSON-able. `device`: whose precision of products counts.
     - `held_out`: images whose accuracy is in the history of the set.
+    - `shared`: in place of method, class and options of the distiller, where others use the same entry.
     - `tolerant`: whether pixels may differ in their last bits, as whitened ones do on another machine.
     """
-    options = {
-        "method": distiller.method,
-        "class": type(distiller).__qualname__,
-        "products": float32_products(device),
-        **asked,
-        **distiller.options(),
-    }
+    own = {"method": distiller.method, "class": type(distiller).__qualname__, **distiller.options()}
+    options = {"products": float32_products(device), **asked, **(own if shared is None else shared)}
     found: dict[str, Any] = {**(tolerant_fingerprint(data) if tolerant else data_fingerprint(data))}
     if held_out is not None and tolerant:
         other = tolerant_fingerprint(held_out)

@@ -9,16 +9,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from distill.distillers.base import Distiller
+from distill.distillers.made_from import made_from
 from distill.distillers.run import Run
 from distill.errors import InputError
-from distill.fingerprint import data_fingerprint
 from distill.networks import Network, Norm, build_network, check_network
 from distill.preprocess import PreprocessedImages
 from distill.runtime.checks import require_not_negative, require_positive
-from distill.runtime.precision import float32_products
 from distill.runtime.progress import progress_bar
 from distill.runtime.seeds import Purpose
-from distill.store import MadeFrom
 from distill.training.evaluation import network_features
 from distill.training.loop import train
 from distill.training.recipe import TrainingRecipe
@@ -66,10 +64,10 @@ class TrainsNetwork(Distiller):
         if run.store is None:
             return self._train(network, data, run, generator)
         own = {field.name: getattr(self, field.name) for field in fields(TrainsNetwork)}
-        asked = {"seed": run.seed, "device": run.device, "products": float32_products(run.device)}
+        asked = {"seed": run.seed, "device": run.device}
         entry = run.store.get_shared(
             f"network-{self.kept_as}-seed-{run.seed}",
-            MadeFrom({"method": self.kept_as, **asked, **own}, data_fingerprint(data)),
+            made_from(self, data, asked=asked, device=run.device, shared={"method": self.kept_as, **own}),
             lambda: (self._train(network, data, run, generator).state_dict(), {}),
         )
         network.load_state_dict(entry.tensors)

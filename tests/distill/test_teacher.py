@@ -87,7 +87,7 @@ def test_labels_of_a_teacher_keep_their_probabilities_in_8_bits(data):
 
 
 def test_a_teacher_that_diverges_is_an_input_error(data):
-    with pytest.raises(InputError, match=r"network of random-teacher became NaN; lower learning_rate \(it is 1e"):
+    with pytest.raises(InputError, match=r"network of random-teacher diverged \(NaN\); lower learning_rate \(it is 1e"):
         TEACHER.with_options(learning_rate=1e30).distill(data, images_per_class=2)
 
 

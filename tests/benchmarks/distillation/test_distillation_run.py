@@ -232,7 +232,7 @@ def test_too_little_time_for_a_step_leaves_the_folder_to_the_corrected_command(c
     monkeypatch.setattr("benchmarks.studies.distillation.equal_time.seconds_per_step", lambda *_: 0.004)
     options = ["--output", tmp_path / "run", "--method", "frepo", "--networks", 1]
     assert command(*options, "--seconds", 0.001) == 2
-    assert "--seconds is 0.001, but a single step of frepo takes 0.004; allow more" in capsys.readouterr().err
+    assert "--seconds is 0.001, but a single step of frepo takes 0.004 s; increase it" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
     assert command(*options, "--seconds", 0.009) == 0
 
