@@ -17,6 +17,7 @@ from distill.distillers.dsa import DSA
 from distill.distillers.frepo import FRePo
 from distill.distillers.herding import Herding
 from distill.distillers.random import Random
+from distill.distillers.teacher import HerdingTeacher, RandomTeacher, TeacherLabels
 from distill.errors import InputError, InputWarning
 from distill.preprocess import (
     ZCA,
@@ -48,6 +49,7 @@ __all__ = [
     "Evaluation",
     "FRePo",
     "Herding",
+    "HerdingTeacher",
     "Identity",
     "ImageCodec",
     "InputError",
@@ -56,9 +58,11 @@ __all__ = [
     "PreprocessedImages",
     "Preprocessing",
     "Random",
+    "RandomTeacher",
     "Standardize",
     "Store",
     "SyntheticSet",
+    "TeacherLabels",
     "TrainingRecipe",
     "codec_of",
     "evaluate",

@@ -11,15 +11,20 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from distill import Distiller
 
-__all__ = ["COLOURS", "METHODS", "Method", "chosen_methods", "distiller_class", "option_classes"]
+__all__ = ["COLOURS", "METHODS", "PREFIXES", "Method", "chosen_methods", "distiller_class", "methods_of",
+           "option_classes", "prefix_of"]  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Method:
-    """The name of a distiller in `distill`, and the colour of its lines in plots."""
+    """The name of a distiller in `distill`, and the colour of its lines in plots.
+
+    `prefix`: of the flags of its options, which methods with the same options share; `None`: the method's name.
+    """
 
     distiller: str
     colour: str
+    prefix: str | None = None
 
 
 # A new distiller is one more line here: a method, or an arm, of every benchmark, its options on their command lines.
@@ -29,7 +34,11 @@ METHODS = {
     "herding": Method("Herding", "tab:blue"),
     "dm": Method("DM", "tab:green"),
     "dsa": Method("DSA", "tab:purple"),
+    "random-teacher": Method("RandomTeacher", "tab:brown", "teacher"),
+    "herding-teacher": Method("HerdingTeacher", "tab:cyan", "teacher"),
 }
+# Of the flags of the methods' and the training's own options.
+PREFIXES = (*dict.fromkeys(method.prefix or name for name, method in METHODS.items()), "train")
 COLOURS = {name: method.colour for name, method in METHODS.items()}
 
 
@@ -38,9 +47,19 @@ def distiller_class(name: str) -> type[Distiller]:
     return getattr(import_module("distill"), METHODS[name].distiller)
 
 
+def prefix_of(name: str) -> str:
+    """What the flags of a method's options begin with; the name itself where no method has it."""
+    return METHODS[name].prefix or name if name in METHODS else name
+
+
+def methods_of(prefix: str) -> tuple[str, ...]:
+    """The methods whose flags begin with `prefix`."""
+    return tuple(name for name in METHODS if prefix_of(name) == prefix)
+
+
 def option_classes() -> dict[str, type]:
     """Dataclasses whose fields are options of the command line, by the prefix of their flags."""
-    classes: dict[str, type] = {name: distiller_class(name) for name in METHODS}
+    classes: dict[str, type] = {prefix_of(name): distiller_class(name) for name in METHODS}
     classes["train"] = import_module("distill").TrainingRecipe
     return {name: cls for name, cls in classes.items() if dataclasses.fields(cls)}
 

@@ -15,7 +15,7 @@ __all__ = ["DM", "mean_distance"]
 
 @dataclass(frozen=True, kw_only=True)
 class DM(Matching):
-    """Mean features of a class's distilled images matched with those of its real ones, in a new random network a step.
+    """Mean features of a class's distilled and real images are matched, in a new random network at every step.
 
     Source: Zhao & Bilen, *Dataset Condensation with Distribution Matching* (WACV 2023, arXiv 2021), and its released
     code, whose defaults these are. The loss recorded is the mean over classes, the gradient that of the sum, as there.
@@ -28,7 +28,7 @@ class DM(Matching):
 
     method: ClassVar[str] = "dm"
     steps: int = 20_000
-    """Updates of the distilled images; published: 20 000."""
+    """Number of updates of the distilled images; published: 20 000."""
     learning_rate: float = 1.0
 
     def __post_init__(self) -> None:
@@ -40,15 +40,16 @@ class DM(Matching):
         return self.steps
 
     def with_updates(self, count: int, images_per_class: int) -> "DM":
-        """The same distiller with so many steps."""
+        """The same distiller with this many steps."""
         return self.with_options(steps=count)
 
     def step(self, state: MatchingState, data: PreprocessedImages) -> None:
         """Match in a newly drawn network; changes `state`."""
         state.network.reset_parameters(state.generator)
         classes = len(state.positions)
+        seen = state.seen()
         means_t, augmented_s = [], []
-        for positions, images_s in zip(state.positions.values(), state.images.split(state.sizes), strict=True):
+        for positions, images_s in zip(state.positions.values(), seen.split(state.sizes), strict=True):
             images_t, images_s = self.pair(state, data, positions, images_s)
             with torch.no_grad():
                 means_t.append(state.network.features(images_t).mean(0))
@@ -56,7 +57,7 @@ class DM(Matching):
         features_s = state.network.features(torch.cat(augmented_s))  # all classes in one go
         means_s = torch.stack([own.mean(0) for own in features_s.split(state.sizes)])
         loss = mean_distance(torch.stack(means_t), means_s)
-        (gradient,) = torch.autograd.grad(loss, state.images)
+        (gradient,) = torch.autograd.grad(loss, seen)
         state.update(gradient, loss.item() / classes)
 
 

@@ -1,6 +1,5 @@
 """Herding: the real images whose features follow the class mean best."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -8,29 +7,24 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from distill.distillers.base import Distiller
-from distill.distillers.chosen import chosen_images
 from distill.distillers.run import Run
-from distill.errors import InputError
-from distill.fingerprint import data_fingerprint
-from distill.networks import Network, Norm, build_network, check_network
+from distill.distillers.selection import selected_images
+from distill.distillers.trained_network import TrainsNetwork
+from distill.networks import Network
 from distill.preprocess import PreprocessedImages
-from distill.runtime.checks import require_not_negative, require_positive
-from distill.runtime.progress import progress_bar
 from distill.sets.synthetic import SyntheticSet
-from distill.store import MadeFrom
-from distill.training.evaluation import network_features
-from distill.training.loop import train
-from distill.training.recipe import TrainingRecipe
 
-__all__ = ["Herding", "herd"]
+__all__ = ["Herding", "herd", "herded"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Herding(Distiller):
+class Herding(TrainsNetwork):
     """Greedy herding (Welling 2009; iCaRL, Rebuffi et al. 2017) on features of a network trained on the data.
 
     The network is a `conv`, trained with cross-entropy; a store keeps it for sets of other sizes.
+
+    Raises `InputError` for options of another type, for numbers that are not finite or not above 0 (`steps` may be 0),
+    and for a norm that is not known; `distill` for a network that does not go with the images or becomes NaN.
 
     >>> from distill import load_images
     >>> Herding(steps=1, width=4, depth=1).distill(load_images("digits"), images_per_class=1)
@@ -38,81 +32,21 @@ class Herding(Distiller):
     """
 
     method: ClassVar[str] = "herding"
-    steps: int = 500
-    """Updates of the network; 0 uses random features."""
-    batch_size: int = 128
-    """Images in an update of the network."""
-    learning_rate: float = 1e-3
-    """Peak of its one-cycle of Adam."""
-    width: int = 128
-    """Channels of the network's first convolution."""
-    depth: int | None = None
-    """Blocks of the network; `None`: by the resolution of the images."""
-    norm: Norm = "batch"
-    """Normalization of the network: "none", "batch", "instance", "layer" or "group"."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_positive(self, "batch_size", "learning_rate")
-        require_not_negative(self, "steps")
-        check_network(norm=self.norm, width=self.width, depth=self.depth)
-
-    def check_images(self, image_shape: tuple[int, int, int], num_classes: int) -> None:
-        """Raise `InputError` where the network does not go with the images."""
-        self._build(image_shape, num_classes, torch.Generator())
+    selects_real_images: ClassVar[bool] = True
+    kept_as: ClassVar[str] = "herding"
 
     def _distill(self, data: PreprocessedImages, run: Run) -> SyntheticSet:
-        network = self._trained(data, run)
-        chosen = []
-        for class_id in torch.unique(data.labels):  # features of all classes at once may not fit in memory
-            positions = torch.nonzero(data.labels == class_id).squeeze(1)
-            features = network_features(network, data.images[positions]).cpu()
-            if not bool(torch.isfinite(features).all()):
-                raise InputError(f"herding's network became NaN; lower learning_rate (it is {self.learning_rate:g})")
-            chosen.append(positions[herd(features, min(run.images_per_class, len(positions)))])
-        return chosen_images(self, data, torch.cat(chosen), run)
+        return selected_images(self, data, herded(self, self.trained(data, run), data, run), run)
 
-    def _build(self, image_shape: tuple[int, int, int], num_classes: int, generator: torch.Generator) -> Network:
-        return build_network(
-            "conv",
-            image_shape=image_shape,
-            num_classes=num_classes,
-            width=self.width,
-            depth=self.depth,
-            norm=self.norm,
-            generator=generator,
-        )
 
-    def _trained(self, data: PreprocessedImages, run: Run) -> Network:
-        """The network, from the run's store where it has been trained before; it is the same for any size of set."""
-        generator = run.generator(0)
-        network = self._build(data.image_shape, data.num_classes, generator).to(run.device)
-        if run.store is None:
-            return self._train(network, data, run, generator)
-        options = {"method": self.method, "seed": run.seed, "device": run.device, **self.options()}
-        entry = run.store.get(
-            f"network-{self.method}-seed-{run.seed}",
-            MadeFrom(options, data_fingerprint(data)),
-            lambda: (self._train(network, data, run, generator).state_dict(), {}),
-        )
-        network.load_state_dict(entry.tensors)
-        return network.eval()
-
-    def _train(
-        self, network: Network, data: PreprocessedImages, run: Run, generator: torch.Generator
-    ) -> Network:
-        recipe = TrainingRecipe(learning_rate=self.learning_rate, warmup_steps=self.steps // 5)
-        optimizer = recipe.optimizer(network)
-        network.train()
-
-        def losses() -> Iterator[Tensor]:
-            for _ in progress_bar(range(self.steps), shown=run.progress, desc="herd", unit="step"):
-                chosen = torch.randperm(len(data), generator=generator)[: self.batch_size]
-                images, labels = data.images[chosen].to(run.device), data.labels[chosen].to(run.device)
-                yield F.cross_entropy(network(images), labels)
-
-        train(losses(), optimizer, recipe.scheduler(optimizer, self.steps))
-        return network.eval()
+def herded(distiller: TrainsNetwork, network: Network, data: PreprocessedImages, run: Run) -> Tensor:
+    """Positions of herded images of each class, class after class, by features of a `network` of `distiller`."""
+    chosen = []
+    for class_id in torch.unique(data.labels):  # features of all classes at once may not fit in memory
+        positions = torch.nonzero(data.labels == class_id).squeeze(1)
+        features = distiller.features(network, data.images[positions])
+        chosen.append(positions[herd(features, min(run.images_per_class, len(positions)))])
+    return torch.cat(chosen)
 
 
 def herd(features: Tensor, count: int) -> Tensor:

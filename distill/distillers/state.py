@@ -9,6 +9,7 @@ from torch import Tensor
 
 from distill.distillers.checkpoint import moments, set_moments
 from distill.distillers.run import Run
+from distill.distillers.through_codec import ThroughCodec
 
 __all__ = ["Start", "StepwiseState"]
 
@@ -16,11 +17,13 @@ __all__ = ["Start", "StepwiseState"]
 @dataclass(frozen=True)
 class Start:
     """Where images start: `images` `(n, channels, height, width)` on the device, `class_ids` `(n,)` on the CPU, and
-    `started_from`, the positions in the data of the real images that are in them."""
+    `started_from`, the positions in the data of the real images that are in them. `through`: the codec that they are
+    learned through, if any."""
 
     images: Tensor
     class_ids: Tensor
     started_from: list[int]
+    through: ThroughCodec | None = None
 
 
 class StepwiseState:
@@ -39,11 +42,24 @@ class StepwiseState:
         self, run: Run, start: Start, labels: Tensor, *, optimizer: torch.optim.Optimizer, generator: torch.Generator
     ) -> None:
         self.run, self.images, self.labels = run, start.images, labels
-        self.class_ids, self.started_from = start.class_ids, start.started_from
+        self.class_ids, self.started_from, self.through = start.class_ids, start.started_from, start.through
+        self._seen: tuple[int, Tensor] | None = None  # a step, and the images as they are seen at it
         self.optimizer, self.generator = optimizer, generator
         self.step = 0
         self.mean_loss: float | None = None
         self.history: list[dict[str, float]] = []
+
+    def seen(self) -> Tensor:
+        """The images as networks see them: from the first step that is made through a codec, as they come back of it.
+
+        Differentiable in `images`, also in inference. They are encoded once a step: `images` change with `step` alone.
+        """
+        if self.through is None or self.step < self.through.first_step or not self.is_finite():
+            return self.images
+        if self._seen is None or self._seen[0] != self.step:
+            with torch.enable_grad():
+                self._seen = (self.step, self.through(self.images))
+        return self._seen[1]
 
     def count(self, loss: float) -> None:
         """Count an update, with the loss it was made for."""
@@ -69,10 +85,11 @@ class StepwiseState:
         return {"step": self.step, "history": self.history, "mean_loss": self.mean_loss}
 
     def restore(self, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
-        """Become what gave these `tensors` and `metadata`."""
+        """Restore the state from `tensors` and `metadata`."""
         with torch.no_grad():
             self.images.copy_(tensors["images"])
             self.labels.copy_(tensors["labels"])
+        self._seen = None
         self.class_ids = tensors["class_ids"]
         self.step, self.history, self.mean_loss = metadata["step"], metadata["history"], metadata["mean_loss"]
         self.generator.set_state(tensors["generator"])

@@ -11,12 +11,12 @@ TINY = [
     "--frepo-steps", "6", "--frepo-pool-size", "2", "--frepo-batch-size", "64", "--frepo-history-points", "3",
     "--dm-steps", "3", "--dm-batch-size", "8", "--dsa-iterations", "1", "--dsa-outer-loop", "2",
     "--dsa-batch-size", "8", "--herding-steps", "3", "--train-steps", "6", "--train-warmup-steps", "2",
-    "--train-steps-per-image", "0",
+    "--teacher-steps", "3", "--train-steps-per-image", "0",
 ]  # fmt: skip
 
 
 def rows_of(folder: Path) -> dict[str, list[str]]:
-    """The lines of the table by their first word or words (all but the columns of figures)."""
+    """The lines of the table by their first word or words (all but the columns of results)."""
     lines = (folder / "table.txt").read_text().splitlines()
     rule = next(i for i, line in enumerate(lines) if line.startswith("----"))
     table = [re.split(r"\s{2,}", line) for line in lines[rule + 1 : lines.index("", rule)]]

@@ -1,11 +1,13 @@
 """Every distiller with options that make it quick; a new one is added here, and gets the tests of all contracts."""
 
-from distill import DM, DSA, Distiller, FRePo, Herding, Random
+from distill import DM, DSA, Distiller, FRePo, Herding, HerdingTeacher, Random, RandomTeacher
 
 DISTILLERS: list[Distiller] = [
     FRePo(steps=3, batch_size=20, pool_size=2, max_updates=2, width=4, depth=2),
     Random(),
     Herding(steps=3, batch_size=20, width=4, depth=2),
+    RandomTeacher(steps=60, learning_rate=1e-2, batch_size=20, width=4, depth=2),
+    HerdingTeacher(steps=60, learning_rate=1e-2, batch_size=20, width=4, depth=2),
     DM(steps=3, batch_size=8, width=4, depth=2),
     DSA(iterations=2, outer_loop=2, inner_loop=2, batch_size=8, width=4, depth=2),
 ]
