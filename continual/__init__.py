@@ -1,6 +1,8 @@
 """Continual learning with distilled replay, in Avalanche.
 
-- `buffer`: `DistilledBuffer`, distilled images as a storage policy. `distilling`, `memory`, `quotas`: its parts.
+- `buffer`: `DistilledBuffer`, distilled images as a storage policy. `distilling`, `intake`, `delivery`, `memory`,
+  `quotas`, `byte_budget`: its parts.
+- `encoded_buffer`: `EncodedBuffer`, real images that Avalanche's policies choose, in bytes. `lending`: its part.
 - `gdumb`: `GDumb`, the strategy that trains on the buffer alone.
 - `loss`, `soft_labels`: soft labels in Avalanche's own strategies.
 - `scenario`, `accuracy`: class-incremental streams, and accuracy over them.
@@ -29,6 +31,7 @@ from continual.accuracy import (
     stream_accuracy,
 )
 from continual.buffer import DistilledBuffer
+from continual.encoded_buffer import EncodedBuffer
 from continual.gdumb import GDumb
 from continual.loss import SoftLabelLoss
 from continual.scenario import class_incremental, class_order
@@ -41,6 +44,7 @@ except PackageNotFoundError:  # the folder is on the path, but not installed
 
 __all__ = [
     "DistilledBuffer",
+    "EncodedBuffer",
     "GDumb",
     "SoftLabelLoss",
     "accuracy_evaluator",

@@ -10,8 +10,9 @@ from avalanche.evaluation.metrics import accuracy_metrics
 from avalanche.training.plugins import EvaluationPlugin
 from avalanche.training.templates import SupervisedTemplate
 
-from continual.checks import check_tested
+from continual.checks import check_tested, experiences_of
 from distill import InputError
+from distill.errors import shown
 
 __all__ = [
     "accuracy_evaluator",
@@ -43,17 +44,17 @@ def stream_accuracy(strategy: SupervisedTemplate, stream: Any) -> float:
 def experience_accuracies(strategy: SupervisedTemplate, stream: Any) -> tuple[float, list[float]]:
     """`stream_accuracy`, and the accuracy on each experience of `stream`, from one evaluation.
 
-    `strategy` must have `evaluator=accuracy_evaluator()`, or another that measures both. Raises `InputError`
-    otherwise.
+    `stream` may be a single experience. `strategy` must have `evaluator=accuracy_evaluator()`, or another that measures
+    both. Raises `InputError` otherwise.
     """
     metrics = measured(strategy, stream)
     own = []
-    for experience in stream:
+    for experience in experiences_of(stream):
         ending = rf"Top1_Acc_Exp/.*/Exp{experience.current_experience:03d}"
         found = [value for name, value in metrics.items() if re.fullmatch(ending, name)]
         if not found:
             raise InputError(
-                "the strategy measures no accuracy over experiences; give it evaluator=accuracy_evaluator()"
+                "the strategy's evaluator has no accuracy over experiences; give it evaluator=accuracy_evaluator()"
             )
         own.append(float(found[0]))
     return over_stream(metrics, stream), own
@@ -62,9 +63,13 @@ def experience_accuracies(strategy: SupervisedTemplate, stream: Any) -> tuple[fl
 def average_incremental_accuracy(accuracies: Sequence[float]) -> float:
     """Mean over all steps of the accuracy on the classes seen so far.
 
+    - `accuracies`: in [0, 1], one for each step. Raises `InputError` when there is none.
+
         >>> average_incremental_accuracy([1.0, 0.5])
         0.75
     """
+    if not len(accuracies):
+        raise InputError("accuracies are empty; expected one for each step")
     return sum(accuracies) / len(accuracies)
 
 
@@ -73,9 +78,16 @@ def forgetting(matrix: Matrix) -> float | None:
 
     - `matrix`: row `k` holds the accuracies on experiences 0 to `k` after step `k` (Chaudhry et al. 2018).
 
+    Raises `InputError` when it has no rows, or a row has another length.
+
         >>> forgetting([[0.9], [0.6, 0.8]])
         0.30000000000000004
     """
+    lengths = [len(row) for row in matrix]
+    if not lengths or lengths != list(range(1, len(lengths) + 1)):
+        raise InputError(
+            f"matrix has rows of lengths {shown(lengths)}; expected 1, 2, ...: after step k the accuracies on 0 to k"
+        )
     last = matrix[-1]
     losses = [max(row[j] for row in matrix[j:-1]) - last[j] for j in range(len(matrix) - 1)]
     return sum(losses) / len(losses) if losses else None
@@ -96,7 +108,7 @@ def over_stream(metrics: Mapping[str, float], stream: Any) -> float:
     """The accuracy over all images; Avalanche measures it for each task."""
     found = {name: value for name, value in metrics.items() if name.startswith("Top1_Acc_Stream/")}
     if not found:
-        raise InputError("the strategy measures no accuracy over streams; give it evaluator=accuracy_evaluator()")
+        raise InputError("the strategy's evaluator has no stream accuracy; give it evaluator=accuracy_evaluator()")
     if len(found) == 1:
         return next(iter(found.values()))
     counts = images_by_task(stream)
@@ -106,6 +118,6 @@ def over_stream(metrics: Mapping[str, float], stream: Any) -> float:
 def images_by_task(stream: Any) -> Counter[int]:
     """How many images of each task `stream` has."""
     counts: Counter[int] = Counter()
-    for experience in stream:
+    for experience in experiences_of(stream):
         counts.update(map(int, experience.dataset.targets_task_labels))
     return counts

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from continual.randomness import randomness_apart
+from continual.rng_state import preserve_rng_state
 from distill import InputError
 
 __all__ = ["Augmentation", "OnPixels", "Unnormalize", "agree", "check_augmentation", "commute", "sample"]
@@ -63,7 +63,7 @@ def check_augmentation(augmentation: Step, image: Tensor) -> None:
     The global generators keep their state.
     """
     for seed in range(DRAWS):
-        with randomness_apart(seed):
+        with preserve_rng_state(seed):
             try:
                 made = augmentation(image.clone())
             except Exception as error:  # a transform of the user may raise anything
@@ -72,7 +72,7 @@ def check_augmentation(augmentation: Step, image: Tensor) -> None:
         if not isinstance(made, Tensor) or made.shape != image.shape or not made.is_floating_point():
             given = f"{made.dtype} of shape {tuple(made.shape)}" if isinstance(made, Tensor) else type(made).__name__
             wanted = f"{image.dtype} of shape {tuple(image.shape)}"
-            raise InputError(f"{augmentation!r} returns {given} for {wanted}; wanted the same")
+            raise InputError(f"{augmentation!r} returns {given} for {wanted}; expected the same")
 
 
 def agree(one: Step, other: Step, image: Tensor, *, tolerance: float) -> bool:
@@ -85,7 +85,7 @@ def differences(one: Step, other: Step, image: Tensor) -> Iterator[float]:
     for seed in range(DRAWS):
         made = []
         for function in (one, other):
-            with randomness_apart(seed):
+            with preserve_rng_state(seed):
                 try:
                     made.append(function(image.clone()))
                 except Exception:  # as above

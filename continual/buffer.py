@@ -4,33 +4,44 @@ import sys
 import warnings
 import weakref
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 from avalanche.benchmarks.utils import AvalancheDataset
 from avalanche.training.storage_policy import ExemplarsBuffer
-from torch import Tensor
 
-from continual.augmentation import check_augmentation
-from continual.checks import check_buffer, check_experience
-from continual.distilling import Distilling, numbered
+from continual.byte_budget import ByteBudget, ImageSize, Room, check_pixels, sample_of
+from continual.checks import check_buffer, check_buffer_options, check_experience
+from continual.classes import all_classes, numbered
+from continual.delivery import Key
+from continual.distilling import Distilling
+from continual.intake import Intake, Rules
 from continual.items import Items, check_form, check_stream, read_items, warn_of_other_reads
-from continual.memory import Group, Key, Memory, Plan, Returning
-from continual.model_outputs import model_outputs
+from continual.memory import Group, Memory, Returning
 from continual.online import Collected, has_boundaries, is_last
-from continual.transforms import stream_augmentation
-from distill import Distiller, Identity, InputError, PreprocessedImages, Preprocessing, Random, SyntheticSet
+from continual.replay_transform import ReplayTransform, Transform
+from distill import (
+    Distiller,
+    Identity,
+    ImageCodec,
+    PreprocessedImages,
+    Preprocessing,
+    Random,
+    SyntheticSet,
+    codec_of,
+)
 from distill.runtime.checks import require_whole
 from distill.runtime.seeds import generator_for
+from distill.sets.codecs import LabelCodec, label_codec_of
 from distill.store import Store, as_store
 
 __all__ = ["DistilledBuffer"]
 
-Transform = Callable[[Tensor], Tensor] | Literal["stream"] | None
+IMAGES_PER_CLASS = 20  # where neither these nor bytes are given
 
 
 class DistilledBuffer(ExemplarsBuffer):
@@ -39,25 +50,32 @@ class DistilledBuffer(ExemplarsBuffer):
     `post_adapt` distils the data of an experience, unless they were seen before, and adds the images. Data are
     recognised by their content, not by the index of the experience, so that several strategies can share one buffer.
     `buffer` is the Avalanche dataset, `synthetic` the same as one `SyntheticSet`, `buffer_groups` the images of each
-    `(task, class)`.
+    `(task, class)`. Images are held encoded, in `nbytes` bytes, and decoded whenever these are asked for.
 
         ReplayPlugin(mem_size=policy.max_size, storage_policy=policy)  # Avalanche wants the same number twice
 
-    - `distiller`: the method. `images_per_class`: images of every class of every task.
+    - `distiller`: the method. `images_per_class`: images of every class of every task; default: 20, or with
+      `memory_bytes` what fits.
+    - `memory_bytes`: at most this many bytes of images, labels and class ids for all `num_classes` together: an equal
+      part for every class from the start, or with `adaptive` all of them from the first experience on. How many images
+      fit is estimated from real ones; of those distilled, the ones that help least are dropped if they do not fit.
+    - `codec`: how images lie in memory, see `codec_of`. "float32" (default): as they are. `labels`: "float32"
+      (default), "float16", "uint8", or "hard" for class ids alone.
     - `seed`: every delivery uses its own seed, derived from this one. `device`: where the distiller computes.
     - `num_classes` or `classes` (their names): of the whole problem; default: the outputs of the strategy's model.
     - `max_size`: at most this many images in all, divided equally among all classes. Default: no limit but
-      `images_per_class` of every class of every task.
+      `images_per_class` of every class of every task. With `memory_bytes` both hold.
     - `adaptive`: the other standard protocol: `max_size` images (default: `images_per_class` of each of `num_classes`)
       from the first experience on, divided among the classes seen so far; `images_per_class` is then no limit.
       Default: off, `images_per_class` of every class from the start, as published.
-    - `returning`: what happens when a class comes back. "share" (default): old and new images share its places in
-      proportion to the real images they stand for; "replace": new images take all of them; "add": new images get
-      `images_per_class` places in addition.
+    - `returning`: behaviour when a class reappears in a later experience. "share" (default): old and new images share
+      its slots in proportion to the real images they stand for; "replace": new images get all of them; "add": new
+      images get `images_per_class` slots in addition.
     - `transform`: of the images in training, a function of one image tensor. "stream" (default): the steps of the
       stream's training transform that its eval transform lacks, so that replayed images are cropped and flipped like
       the current ones; `None`: nothing. `augmentation` is the one in use.
-    - `preprocessing`: that of the stream's tensors, so that the images can be displayed; default: none.
+    - `preprocessing`: that of the stream's tensors, so that the images can be displayed, and encoded as pixels;
+      default: none.
     - `held_out`: images that are in no experience; the distiller records accuracy on those of the current classes.
     - `store`: a folder, or a `distill.store.Store`, for the distilled sets, which the next run reads from it; a
       distillation that was stopped resumes from its checkpoint there.
@@ -84,7 +102,10 @@ class DistilledBuffer(ExemplarsBuffer):
         self,
         distiller: Distiller,
         *,
-        images_per_class: int = 20,
+        images_per_class: int | None = None,
+        memory_bytes: int | None = None,
+        codec: str | ImageCodec = "float32",
+        labels: str | LabelCodec = "float32",
         seed: int = 0,
         device: str = "cpu",
         num_classes: int | None = None,
@@ -98,17 +119,27 @@ class DistilledBuffer(ExemplarsBuffer):
         store: str | Path | Store | None = None,
         progress: bool = False,
     ) -> None:
-        check_buffer(distiller, images_per_class, seed, device, num_classes, classes, preprocessing, max_size, held_out)
-        check_options(num_classes, classes, max_size, adaptive, returning, transform)
+        if images_per_class is None and memory_bytes is None:
+            images_per_class = IMAGES_PER_CLASS
+        check_buffer(
+            distiller, images_per_class, memory_bytes, seed, device, num_classes, classes, preprocessing, max_size,
+            held_out,
+        )  # fmt: skip
+        check_buffer_options(
+            num_classes, classes, max_size, memory_bytes, adaptive, returning, transform, progress
+        )
         self.distiller, self.images_per_class, self.seed = distiller, images_per_class, seed
+        self.memory_bytes, self.codec, self.labels = memory_bytes, codec_of(codec), label_codec_of(labels)
         self.classes: tuple[str, ...] | None = None if classes is None else tuple(classes)
         if num_classes is not None and classes is None:
             self.classes = numbered(num_classes)
-        whole = None if self.classes is None else images_per_class * len(self.classes)
+        whole = None if self.classes is None or images_per_class is None else images_per_class * len(self.classes)
         self.limit = whole if max_size is None and adaptive else max_size
+        self._memory = Memory()
+        self._in_use: weakref.ref | None = None  # the decoded buffer, as long as somebody holds it
         super().__init__(self.limit or whole or sys.maxsize)
-        self.adaptive, self.returning, self.transform = adaptive, returning, transform
-        self.augmentation: Any = None if transform == "stream" else transform
+        self.adaptive, self.returning = adaptive, returning
+        self._transform = ReplayTransform(transform, owner="DistilledBuffer")
         self.distilling = Distilling(
             Identity() if preprocessing is None else preprocessing,
             seed=seed,
@@ -116,28 +147,59 @@ class DistilledBuffer(ExemplarsBuffer):
             held_out=held_out,
             store=as_store(store),
             progress=progress,
+            in_order_of_quality=memory_bytes is not None,
         )
-        self._memory = Memory()
         self._collected: Collected | None = None
         self._fingerprints: set[str] = set()
         self._deliveries: Counter[int] = Counter()  # by index of the experience
         self._read: dict[int, weakref.ref] = {}
         self._unplaced: set[Key] = set()
-        self._unsaid = ""  # why the training transform cannot be repeated, until a strategy comes that replays
 
     def __repr__(self) -> str:
-        per_class = f"{self.images_per_class} images of each class"
-        if self.adaptive:
-            protocol = f"{self.limit} images in all from the start"
-        else:
-            protocol = per_class if self.limit is None else f"{per_class}, at most {self.limit} in all"
         return (
-            f"DistilledBuffer({self.distiller.method}: {protocol}; {len(self.buffer)} now; in training "
-            f"{self.augmentation or 'no transform'})"
+            f"DistilledBuffer({self.distiller.method}: {self._protocol()}; {len(self._memory)} now, in {self.nbytes} "
+            f"bytes; in training {self.augmentation or 'no transform'})"
         )
 
+    def _protocol(self) -> str:
+        """How much is kept, in words."""
+        parts = []
+        if self.memory_bytes is not None:
+            parts.append(f"{self.memory_bytes} bytes " + ("from the start" if self.adaptive else "for all classes"))
+        if self.adaptive and self.limit is not None:
+            parts.append(f"{self.limit} images in all from the start")
+        elif not self.adaptive and self.images_per_class is not None:
+            parts.append(f"{self.images_per_class} images of each class")
+        if self.limit is not None and not self.adaptive:
+            parts.append(f"at most {self.limit} in all")
+        return ", ".join(parts)
+
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_read": {}}  # weak references cannot be pickled
+        return {**vars(self), "_read": {}, "_in_use": None}  # weak references cannot be pickled
+
+    @property
+    def buffer(self) -> AvalancheDataset:
+        """All images as an Avalanche dataset, decoded now; the same one as before if somebody still holds that."""
+        decoded = None if self._in_use is None else self._in_use()
+        if decoded is None:
+            decoded = self._memory.dataset()
+            self._in_use = weakref.ref(decoded)
+        return decoded
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the images, labels and class ids take now."""
+        return self._memory.nbytes
+
+    @property
+    def transform(self) -> Transform:
+        """The option: "stream", `None` or a function."""
+        return self._transform.given
+
+    @property
+    def augmentation(self) -> Any:
+        """The function of one image tensor that is in use in training; `None` for none."""
+        return self._transform.current
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -147,7 +209,7 @@ class DistilledBuffer(ExemplarsBuffer):
     @property
     def synthetic(self) -> SyntheticSet | None:
         """All distilled images as one set, in the order of `buffer`; `None` before the first experience."""
-        sets = [delivery.synthetic for delivery in self._memory.deliveries]
+        sets = [delivery.synthetic() for delivery in self._memory.deliveries]
         if not sets:
             return None
         made_by = {"method": self.distiller.method, "parts": [one.made_by for one in sets]}
@@ -159,8 +221,9 @@ class DistilledBuffer(ExemplarsBuffer):
         positions: dict[Key, list[int]] = {key: [] for key in self._memory.seen}
         for i, key in enumerate(key for delivery in self._memory.deliveries for key in delivery.groups()):
             positions[key].append(i)
+        buffer = self.buffer
         return {
-            key: Group(self.buffer.subset(chosen), self._memory.seen[key])
+            key: Group(buffer.subset(chosen), self._memory.seen[key])
             for key, chosen in positions.items() if chosen
         }  # fmt: skip
 
@@ -181,7 +244,7 @@ class DistilledBuffer(ExemplarsBuffer):
         check_experience(experience)
         dataset = experience.dataset
         known = self._read.get(id(dataset))
-        self._warn_of_transform(strategy)
+        self._transform.warn(strategy)
         if known is not None and known() is dataset:
             return
         check_stream(dataset)
@@ -190,8 +253,8 @@ class DistilledBuffer(ExemplarsBuffer):
         if fingerprint not in self._fingerprints or self._is_another(experience):
             warn_of_other_reads(dataset, items)
             self._resolve_classes(strategy, items)
-            self._resolve_transform(dataset, items)
-            self._warn_of_transform(strategy)
+            self._transform.resolve(dataset, items)
+            self._transform.warn(strategy)
             if has_boundaries(experience):
                 self._collect(experience, items)
             else:
@@ -209,48 +272,21 @@ class DistilledBuffer(ExemplarsBuffer):
         """Keep at most `new_size` images, equally many of each class; what is dropped does not come back."""
         require_whole("new_size", new_size, least=1)
         self.limit = self.max_size = new_size
-        plan = self._plan({}, self._memory)
+        plan = self._intake({}, self._memory).plan(None)
         self._warn_of_classes_without_place(plan.quotas)
         self._memory.shrink(plan.quotas, self._generator(self._memory))
-        self._rebuild()
+        self._in_use = None
 
     # -- one delivery ----------------------------------------------------------------------------------------------
 
     def _resolve_classes(self, strategy: Any, items: Items) -> None:
         """Determine the number of classes, before anything is distilled."""
-        if self.classes is None:
-            if strategy is None:
-                raise InputError("the number of classes is unknown; give DistilledBuffer num_classes or classes")
-            images = items.images[:2].flatten(1) if items.layout.vectors else items.images[:2]
-            self.classes = numbered(model_outputs(strategy.model, images, items.tasks[:2]))
-        low, high = int(items.labels.min()), int(items.labels.max())
-        if low < 0 or high >= len(self.classes):
-            raise InputError(
-                f"labels run from {low} to {high}, but there are {len(self.classes)} classes: wanted 0 to "
-                f"{len(self.classes) - 1}; give num_classes, those of the whole problem"
-            )
+        self.classes = all_classes(self.classes, strategy, items, owner="DistilledBuffer")
+        shape = tuple(items.images.shape[1:])
+        self.codec.check_shape(shape)
         if self._memory.deliveries:
             first = self._memory.deliveries[0]
-            check_form(items, first.layout, tuple(first.synthetic.images.shape[1:]))
-
-    def _resolve_transform(self, dataset: AvalancheDataset, items: Items) -> None:
-        """Find out what is done to the images in training, before anything is distilled."""
-        image = items.images[0].flatten() if items.layout.vectors else items.images[0]
-        if self.transform == "stream":
-            self.augmentation, self._unsaid = stream_augmentation(dataset, image, self.augmentation)
-        elif self.transform is not None:
-            check_augmentation(self.transform, image)
-
-    def _warn_of_transform(self, strategy: Any) -> None:
-        """Warn once that images come back as they are, unless the strategy wants them so."""
-        if not self._unsaid or getattr(strategy, "augments_by_itself", None) is True:
-            return
-        reason, self._unsaid = self._unsaid, ""
-        warnings.warn(
-            f"the training transform of the stream {reason}: replayed images come back without it; give "
-            "DistilledBuffer transform=, a function of one image tensor, or transform=None",
-            stacklevel=3,
-        )
+            check_form(items, first.layout, first.encoded.image_shape)
 
     def _is_another(self, experience: Any) -> bool:
         """Whether data that are known already come as a sub-experience that is not: equal data in two of them."""
@@ -281,10 +317,10 @@ class DistilledBuffer(ExemplarsBuffer):
         if self._collected is not None:
             collected, own = self._collected, self.augmentation
             try:
-                self.augmentation = collected.transform  # not that of the experience that is about to begin
+                self._transform.current = collected.transform  # not that of the experience that is about to begin
                 self._take(collected.items, collected.origin, collected.before)
             finally:
-                self.augmentation = own
+                self._transform.current = own
 
     def _take(self, items: Items, index: int, before: Memory, *, still_open: Collected | None = None) -> None:
         """Distil `items` and share out the places that `before` leaves.
@@ -292,34 +328,48 @@ class DistilledBuffer(ExemplarsBuffer):
         `still_open`: what is collected so far; random images instead, which are not written down. Nothing changes
         before all is done, so that it can be stopped and called again.
         """
-        memory, for_now = before.copy(), still_open is not None
+        for_now = still_open is not None
         keys = list(zip(items.tasks.tolist(), items.labels.tolist(), strict=True))
         new = dict(sorted(Counter(keys).items()))
-        plan = self._plan(new, memory)
-        self._warn_of_classes_without_place(plan.quotas)
         assert self.classes is not None
         distiller: Distiller = Random() if for_now else self.distiller
+        intake = self._intake(new, before, self._room(items, new, before, distiller, index))
+        plan = intake.first_plan(learned=not distiller.selects_real_images)
+        self._warn_of_classes_without_place(plan.quotas)
         delivery = self.distilling.deliver(
             distiller, items, plan.asked, classes=self.classes, index=index, delivery=self._deliveries[index],
             keep=not for_now, transform=self.augmentation,
         )  # fmt: skip
-        memory.add(delivery, new, plan, returning=self.returning, generator=self._generator(memory))
-        buffer = memory.dataset()
-        self._memory, self._collected, self.buffer = memory, still_open, buffer
+        memory, plan = intake.added(delivery, plan, self.codec, self.labels)
+        self._warn_of_classes_without_place(plan.quotas)
+        self._memory, self._collected, self._in_use = memory, still_open, None
         if not for_now:
             self._deliveries[index] += 1
         if self.limit is None and self.max_size != sys.maxsize:  # a class has a place in every task
             self.max_size = max(self.max_size, sum(plan.quotas.values()))
 
-    def _plan(self, new: Mapping[Key, int], memory: Memory) -> Plan:
-        per_group = None if self.adaptive else self.images_per_class
-        return memory.plan(new, limit=self.limit, per_group=per_group, returning=self.returning)
+    def _room(
+        self, items: Items, new: Mapping[Key, int], before: Memory, distiller: Distiller, index: int
+    ) -> Room | None:
+        """What fits in `memory_bytes`, if they are given; also checks that the codec can store the images."""
+        assert self.classes is not None
+        generator = generator_for(self.seed, index, self._deliveries[index], 2)
+        sample = sample_of(items, self.classes, self.preprocessing, generator)
+        check_pixels(sample, self.codec)
+        if self.memory_bytes is None:
+            return None
+        size = ImageSize.measured(sample, self.codec, self.labels)
+        budget = ByteBudget(self.memory_bytes, len(self.classes), self.adaptive)
+        what = f"{self.codec.spec} with labels {self.labels.spec}"
+        budget.check(size, len(new), learned=not distiller.selects_real_images, what=what)
+        return budget.room(before, new, size)
+
+    def _intake(self, new: Mapping[Key, int], memory: Memory, room: Room | None = None) -> Intake:
+        rules = Rules(self.limit, None if self.adaptive else self.images_per_class, self.returning)
+        return Intake(memory, new, rules, room, self.images_per_class is not None, self._generator)
 
     def _generator(self, memory: Memory) -> torch.Generator:
         return generator_for(self.seed, sum(self._deliveries.values()), len(memory.deliveries), 1)
-
-    def _rebuild(self) -> None:
-        self.buffer = self._memory.dataset()
 
     def _warn_of_classes_without_place(self, quotas: Mapping[Key, int]) -> None:
         unplaced = {key for key, quota in quotas.items() if quota == 0}
@@ -328,28 +378,9 @@ class DistilledBuffer(ExemplarsBuffer):
             names = ", ".join(
                 self.classes[c] + (f" (task {task})" if tasks else "") for task, c in sorted(unplaced)
             )  # fmt: skip
+            given = f"max_size is {self.limit}" if self.limit else f"memory_bytes is {self.memory_bytes}"
             warnings.warn(
-                f"max_size is {self.limit}, so that {len(unplaced)} of {len(quotas)} classes get no place in the "
-                f"buffer: {names}",
+                f"{given}, so that {len(unplaced)} of {len(quotas)} classes have no slot in the buffer: {names}",
                 stacklevel=2,
             )
         self._unplaced = unplaced
-
-
-def check_options(
-    num_classes: int | None, classes: Sequence[str] | None, max_size: int | None, adaptive: bool, returning: str,
-    transform: Any,
-) -> None:  # fmt: skip
-    """Raise `InputError` for options of a buffer that make no sense, alone or together."""
-    if classes is not None and num_classes not in (None, len(classes)):
-        raise InputError(f"num_classes is {num_classes}, but {len(classes)} classes are named; give one of the two")
-    if num_classes is not None and num_classes < 1:
-        raise InputError(f"num_classes is {num_classes}; wanted at least 1")
-    if max_size is not None and max_size < 1:
-        raise InputError(f"max_size is {max_size}; wanted at least 1, or None for no limit")
-    if adaptive and max_size is None and num_classes is None and classes is None:
-        raise InputError("adaptive shares out a fixed number of images; give max_size, or num_classes")
-    if returning not in get_args(Returning):
-        raise InputError(f"returning is {returning!r}; wanted one of {', '.join(get_args(Returning))}")
-    if transform is not None and transform != "stream" and not callable(transform):
-        raise InputError(f"transform is {transform!r}; wanted 'stream', None or a function of one image tensor")

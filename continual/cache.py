@@ -1,52 +1,111 @@
 """Distilled sets in a store, each with what it was made from, so that another run finds them again."""
 
-from collections.abc import Callable, Mapping
+import os
+import platform
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
 import torch
 
-from distill import Distiller, PreprocessedImages, SyntheticSet
-from distill.fingerprint import tolerant_fingerprint
+from distill import Distiller, InputError, PreprocessedImages, SyntheticSet
+from distill.distillers.made_from import made_from
 from distill.preprocess import KeptElsewhere
+from distill.runtime.distributed import world_size
+from distill.runtime.locks import Held, lock_file
 from distill.store import MadeFrom, Store
 
 __all__ = ["cached", "describe_source"]
 
+SECONDS_BETWEEN = 0.2  # looks at whether the other process is done
+
 
 def cached(
-    store: Store, name: str, made_from: MadeFrom, data: PreprocessedImages, make: Callable[[Store], SyntheticSet]
+    store: Store, name: str, source: MadeFrom, data: PreprocessedImages, make: Callable[[Store], SyntheticSet]
 ) -> SyntheticSet:
     """The set `name` if it is in the store and was made from the same, else what `make` gives, which is kept there.
 
-    `make` takes a store of its own, for what is of no use any more when the set is there. Raises `InputError` when the
-    entry was made with other options or from other images.
+    `make` takes a store of its own, for what is of no use any more when the set is there. Of several processes that
+    want the same set one makes it, and the others wait for that. Raises `InputError` when the entry was made with
+    other options or from other images.
     """
-    entry = store.load(name, made_from)
-    if entry is not None:
+    unfinished = store.within(name)
+    found = kept_set(store, name, source, data)
+    if found is not None:
+        unfinished.clear()  # a process that was killed may have left it
+        return found
+    with one_process(store, name):
+        found = kept_set(store, name, source, data)  # another process may have made it in the meantime
+        if found is not None:
+            return found
+        made = make(unfinished)
+        # A ZCA matrix takes 19 MB; the stream has it anyway.
+        store.save(name, source, *replace(made, preprocessing=KeptElsewhere()).content())
+        unfinished.clear()
+        return made
+
+
+def kept_set(store: Store, name: str, source: MadeFrom, data: PreprocessedImages) -> SyntheticSet | None:
+    """The set `name`, with the preprocessing of the `data`; `None` where there is none."""
+    entry = store.load(name, source)
+    if entry is None:
+        return None
+    try:
         images, labels, class_ids = (entry.tensors[key] for key in ("images", "labels", "class_ids"))
         made_by = entry.metadata["made_by"]
-        return SyntheticSet(images, labels, class_ids, data.classes, data.preprocessing, made_by)
-    unfinished = store.within(name)
-    made = make(unfinished)
-    # A ZCA matrix takes 19 MB; the stream has it anyway.
-    store.save(name, made_from, *replace(made, preprocessing=KeptElsewhere()).content())
-    unfinished.clear()
-    return made
+    except KeyError as error:
+        raise InputError(f"{store.path(name)} holds no {error}; expected a distilled set; remove the file") from error
+    return SyntheticSet(images, labels, class_ids, data.classes, data.preprocessing, made_by)
+
+
+@contextmanager
+def one_process(store: Store, name: str) -> Iterator[None]:
+    """Only one process at a time is in the `with` block of this entry; the others wait, with a warning.
+
+    The ranks of one distillation are in it together.
+    """
+    with ExitStack() as held:
+        if world_size() == 1:
+            held.enter_context(locked(store, name))
+        yield
+
+
+@contextmanager
+def locked(store: Store, name: str) -> Iterator[None]:
+    """Hold the lock of an entry, once it is free."""
+    path = store.folder / f".{name}-lock.partial"  # named as what is being written: removed if its process was killed
+    own = f"process {os.getpid()} on {platform.node()}"
+    waited = False
+    with ExitStack() as held:
+        while True:
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                held.enter_context(lock_file(path, owner=own))
+                break
+            except Held as other:
+                if not waited:
+                    warnings.warn(f"{other} is distilling {store.path(name)}; waiting for it", stacklevel=2)
+                waited = True
+                time.sleep(SECONDS_BETWEEN)
+            except OSError as error:
+                raise InputError(f"cannot write {path}: {error.strerror or error}") from error
+        yield
 
 
 def describe_source(
-    index: int, distiller: Distiller, data: PreprocessedImages, asked: Mapping[int, int], *, seed: int
-) -> MadeFrom:
-    """What a kept set must have been made from to be used again: options and data, but not the device.
+    index: int, distiller: Distiller, data: PreprocessedImages, asked: Mapping[int, int], *, seed: int, device: str,
+    held_out: PreprocessedImages | None,
+) -> MadeFrom:  # fmt: skip
+    """What a kept set must have been made from to be used again: options, data and precision, but not the device.
 
-    `asked`: images to distil of each class. Pixels are compared with a tolerance: whitening differs in its last bits
-    from machine to machine.
+    `asked`: images to distil of each class. `held_out`: of these classes. Pixels are compared with a tolerance:
+    whitening differs in its last bits from machine to machine.
     """
-    options = {
+    described = {
         "experience": index,
-        "method": distiller.method,
         "seed": seed,
-        **distiller.options(),
         "classes": torch.unique(data.labels).tolist(),
         "counts": torch.bincount(data.labels).tolist(),
         "num_classes": data.num_classes,
@@ -54,4 +113,4 @@ def describe_source(
         "images_per_class": sorted(map(list, asked.items())),
         "preprocessing": data.preprocessing.kind,
     }
-    return MadeFrom(options, tolerant_fingerprint(data))
+    return made_from(distiller, data, asked=described, device=device, held_out=held_out, tolerant=True)

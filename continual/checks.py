@@ -1,24 +1,37 @@
 """Checks of the arguments of this package's public functions."""
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, get_args
 
+from avalanche.training.storage_policy import ExemplarsBuffer
+
+from continual.memory import Returning
 from distill import Distiller, InputError, LabelledImages, PreprocessedImages, Preprocessing, TrainingRecipe
 from distill.errors import shown
-from distill.runtime.checks import check_device, class_names, require_a, require_whole
+from distill.runtime.checks import check_device, class_names, require_a, require_flag, require_whole
 
-__all__ = ["check_buffer", "check_experience", "check_gdumb", "check_order", "check_scenario", "check_tested"]
+__all__ = [
+    "check_buffer",
+    "check_buffer_options",
+    "check_encoded_buffer",
+    "check_experience",
+    "check_gdumb",
+    "check_order",
+    "check_scenario",
+    "check_tested",
+    "experiences_of",
+]
 
 SEEDS = 2**32  # of NumPy's legacy generator
 HOW_TO_PREPROCESS = "preprocessing.apply(images), with a fitted one such as ZCA.fit(images)"
 
 
 def check_order(num_classes: Any, seed: Any) -> None:
-    """Raise `InputError` unless NumPy's legacy generator can shuffle so many classes with this seed."""
+    """Raise `InputError` unless NumPy's legacy generator can shuffle this many classes with this seed."""
     require_whole("num_classes", num_classes, least=1)
     require_whole("seed", seed)
     if seed >= SEEDS:
-        raise InputError(f"seed is {seed}; wanted less than {SEEDS}")
+        raise InputError(f"seed is {seed}; expected less than {SEEDS}")
 
 
 def check_scenario(train: Any, test: Any, steps: Any, seed: Any) -> None:
@@ -31,28 +44,82 @@ def check_scenario(train: Any, test: Any, steps: Any, seed: Any) -> None:
 
 
 def check_buffer(
-    distiller: Any, images_per_class: Any, seed: Any, device: Any, num_classes: Any, classes: Any, preprocessing: Any,
-    max_size: Any, held_out: Any,
+    distiller: Any, images_per_class: Any, memory_bytes: Any, seed: Any, device: Any, num_classes: Any, classes: Any,
+    preprocessing: Any, max_size: Any, held_out: Any,
 ) -> None:  # fmt: skip
     """Raise `InputError` for options of another kind than `DistilledBuffer` takes."""
     require_a("distiller", distiller, Distiller, hint="FRePo(steps=500), for example")
-    require_whole("images_per_class", images_per_class, least=1)
+    if images_per_class is not None:
+        require_whole("images_per_class", images_per_class, least=1)
+    if memory_bytes is not None:
+        require_whole("memory_bytes", memory_bytes, least=1)
     require_whole("seed", seed)
     check_device(device)
-    if num_classes is not None:
-        require_whole("num_classes", num_classes, least=1)
-    if classes is not None and not class_names(classes):
-        raise InputError("classes are empty; wanted a name for each class, or num_classes instead")
+    check_kinds_of_classes(num_classes, classes)
     require_a("preprocessing", preprocessing, Preprocessing, type(None))
     if max_size is not None:
         require_whole("max_size", max_size, least=1)
     require_a("held_out", held_out, PreprocessedImages, type(None))
 
 
+def check_buffer_options(
+    num_classes: int | None, classes: Sequence[str] | None, max_size: int | None, memory_bytes: int | None,
+    adaptive: Any, returning: str, transform: Any, progress: Any,
+) -> None:  # fmt: skip
+    """Raise `InputError` for options of `DistilledBuffer` that make no sense, alone or together."""
+    require_flag("adaptive", adaptive)
+    require_flag("progress", progress)
+    check_classes(num_classes, classes)
+    if adaptive and max_size is None and memory_bytes is None and num_classes is None and classes is None:
+        raise InputError("adaptive shares out a fixed number of images; give max_size, or num_classes")
+    if returning not in get_args(Returning):
+        raise InputError(f"returning is {returning!r}; expected one of {', '.join(get_args(Returning))}")
+    check_transform(transform)
+
+
+def check_encoded_buffer(
+    policy: Any, memory_bytes: Any, num_classes: Any, classes: Any, preprocessing: Any, transform: Any, seed: Any
+) -> None:
+    """Raise `InputError` for options that `EncodedBuffer` cannot use."""
+    hint = "ClassBalancedBuffer(1), for example"
+    require_a("policy", policy, ExemplarsBuffer, hint=hint)
+    if not hasattr(policy, "post_adapt") or hasattr(policy, "nbytes"):
+        raise InputError(f"policy is a {type(policy).__name__}; expected a policy of Avalanche's own: {hint}")
+    if len(policy.buffer):
+        raise InputError(f"policy holds {len(policy.buffer)} images already; expected a new one")
+    require_whole("memory_bytes", memory_bytes, least=1)
+    check_kinds_of_classes(num_classes, classes)
+    check_classes(num_classes, classes)
+    require_a("preprocessing", preprocessing, Preprocessing, type(None))
+    check_transform(transform)
+    require_whole("seed", seed)
+
+
+def check_kinds_of_classes(num_classes: Any, classes: Any) -> None:
+    """Raise `InputError` unless they are a number and names, where they are given."""
+    if num_classes is not None:
+        require_whole("num_classes", num_classes, least=1)
+    if classes is not None and not class_names(classes):
+        raise InputError("classes are empty; expected a name for each class, or num_classes instead")
+
+
+def check_classes(num_classes: int | None, classes: Sequence[str] | None) -> None:
+    """Raise `InputError` for a number of classes that is not that of their names."""
+    if classes is not None and num_classes not in (None, len(classes)):
+        raise InputError(f"num_classes is {num_classes}, but {len(classes)} classes are named; give one of the two")
+
+
+def check_transform(transform: Any) -> None:
+    """Raise `InputError` for anything but the values of the option `transform`."""
+    known = transform is None or (isinstance(transform, str) and transform == "stream")
+    if not known and not callable(transform):
+        raise InputError(f"transform is {shown(transform)}; expected 'stream', None or a function of one image tensor")
+
+
 def check_experience(experience: Any) -> None:
     """Raise `InputError` unless it is an experience of a labelled stream."""
     if not hasattr(experience, "dataset") or not hasattr(experience, "current_experience"):
-        raise InputError(f"experience is {shown(experience)}; wanted one of an Avalanche stream, with a dataset")
+        raise InputError(f"experience is {shown(experience)}; expected one of an Avalanche stream, with a dataset")
 
 
 def check_gdumb(recipe: Any, num_classes: Any, seed: Any, eval_mb_size: Any, device: Any) -> None:
@@ -65,14 +132,20 @@ def check_gdumb(recipe: Any, num_classes: Any, seed: Any, eval_mb_size: Any, dev
     check_device(device)
 
 
+def experiences_of(stream: Any) -> list[Any]:
+    """The experiences of a stream, or the one given; raises `InputError` for what is no stream."""
+    if hasattr(stream, "dataset"):
+        return [stream]
+    if not isinstance(stream, Iterable):
+        raise InputError(f"stream is {shown(stream)}; expected a stream of Avalanche")
+    return list(stream)
+
+
 def check_tested(strategy: Any, stream: Any) -> None:
     """Raise `InputError` unless the strategy can be tested on the stream."""
     if not callable(getattr(strategy, "eval", None)) or not hasattr(strategy, "evaluator"):
-        raise InputError(f"strategy is {shown(strategy)}; wanted a strategy of Avalanche, such as GDumb(...)")
-    experiences = [stream] if hasattr(stream, "dataset") else stream
-    if not isinstance(experiences, Iterable):
-        raise InputError(f"stream is {shown(stream)}; wanted a stream of Avalanche")
-    experiences = list(experiences)
+        raise InputError(f"strategy is {shown(strategy)}; expected a strategy of Avalanche, such as GDumb(...)")
+    experiences = experiences_of(stream)
     if not len(experiences):
         raise InputError("the stream has no experience to test on")
     for experience in experiences:

@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 
 from continual.cache import cached, describe_source
+from continual.delivery import Delivery, Key
 from continual.items import Items
-from continual.memory import Delivery, Key
 from distill import Distiller, PreprocessedImages, Preprocessing, SyntheticSet
 from distill.runtime.seeds import generator_for
 from distill.store import Store
+from distill.training.quality_order import quality_order
 
-__all__ = ["Distilling", "experience_seed", "numbered"]
+__all__ = ["Distilling", "experience_seed"]
 
 
 @dataclass(frozen=True)
@@ -24,11 +25,12 @@ class Distilling:
     """What distillations of a buffer have in common; see `DistilledBuffer`."""
 
     preprocessing: Preprocessing
-    seed: int = 0
-    device: str = "cpu"
-    held_out: PreprocessedImages | None = None
-    store: Store | None = None
-    progress: bool = False
+    seed: int
+    device: str
+    held_out: PreprocessedImages | None
+    store: Store | None
+    progress: bool
+    in_order_of_quality: bool  # of each class, so that the first are the best to keep
 
     def deliver(
         self, distiller: Distiller, items: Items, asked: Mapping[Key, int], *, classes: tuple[str, ...], index: int,
@@ -56,26 +58,35 @@ class Distilling:
             if self.store is None or not keep:
                 made = self._distil(distiller, data, wanted, seed, None)
             else:
-                made_from = describe_source(index, distiller, data, wanted, seed=seed)
+                made_from = describe_source(
+                    index, distiller, data, wanted, seed=seed, device=self.device,
+                    held_out=self._held_out(torch.unique(data.labels)),
+                )  # fmt: skip
                 distil = partial(self._distil, distiller, data, wanted, seed)
                 made = cached(self.store, name, made_from, data, distil)
+            own = [None if i is None else int(positions[i]) for i in origins_of(made, data.labels, wanted)]
+            if self.in_order_of_quality and not distiller.selects_real_images:
+                order = quality_order(made, data, seed=seed)
+                made, own = made.subset(order), [own[i] for i in order.tolist()]
             done.append(made)
             tasks_of += [task] * len(made)
-            origins += [None if i is None else int(positions[i]) for i in origins_of(made, data.labels, wanted)]
+            origins += own
         if not done:
             return None
         warn_of_blank_fields(items, origins)
         fields = tuple([followed(column, origin) for origin in origins] for column in items.fields)
         counts = {key: int(((items.tasks == key[0]) & (items.labels == key[1])).sum()) for key in asked}
-        whole = SyntheticSet.concatenate(done)
-        return Delivery(whole, torch.tensor(tasks_of), fields, items.layout, counts, transform)
+        return Delivery.of(SyntheticSet.concatenate(done), tasks_of, fields, items.layout, counts, transform)
 
     def _distil(
         self, distiller: Distiller, data: PreprocessedImages, wanted: Mapping[int, int], seed: int, store: Store | None
     ) -> SyntheticSet:
         """Distil all classes, separately where different numbers of images are wanted."""
         sets = []
-        for count, mask in groups_by_count(data.labels, wanted):
+        groups = list(groups_by_count(data.labels, wanted))
+        for count, mask in groups:
+            # What is kept belongs to the images of its group, so that each group has a store of its own.
+            own = store if store is None or len(groups) == 1 else store.within(f"{count}-of-each-class")
             sets.append(
                 distiller.distill(
                     data.subset(mask),
@@ -83,7 +94,7 @@ class Distilling:
                     seed=seed,
                     device=self.device,
                     held_out=self._held_out(torch.unique(data.labels[mask])),
-                    store=store,
+                    store=own,
                     progress=self.progress,
                 )
             )
@@ -94,11 +105,6 @@ class Distilling:
             return None
         mask = torch.isin(self.held_out.labels, class_ids)
         return self.held_out.subset(mask) if mask.any() else None
-
-
-def numbered(num_classes: int) -> tuple[str, ...]:
-    """Numbers as names for classes without names."""
-    return tuple(str(c) for c in range(num_classes))
 
 
 def experience_seed(seed: int, index: int, delivery: int = 0) -> int:
@@ -133,9 +139,9 @@ def warn_of_blank_fields(items: Items, origins: Sequence[int | None]) -> None:
     """Warn if images start from no single item whose fields could be replayed with them."""
     if items.fields and None in origins:
         warnings.warn(
-            f"items have {len(items.fields)} fields beside image, class id and task label, but the distilled images "
-            "start from no single item: these fields are zero in the buffer; drop them from the stream, or take a "
-            'distiller that starts from real images (init="real")',
+            f"items have {len(items.fields)} fields besides image, class id and task label, but the distilled images "
+            "do not correspond to single items: these fields are set to zero in the buffer; drop them from the stream, "
+            'or use a distiller that starts from real images (init="real")',
             stacklevel=2,
         )
 

@@ -23,7 +23,7 @@ from continual.items import check_stream, read_items
 from continual.loss import RecipeLoss
 from continual.model_outputs import check_outputs, grows, model_outputs
 from continual.soft_labels import read_all, with_soft_labels
-from continual.weights import Reset, check_resettable, draw_weights
+from continual.weight_reset import Reset, check_resettable, draw_weights
 from distill import InputError
 from distill.runtime.progress import progress_bar
 from distill.runtime.seeds import generator_for
@@ -105,7 +105,7 @@ class GDumb(SupervisedTemplate):
         check_gdumb(recipe, num_classes, seed, eval_mb_size, device)
         if not isinstance(storage_policy, ExemplarsBuffer):
             raise InputError(
-                f"storage_policy is a {type(storage_policy).__name__}; wanted an ExemplarsBuffer, such as "
+                f"storage_policy is a {type(storage_policy).__name__}; expected an ExemplarsBuffer, such as "
                 "DistilledBuffer(distiller) or Avalanche's ClassBalancedBuffer"
             )
         check_model(model, reset)
@@ -116,8 +116,8 @@ class GDumb(SupervisedTemplate):
         self.num_classes = len(known) if num_classes is None and known is not None else num_classes
         if self.num_classes is None and grows(model):
             raise InputError(
-                f"the head of {type(model).__name__} grows, so the number of classes is unknown; give num_classes, "
-                "those of the whole problem"
+                f"the head of {type(model).__name__} grows, so the number of classes cannot be inferred; give "
+                "num_classes, the total over all experiences"
             )
         self.storage_policy = storage_policy
         self.reset = reset
@@ -155,12 +155,13 @@ class GDumb(SupervisedTemplate):
         """Update the storage policy; what is trained on is its buffer."""
         self._check_outputs()
         self.storage_policy.post_adapt(self, self.experience)
-        if not len(self.storage_policy.buffer):
+        buffer = self.storage_policy.buffer  # may be decoded each time it is asked for
+        if not len(buffer):
             raise InputError(
                 f"the {type(self.storage_policy).__name__} is empty after experience "
-                f"{self.experience.current_experience}: there is nothing to train on; wanted a max_size above 0"
+                f"{self.experience.current_experience}: there is nothing to train on; expected a max_size above 0"
             )
-        self.adapted_dataset = self.storage_policy.buffer
+        self.adapted_dataset = buffer
 
     def _check_outputs(self) -> None:
         """Compare the outputs of the model with the number of classes, once, before anything is distilled."""
@@ -214,7 +215,7 @@ class GDumb(SupervisedTemplate):
 def check_model(model: Any, reset: Reset | None) -> None:
     """Raise `InputError` for models that cannot be trained from scratch repeatedly."""
     if not isinstance(model, nn.Module):
-        raise InputError(f"model is a {type(model).__name__}; wanted a torch module")
+        raise InputError(f"model is a {type(model).__name__}; expected a torch module")
     if next(model.parameters(), None) is None:
         raise InputError(f"{type(model).__name__} has no parameters to train")
     check_resettable(model, reset)

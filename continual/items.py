@@ -16,10 +16,20 @@ from avalanche.benchmarks.utils.classification_dataset import ClassificationData
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from continual.randomness import randomness_apart
+from continual.rng_state import preserve_rng_state
 from distill import InputError
 
-__all__ = ["Items", "Layout", "Rows", "check_form", "check_stream", "dataset_of", "read_items", "warn_of_other_reads"]
+__all__ = [
+    "Items",
+    "Layout",
+    "Rows",
+    "as_given",
+    "check_form",
+    "check_stream",
+    "dataset_of",
+    "read_items",
+    "warn_of_other_reads",
+]
 
 TASKS = "targets_task_labels"
 READ_AGAIN = 10  # images that are read twice to detect random transforms in the data set
@@ -98,7 +108,7 @@ def check_form(items: Items, layout: Layout, shape: tuple[int, ...]) -> None:
     given, before = form(items.layout, tuple(items.images.shape[1:])), form(layout, shape)
     for one, other in zip(given, before, strict=True):
         if one != other:
-            raise InputError(f"the items have {one}, those before them {other}; wanted the same in all experiences")
+            raise InputError(f"the items have {one}, those before them {other}; expected the same in all experiences")
 
 
 def form(layout: Layout, shape: tuple[int, ...]) -> list[str]:
@@ -120,7 +130,7 @@ def check_stream(dataset: Any) -> None:
     """Raise `InputError` when the items of an experience cannot be replayed."""
     if not isinstance(dataset, AvalancheDataset):
         raise InputError(
-            f"the data are a {type(dataset).__name__}; wanted an Avalanche dataset, such as that of "
+            f"the data are a {type(dataset).__name__}; expected an Avalanche dataset, such as that of "
             "as_classification_dataset"
         )
     if not hasattr(dataset, "targets"):
@@ -130,7 +140,7 @@ def check_stream(dataset: Any) -> None:
     item = dataset.eval()[0]  # a training transform may draw random numbers
     if isinstance(item, Mapping) or not isinstance(item, Sequence) or len(item) < 2:
         raise InputError(
-            f"the items of the stream are of type {type(item).__name__}; wanted (image, class id, ...): give the "
+            f"the items of the stream are of type {type(item).__name__}; expected (image, class id, ...): give the "
             "benchmark a data set that returns such items"
         )
 
@@ -165,14 +175,14 @@ def read_items(dataset: AvalancheDataset) -> Items:
 def warn_of_other_reads(dataset: AvalancheDataset, items: Items) -> None:
     """Warn if items of `dataset`, read as `items`, differ when they are read again; global generators are unchanged."""
     dataset = dataset.eval()
-    with randomness_apart():
+    with preserve_rng_state():
         again = [dataset[i][0] for i in range(min(len(items), READ_AGAIN))]
     pairs = zip(again, items.images, strict=False)
     if not all(torch.equal(one.flatten().nan_to_num(), other.flatten().nan_to_num()) for one, other in pairs):
         warnings.warn(
-            "images of the stream differ from one read to the next, so the stored images were changed at random: give "
-            "the training transform to the benchmark (transform_groups, or train_transform and eval_transform) instead "
-            "of the torch data set",
+            "images of the stream differ between two reads, as after random transforms, so the stored images are "
+            "random variants: give the training transform to the benchmark (transform_groups, or train_transform and "
+            "eval_transform) instead of the torch data set",
             stacklevel=3,
         )
 
@@ -198,17 +208,17 @@ def image_of(item: Sequence[Any], i: int, shape: tuple[int, ...] | None = None) 
     if not isinstance(image, Tensor) or not image.is_floating_point():
         kind = str(image.dtype) if isinstance(image, Tensor) else type(image).__name__
         raise InputError(
-            f"the images of the stream are {kind}; wanted float tensors: give the benchmark an eval transform that "
+            f"the images of the stream are {kind}; expected float tensors: give the benchmark an eval transform that "
             "makes them, such as torchvision's ToTensor()"
         )
     if image.ndim not in (1, 3):
         raise InputError(
-            f"image {i} has shape {tuple(image.shape)}; wanted (channels, height, width), or vectors (d,): let the "
+            f"image {i} has shape {tuple(image.shape)}; expected (channels, height, width), or vectors (d,): let the "
             "eval transform reshape them"
         )
     if shape is not None and image.shape != shape:
         raise InputError(
-            f"image {i} has shape {tuple(image.shape)}, those before it {shape}; wanted one shape: let the eval "
+            f"image {i} has shape {tuple(image.shape)}, those before it {shape}; expected one shape: let the eval "
             "transform resize them"
         )
     return image
@@ -220,9 +230,9 @@ def class_id_of(label: Any, i: int) -> int:
     try:
         class_id = int(number)
     except (TypeError, ValueError) as error:
-        raise InputError(f"the class id of item {i} is {label!r}; wanted one whole number") from error
+        raise InputError(f"the class id of item {i} is {label!r}; expected one whole number") from error
     if class_id != number:
-        raise InputError(f"the class id of item {i} is {label!r}; wanted one whole number")
+        raise InputError(f"the class id of item {i} is {label!r}; expected one whole number")
     return class_id
 
 
@@ -230,7 +240,7 @@ class Rows(Dataset):
     """Kept items: image, class id, and the fields between these and the attributes."""
 
     def __init__(
-        self, images: Tensor, labels: Tensor, fields: Sequence[Sequence[Any]] = (), *, plain_labels: bool = True
+        self, images: Any, labels: Tensor, fields: Sequence[Sequence[Any]] = (), *, plain_labels: bool = True
     ) -> None:
         self.images, self.labels, self.fields, self.plain_labels = images, labels, fields, plain_labels
 
@@ -242,15 +252,22 @@ class Rows(Dataset):
         return self.images[index], int(label) if self.plain_labels else label, *(field[index] for field in self.fields)
 
 
+def as_given(images: Tensor, layout: Layout) -> Tensor:
+    """Images `(n, channels, height, width)` in the shape and type that the stream gave them."""
+    return (images.flatten(1) if layout.vectors else images).to(layout.dtype)
+
+
 def dataset_of(
-    items: Items, *, attributes: Sequence[DataAttribute] = (), train_transform: Any = None
+    items: Items, *, attributes: Sequence[DataAttribute] = (), train_transform: Any = None, images: Any = None
 ) -> TaskAwareSupervisedClassificationDataset | ClassificationDataset:
     """`items` as an Avalanche dataset of their layout; `attributes` come in addition and stay out of the items.
 
     `train_transform` is applied in the transform group "train", which is the current one, and nothing in "eval".
+    `images`: in place of those of `items`, anything that gives the image of a position.
     """
     layout = items.layout
-    images = (items.images.flatten(1) if layout.vectors else items.images).to(layout.dtype)
+    if images is None:
+        images = as_given(items.images, layout)
     rows = Rows(images, items.labels, items.fields[: layout.plain], plain_labels=layout.plain_labels)
     columns: list[Any] = list(items.fields[layout.plain :])
     if layout.has_tasks:

@@ -31,7 +31,7 @@ def fitted_labels(logits: Tensor, soft_labels: Tensor, *, growing: bool) -> Tens
     if logits.shape != soft_labels.shape:
         raise InputError(
             f"the model's output has shape {tuple(logits.shape)}, the soft labels {tuple(soft_labels.shape)}; "
-            "wanted one output for each class of the whole problem from the first experience on"
+            "expected one output for each class of the whole problem from the first experience on"
         )
     return soft_labels.to(logits)
 
@@ -90,7 +90,7 @@ class SoftLabelLoss(SupervisedPlugin):
         if temperature is None:
             temperature = num_classes**-0.5
         elif isinstance(temperature, bool) or not isinstance(temperature, int | float):
-            raise InputError(f"temperature is {temperature!r}; wanted a number above 0, or None")
+            raise InputError(f"temperature is {temperature!r}; expected a number above 0, or None")
         self.loss = loss if callable(loss) else TrainingRecipe(loss=loss, temperature=temperature).losses
         self._named: str | None = None if callable(loss) else loss
         self.reduction: str = reduction
@@ -114,7 +114,7 @@ class SoftLabelLoss(SupervisedPlugin):
         soft_labels = batch[-2] if len(batch) >= 4 else None
         if soft_labels is None or soft_labels.shape != (len(batch[0]), self.num_classes):
             raise InputError(
-                f"the mini-batch has {len(batch)} tensors and no soft labels; wanted [images, class ids, "
+                f"the mini-batch has {len(batch)} tensors and no soft labels; expected [images, class ids, "
                 "soft labels, task labels]: apply continual.with_soft_labels to the datasets of your own loader"
             )
 
@@ -173,7 +173,7 @@ def reduced(losses: Tensor, reduction: str, count: int) -> Tensor:
     check_reduction(reduction)  # plugins set it, as they do with PyTorch's losses
     if losses.ndim == 0:
         if reduction == "none":
-            raise InputError("loss returns one number for all images; wanted one for each, since reduction is 'none'")
+            raise InputError("loss returns one number for all images; expected one for each, since reduction is 'none'")
         return losses if reduction == "mean" else losses * count
     return losses if reduction == "none" else getattr(losses, reduction)()
 
@@ -181,4 +181,4 @@ def reduced(losses: Tensor, reduction: str, count: int) -> Tensor:
 def check_reduction(reduction: str) -> None:
     """Raise `InputError` for a reduction that PyTorch's losses do not have."""
     if reduction not in get_args(Reduction):
-        raise InputError(f"reduction is {reduction!r}; wanted one of {', '.join(get_args(Reduction))}")
+        raise InputError(f"reduction is {reduction!r}; expected one of {', '.join(get_args(Reduction))}")

@@ -1,83 +1,20 @@
 """What a buffer stores, by task and class, and how places are divided when more images come."""
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
-from avalanche.benchmarks.utils import AvalancheDataset, DataAttribute
+from avalanche.benchmarks.utils import AvalancheDataset
 from avalanche.benchmarks.utils.utils import concat_datasets
-from torch import Tensor
 
-from continual.items import Items, Layout, dataset_of
-from continual.quotas import evicted, fill, newcomers
-from continual.soft_labels import soft_label_attribute
-from distill import SyntheticSet
+from continual.delivery import Delivery, Key, stacked
+from continual.quotas import equal_quotas, kept_after_eviction, slots_for_new_images
 
-__all__ = ["Delivery", "Group", "Key", "Memory", "Plan", "Returning"]
+__all__ = ["Group", "Memory", "Plan", "Returning"]
 
-Key = tuple[int, int]  # task label, class id
 Returning = Literal["share", "replace", "add"]
-
-
-@dataclass(frozen=True, eq=False)
-class Delivery:
-    """What is stored of one delivery of images.
-
-    - `synthetic`: `n` images. `tasks`: task labels `(n,)`. `fields`, `layout`: as in `Items`.
-    - `stands_for`: how many real images of each task and class it was made from.
-    - `transform`: of the images in training; `None` for none.
-    """
-
-    synthetic: SyntheticSet
-    tasks: Tensor
-    fields: tuple[list[Any], ...]
-    layout: Layout
-    stands_for: Mapping[Key, int]
-    transform: Any = None
-
-    def groups(self) -> list[Key]:
-        """Task and class of each image."""
-        return list(zip(self.tasks.tolist(), self.synthetic.class_ids.tolist(), strict=True))
-
-    def first(self, quotas: Mapping[Key, int]) -> "Delivery | None":
-        """The first images of each group, as many as `quotas` gives it (default: all); `None` if none are left."""
-        taken: Counter[Key] = Counter()
-        chosen = []
-        for i, key in enumerate(self.groups()):
-            if key not in quotas or taken[key] < quotas[key]:
-                taken[key] += 1
-                chosen.append(i)
-        if len(chosen) == len(self.tasks):
-            return self
-        if not chosen:
-            return None
-        positions = torch.tensor(chosen)
-        return replace(
-            self,
-            synthetic=self.synthetic.subset(positions),
-            tasks=self.tasks[positions],
-            fields=tuple([column[i] for i in chosen] for column in self.fields),
-        )
-
-    def dataset(self) -> AvalancheDataset:
-        """The images as an Avalanche dataset, with soft labels as an attribute."""
-        return stacked([self], self.synthetic.soft_labels)
-
-
-def stacked(deliveries: list[Delivery], soft_labels: Tensor) -> AvalancheDataset:
-    """Deliveries of the same layout and transform as one dataset; `soft_labels` are those of all of them."""
-    columns = zip(*(delivery.fields for delivery in deliveries), strict=True)
-    items = Items(
-        torch.cat([delivery.synthetic.images for delivery in deliveries]),
-        torch.cat([delivery.synthetic.class_ids for delivery in deliveries]),
-        torch.cat([delivery.tasks for delivery in deliveries]),
-        tuple([value for column in of_each for value in column] for of_each in columns),
-        deliveries[0].layout,
-    )
-    soft: DataAttribute = soft_label_attribute(soft_labels)
-    return dataset_of(items, attributes=[soft], train_transform=deliveries[0].transform)
 
 
 @dataclass(frozen=True)
@@ -114,12 +51,27 @@ class Memory:
         """How many images each group has."""
         return Counter(key for delivery in self.deliveries for key in delivery.groups())
 
+    def __len__(self) -> int:
+        return sum(map(len, self.deliveries))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all images with their labels."""
+        return sum(delivery.nbytes for delivery in self.deliveries)
+
+    def nbytes_without(self, keys: Collection[Key]) -> int:
+        """Bytes of the images of all other groups than `keys`."""
+        nothing = dict.fromkeys(keys, 0)
+        return sum(rest.nbytes for delivery in self.deliveries if (rest := delivery.first(nothing)) is not None)
+
     def plan(
-        self, new: Mapping[Key, int], *, limit: int | None, per_group: int | None, returning: Returning
-    ) -> Plan:
+        self, new: Mapping[Key, int], *, limit: int | None, per_group: int | None, returning: Returning,
+        limit_of_new: int | None = None,
+    ) -> Plan:  # fmt: skip
         """What to do with `new` images of each group.
 
         - `limit`: places in all. `per_group`: places of each group; `None`: all that `limit` leaves.
+        - `limit_of_new`: places of the groups in `new` in all.
         - `returning`: what a group that has images does with more of them.
         """
         kept = self.kept()
@@ -127,8 +79,12 @@ class Memory:
             kept = Counter({key: count for key, count in kept.items() if key not in new})
         order = list(dict.fromkeys([*self.seen, *new]))
         capacities = [capacity(kept[key], new.get(key, 0), per_group, returning) for key in order]
-        places, level = fill(limit, capacities)
+        places, level = equal_quotas(limit, capacities)
         quotas = dict(zip(order, places, strict=True))
+        if limit_of_new is not None:
+            places, level_of_new = equal_quotas(limit_of_new, [quotas[key] for key in new])
+            quotas.update(zip(new, places, strict=True))
+            level = min(level, level_of_new)
         highest = {key: min(most, level) for key, most in zip(order, capacities, strict=True)}
         taken, asked, carry = {}, {}, {}
         for key, count in new.items():
@@ -137,7 +93,9 @@ class Memory:
                 taken[key], carry[key] = quotas[key] - kept[key], left_over
                 asked[key] = taken[key]
                 continue
-            taken[key], carry[key] = newcomers(quotas[key], new=count, kept=kept[key], seen=seen, carry=left_over)
+            taken[key], carry[key] = slots_for_new_images(
+                quotas[key], new=count, kept=kept[key], seen=seen, carry=left_over
+            )
             # What is distilled together is asked for alike; a place more or less is a matter of rounding.
             share = -(-highest[key] * count // (seen + count))
             asked[key] = max(taken[key], min(share, count)) if taken[key] else 0
@@ -167,7 +125,7 @@ class Memory:
             kept = [counts[i][key] for i in owners]
             if sum(kept) > quota:
                 stands_for = [self.deliveries[i].stands_for[key] for i in owners]
-                for i, count in zip(owners, evicted(kept, stands_for, quota, generator), strict=True):
+                for i, count in zip(owners, kept_after_eviction(kept, stands_for, quota, generator), strict=True):
                     left[i][key] = count
         shrunk = [delivery.first(places) for delivery, places in zip(self.deliveries, left, strict=True)]
         self.deliveries = [delivery for delivery in shrunk if delivery is not None]
@@ -187,7 +145,7 @@ class Memory:
                 runs[-1].append(delivery)
             else:
                 runs.append([delivery])
-        return concat_datasets([stacked(run, torch.cat([each.synthetic.soft_labels for each in run])) for run in runs])
+        return concat_datasets([stacked(run) for run in runs])
 
 
 def capacity(kept: int, new: int, per_group: int | None, returning: Returning) -> int:

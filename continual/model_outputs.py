@@ -27,8 +27,8 @@ def model_outputs(model: Any, images: Tensor, tasks: Tensor) -> int:
         raise InputError(f"the number of classes is unknown: the model is a {type(model).__name__}; give num_classes")
     if grows(model):
         raise InputError(
-            f"the head of {type(model).__name__} grows, so the number of classes is unknown; give num_classes, those "
-            "of the whole problem"
+            f"the head of {type(model).__name__} grows, so the number of classes cannot be inferred; give "
+            "num_classes, the total over all experiences"
         )
     modes = {module: module.training for module in model.modules()}
     parameter = next(model.parameters(), torch.empty(0))
@@ -39,7 +39,7 @@ def model_outputs(model: Any, images: Tensor, tasks: Tensor) -> int:
         reason = (str(error).splitlines() or [""])[0]
         raise InputError(
             f"{type(model).__name__} fails on images of shape {tuple(images.shape[1:])}, those of the stream "
-            f"({reason}); wanted a model for these"
+            f"({reason}); expected a model for these"
         ) from error
     finally:
         for module, mode in modes.items():
@@ -47,8 +47,8 @@ def model_outputs(model: Any, images: Tensor, tasks: Tensor) -> int:
     if not isinstance(outputs, Tensor) or outputs.ndim != 2:
         given = f"shape {tuple(outputs.shape)}" if isinstance(outputs, Tensor) else type(outputs).__name__
         raise InputError(
-            f"{type(model).__name__} returns {given} for {len(images)} images; wanted (n, classes): give a model that "
-            "returns only the logits"
+            f"{type(model).__name__} returns {given} for {len(images)} images; expected (n, classes): give a model "
+            "that returns only the logits"
         )
     return outputs.shape[1]
 
@@ -58,6 +58,6 @@ def check_outputs(model: Any, images: Tensor, tasks: Tensor, num_classes: int) -
     if not grows(model) and (found := model_outputs(model, images, tasks)) != num_classes:
         raise InputError(
             f"{type(model).__name__} returns {found} numbers for an image, but there are {num_classes} classes; "
-            "wanted one for each class of the whole problem from the first experience on: give num_classes, or a model "
-            "with that many outputs"
+            "expected one for each class of the whole problem from the first experience on: give num_classes, or a "
+            "model with that many outputs"
         )

@@ -1,20 +1,20 @@
-"""Division of a memory: among groups of images, and within a group among the deliveries."""
+"""How the slots of the buffer are divided: among groups of images, and within a group among experiences."""
 
 import math
 from collections.abc import Sequence
 
 import torch
 
-__all__ = ["evicted", "fill", "newcomers"]
+__all__ = ["equal_quotas", "kept_after_eviction", "slots_for_new_images"]
 
 
-def fill(total: int | None, capacities: Sequence[int]) -> tuple[list[int], int]:
-    """Places for each group, as equal as their `capacities` allow, `total` in all; and the most that any may have.
+def equal_quotas(total: int | None, capacities: Sequence[int]) -> tuple[list[int], int]:
+    """Slots for each group, as equal as their `capacities` allow, `total` in all; and the most that any may have.
 
-    What a small group leaves goes to the others; a remainder goes to the first groups. `None`: no limit, so that every
-    group gets its capacity.
+    Slots that a small group cannot use go to the others; a remainder goes to the first groups. `None`: no limit, so
+    that every group gets its capacity.
 
-        >>> fill(10, [2, 8, 8])
+        >>> equal_quotas(10, [2, 8, 8])
         ([2, 4, 4], 4)
     """
     if total is None or sum(capacities) <= total:
@@ -33,12 +33,12 @@ def fill(total: int | None, capacities: Sequence[int]) -> tuple[list[int], int]:
     return places, level + (1 if left and open_groups else 0)
 
 
-def newcomers(quota: int, *, new: int, kept: int, seen: int, carry: float) -> tuple[int, float]:
-    """How many of `quota` places go to `new` images of a group that has seen `seen` and keeps `kept`; and the carry.
+def slots_for_new_images(quota: int, *, new: int, kept: int, seen: int, carry: float) -> tuple[int, float]:
+    """Slots for `new` images of a group that holds `kept` images and has seen `seen`; and the rounding error to carry.
 
-    In proportion to the real images that old and new stand for. The rounding error is carried to the next delivery, so
-    that many small deliveries get their share in the long run and none gets a whole place more. Places that the old
-    images cannot fill are free.
+    Of `quota` slots in all, in proportion to the real images that old and new stand for. The rounding error is carried
+    to the next experience, so that many small experiences get their share in the long run and none gets a whole slot
+    more. Slots that the old images cannot fill are free.
     """
     exact = quota * new / (seen + new)
     taken = math.floor(exact + carry)
@@ -46,12 +46,15 @@ def newcomers(quota: int, *, new: int, kept: int, seen: int, carry: float) -> tu
     return taken, min(max(carry + exact - taken, 0.0), 0.999)
 
 
-def evicted(kept: Sequence[int], stands_for: Sequence[int], quota: int, generator: torch.Generator) -> list[int]:
-    """How many images of a group each delivery may keep, `quota` in all.
+def kept_after_eviction(
+    kept: Sequence[int], stands_for: Sequence[int], quota: int, generator: torch.Generator
+) -> list[int]:
+    """Number of images of a group that each experience keeps, `quota` in all.
 
-    - `kept`: images of each delivery. `stands_for`: the real images that each was made from.
+    - `kept`: images of each experience so far. `stands_for`: the real images that they were made from.
 
-    Images are dropped one by one, from a delivery drawn with a probability in proportion to its excess over its share.
+    Images are dropped one by one, from an experience sampled with a probability in proportion to its excess over its
+    share.
     """
     kept, total = list(kept), sum(stands_for)
     shares = [quota * weight / total for weight in stands_for]

@@ -43,15 +43,15 @@ def step_sizes(num_classes: int, steps: int, first: int | None = None) -> list[i
             raise InputError(f"{num_classes} classes cannot be split into {steps} equal steps; possible: {possible}")
         return [num_classes // steps] * steps
     if isinstance(first, bool) or not isinstance(first, int):
-        raise InputError(f"first is {first!r}; wanted a whole number of classes, or None for equal steps")
+        raise InputError(f"first is {first!r}; expected a whole number of classes, or None for equal steps")
     rest = num_classes - first
     if first < 1 or rest < 0 or steps < 1 or (rest % (steps - 1) if steps > 1 else rest):
         raise InputError(
             f"{num_classes} classes cannot be split into {first} in the first step and equally many in each of "
-            f"{steps - 1} others; wanted a number of other steps that divides {rest}"
+            f"{steps - 1} others; expected a number of other steps that divides {rest}"
         )
     if steps > 1 and rest < steps - 1:
-        raise InputError(f"{rest} classes are left for {steps - 1} steps after the first; wanted at least one for each")
+        raise InputError(f"{rest} classes are left for the {steps - 1} other steps; expected at least one for each")
     return [first, *[rest // (steps - 1)] * (steps - 1)] if steps > 1 else [first]
 
 
@@ -83,14 +83,14 @@ def class_incremental(
     if train.classes != test.classes or train.images.shape[1:] != test.images.shape[1:]:
         raise InputError(
             f"train has {num_classes} classes and images of shape {tuple(train.images.shape[1:])}, test has "
-            f"{test.num_classes} and {tuple(test.images.shape[1:])}; wanted the same classes and shape in both"
+            f"{test.num_classes} and {tuple(test.images.shape[1:])}; expected the same classes and shape in both"
         )
     for name, data in (("train", train), ("test", test)):
         absent = sorted(set(range(num_classes)) - set(torch.unique(data.labels).tolist()))
         if absent:
             names = ", ".join(data.classes[c] for c in absent[:5]) + (", ..." if len(absent) > 5 else "")
             raise InputError(
-                f"{len(absent)} of {num_classes} classes have no image in {name}: {names}; wanted at least one of each"
+                f"{len(absent)} of {num_classes} classes have no image in {name}: {names}; expected at least one each"
             )
     streams = {name: labelled_dataset(data.images[:], data.labels) for name, data in (("train", train), ("test", test))}
     order = class_order(num_classes, seed)

@@ -19,7 +19,7 @@ from avalanche.benchmarks.utils import (
 from torch import Tensor
 
 from continual.items import class_id_of, image_of
-from continual.randomness import randomness_apart
+from continual.rng_state import preserve_rng_state
 from distill import InputError
 from distill.runtime.checks import require_whole
 from distill.sets.synthetic import initial_labels
@@ -112,7 +112,7 @@ def check_width(soft_labels: Any, num_classes: int) -> None:
     """Raise `InputError` unless the soft labels of a dataset are of `num_classes` classes."""
     if len(soft_labels) and (width := len(soft_labels[0])) != num_classes:
         raise InputError(
-            f"the soft labels of the dataset are of {width} classes, num_classes is {num_classes}; wanted the same "
+            f"the soft labels of the dataset are of {width} classes, num_classes is {num_classes}; expected the same "
             "number for buffer and loss: those of the whole problem"
         )
 
@@ -121,7 +121,7 @@ def check_range(class_ids: Collection[int], num_classes: int) -> None:
     """Raise `InputError` for class ids outside of `num_classes`."""
     if class_ids and not 0 <= min(class_ids) <= max(class_ids) < num_classes:
         raise InputError(
-            f"class ids run from {min(class_ids)} to {max(class_ids)}, but num_classes is {num_classes}: wanted 0 to "
+            f"class ids run from {min(class_ids)} to {max(class_ids)}, but num_classes is {num_classes}: expected 0 to "
             f"{num_classes - 1}; give the number of classes of the whole problem"
         )
 
@@ -135,13 +135,13 @@ def class_ids_of(dataset: AvalancheDataset) -> dict[int, int]:
     for target, where in dataset.targets.val_to_idx.items():
         positions.setdefault(class_id_of(target, where[0]), []).extend(where)
     ids = {}
-    with randomness_apart():  # a training transform may draw
+    with preserve_rng_state():  # a training transform may draw
         for target, found in positions.items():
             first, last = (class_id_of(dataset[i][1], i) for i in (min(found), max(found)))
             if first != last:
                 raise InputError(
                     f"items {min(found)} and {max(found)} have target {target}, but class ids {first} and {last}; "
-                    "wanted one class id for each target: give all parts of the data the same target transform"
+                    "expected one class id for each target: give all parts of the data the same target transform"
                 )
             ids[target] = first
     return ids
@@ -170,4 +170,4 @@ def as_tensor(field: Any) -> Tensor:
     try:
         return torch.as_tensor(field)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise InputError(f"a field of the items is {field!r}; wanted numbers: drop it from the stream") from error
+        raise InputError(f"a field of the items is {field!r}; expected numbers: drop it from the stream") from error

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from continual.augmentation import Augmentation, OnPixels, Step, Unnormalize, agree, check_augmentation, commute, sample
-from continual.same import same_step
+from continual.transform_equality import same_step
 from distill import InputError
 
 __all__ = ["stream_augmentation"]

@@ -1,10 +1,14 @@
 """The error for input that the caller can fix, and the warning for input that is not used as it was given."""
 
-__all__ = ["InputError", "InputWarning", "shown"]
+__all__ = ["InputError", "InputWarning", "NotFiniteError", "shown"]
 
 
 class InputError(ValueError):
-    """The input cannot be used; the message says what was given, what was wanted and how to fix it."""
+    """The input cannot be used; the message says what was given, what was expected and how to fix it."""
+
+
+class NotFiniteError(InputError):
+    """A network became NaN while it was trained; the message says what to change."""
 
 
 class InputWarning(UserWarning):

@@ -21,7 +21,7 @@ def as_path(given: Any, name: str = "path") -> Path:
     try:
         return Path(os.path.expanduser(os.fsdecode(given)))
     except TypeError as error:
-        raise InputError(f"{name} is {shown(given)}; wanted a path") from error
+        raise InputError(f"{name} is {shown(given)}; expected a path") from error
 
 
 def write_atomically(path: str | Path, write: Callable[[Path], object]) -> Path:

@@ -1,5 +1,6 @@
 """A folder where runs keep what is expensive to make again, each entry with what it was made from."""
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,7 +18,7 @@ from distill.tensor_files import map_array, read_tensors, write_array, write_ten
 
 __all__ = ["Content", "Entry", "MadeFrom", "Store", "as_store"]
 
-FORMAT = 4  # raised whenever networks or optimizers name their tensors anew, or fingerprints are taken otherwise
+FORMAT = 5  # raised whenever networks or optimizers name their tensors anew, or fingerprints are taken otherwise
 KEY = "made_from"  # in the metadata of each file
 
 T = TypeVar("T")
@@ -49,9 +50,14 @@ class Store:
     """A folder of entries, each a safetensors file that says what it was made from.
 
     An entry is written whole or not at all, so that several processes may use one store, and so that a process that
-    is killed leaves nothing broken behind. An entry that was made from something else is refused.
+    is killed leaves nothing broken behind. Of two processes that find no entry, each makes it, and the last one saved
+    stays. An entry that was made from something else is refused.
 
     - `folder`: where the entries lie; made when the first one is saved.
+    - `shared`: a store that several runs use together, for what does not depend on the size of a set: the networks of
+      herding and of teachers. Default: this one.
+
+    Raises `InputError` when `folder` is a file, or no path; methods say what else is refused.
 
     >>> import tempfile, torch
     >>> store = Store(tempfile.mkdtemp())
@@ -67,17 +73,17 @@ class Store:
     distill.errors.InputError: ...network.safetensors was made with other options or data (steps was 10, now 20); ...
     """
 
-    def __init__(self, folder: str | Path) -> None:
-        self.folder = as_path(folder, "store")
+    def __init__(self, folder: str | Path, *, shared: "Store | None" = None) -> None:
+        self.folder, self.shared = as_path(folder, "store"), shared
         if self.folder.exists() and not self.folder.is_dir():
-            raise InputError(f"store is the file {self.folder}; wanted a folder")
+            raise InputError(f"store is the file {self.folder}; expected a folder")
 
     def __repr__(self) -> str:
         return f"Store({str(self.folder)!r})"
 
     def within(self, name: str) -> "Store":
         """The store in the folder `name` of this one."""
-        return Store(self.folder / name)
+        return Store(self.folder / name, shared=self.shared)
 
     def path(self, name: str) -> Path:
         """The file of the entry `name`."""
@@ -148,9 +154,17 @@ class Store:
         path = self.path(name)
         if not path.exists():
             return None
-        content, metadata = read(path)
+        try:
+            content, metadata = read(path)
+        except InputError:
+            if not path.exists():  # another process has removed it in the meantime
+                return None
+            raise
         found = metadata.pop(KEY, None)
-        if not isinstance(found, dict) or found.get("format") != FORMAT:
+        if not (
+            isinstance(found, dict) and found.get("format") == FORMAT
+            and isinstance(found.get("options"), dict) and isinstance(found.get("data"), dict)
+        ):  # fmt: skip
             raise InputError(
                 f"{path} was made by another version of this toolkit, or is not an entry of a store; remove it or "
                 "choose another store"
@@ -161,6 +175,16 @@ class Store:
                 "choose another store"
             )
         return content, metadata
+
+    def get_shared(self, name: str, made_from: MadeFrom, make: Callable[[], Content]) -> Entry:
+        """As `get`, from the `shared` store where there is one.
+
+        There a digest of `made_from` is added to the name, so that entries of several runs lie side by side.
+        """
+        if self.shared is None:
+            return self.get(name, made_from, make)
+        digest = hashlib.sha256(json.dumps(as_json(made_from), sort_keys=True).encode()).hexdigest()[:12]
+        return self.shared.get(f"{name}-{digest}", made_from, make)
 
     def remove(self, name: str) -> None:
         """Remove the entry `name`, if there is one."""
@@ -201,6 +225,9 @@ def differences(found: dict[str, Any], wanted: dict[str, Any]) -> str:
 def same(found: Any, wanted: Any) -> bool:
     """Whether two fingerprints are equal; sums only have to be near enough."""
     if isinstance(found, dict) and isinstance(wanted, dict) and found.keys() == wanted.keys() == {"sums", "tolerance"}:
-        pairs = zip(found["sums"], wanted["sums"], strict=True)
-        return all(abs(a - b) <= wanted["tolerance"] for a, b in pairs)
+        sums = found["sums"]
+        if not isinstance(sums, list) or len(sums) != len(wanted["sums"]):
+            return False
+        pairs = zip(sums, wanted["sums"], strict=True)
+        return all(isinstance(a, int | float) and abs(a - b) <= wanted["tolerance"] for a, b in pairs)
     return bool(found == wanted)

@@ -10,13 +10,18 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from distill.errors import InputError
 from distill.files import as_path, write_atomically
 
 __all__ = ["map_array", "read_tensors", "write_array", "write_tensors"]
 
+# The types of tensors in such files, in the order of safetensors: the later ones are stored first.
+DTYPES = {
+    torch.bool: "BOOL", torch.uint8: "U8", torch.int8: "I8", torch.int16: "I16", torch.uint16: "U16",
+    torch.float16: "F16", torch.bfloat16: "BF16", torch.int32: "I32", torch.uint32: "U32", torch.float32: "F32",
+    torch.float64: "F64", torch.int64: "I64", torch.uint64: "U64",
+}  # fmt: skip
 ARRAY = "array"  # the name of the tensor in a file that `write_array` wrote
 
 T = TypeVar("T")
@@ -25,18 +30,21 @@ T = TypeVar("T")
 def write_tensors(path: str | Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, Any]) -> Path:
     """Write tensors and `metadata`, whose values can be written as JSON, to one safetensors file.
 
-    Raises `InputError` when the metadata are no JSON or the file cannot be written.
+    Raises `InputError` when the metadata are no JSON, a tensor is of a type that such files do not have, or the file
+    cannot be written.
     """
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    strings = as_strings(metadata, path)
+    if unknown := [name for name, tensor in plain.items() if tensor.dtype not in DTYPES]:
+        raise InputError(f"cannot write {path}: {unknown[0]} is {plain[unknown[0]].dtype}; expected bool, int or float")
+    # As safetensors orders them: the widest first, so that each is aligned, then by name.
+    names = sorted(plain, key=lambda name: (-list(DTYPES).index(plain[name].dtype), name))
+    sizes = [(name, DTYPES[plain[name].dtype], tuple(plain[name].shape), plain[name].nbytes) for name in names]
+    return write_parts(path, sizes, (content_of(plain[name]) for name in names), metadata)
 
-    def save(file: Path) -> None:
-        try:
-            save_file(plain, file, metadata=strings)
-        except SafetensorError as error:  # how safetensors reports a full disk
-            raise OSError(str(error)) from error
 
-    return write_atomically(path, save)
+def content_of(tensor: torch.Tensor) -> memoryview:
+    """The bytes of a contiguous tensor on the CPU, without a copy of them."""
+    return tensor.reshape(-1).view(torch.uint8).numpy().data
 
 
 def write_array(path: str | Path, shape: Sequence[int], parts: Iterable[bytes], metadata: Mapping[str, Any]) -> Path:
@@ -48,17 +56,44 @@ def write_array(path: str | Path, shape: Sequence[int], parts: Iterable[bytes], 
 
     Raises `InputError` as `write_tensors` does, and when the parts are not as long as the shape says.
     """
-    wanted = math.prod(shape)
-    tensor = {"dtype": "U8", "shape": list(shape), "data_offsets": [0, wanted]}
-    header = json.dumps({"__metadata__": as_strings(metadata, path), ARRAY: tensor}).encode()
-    header += b" " * (-len(header) % 8)  # so that the array is aligned
+    length = math.prod(shape)
+
+    def checked() -> Iterator[bytes]:
+        written = 0
+        for part in parts:
+            written += len(part)
+            yield part
+        if written != length:
+            raise InputError(f"cannot write {path}: its parts have {written} bytes; expected {length} for {(*shape,)}")
+
+    return write_parts(path, [(ARRAY, "U8", shape, length)], checked(), metadata)
+
+
+def write_parts(
+    path: str | Path,
+    sizes: Sequence[tuple[str, str, Sequence[int], int]],
+    parts: Iterable[bytes | memoryview],
+    metadata: Mapping[str, Any],
+) -> Path:
+    """Write a safetensors file part by part.
+
+    Into the very file that `write_atomically` has locked: `safetensors.torch.save_file` makes a file of its own, which
+    another process could remove, and which stays when this one is killed.
+
+    - `sizes`: name, type, shape and bytes of each tensor in the order of the file. `parts`: all their bytes.
+    """
+    header: dict[str, Any] = {"__metadata__": strings} if (strings := as_strings(metadata, path)) else {}
+    start = 0
+    for name, dtype, shape, length in sizes:
+        header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [start, start + length]}
+        start += length
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # so that the tensors are aligned
 
     def save(file: Path) -> None:
         with file.open("wb") as opened:
-            opened.write(len(header).to_bytes(8, "little") + header)
-            written = sum(map(opened.write, parts))
-        if written != wanted:
-            raise InputError(f"cannot write {path}: its parts have {written} bytes; wanted {wanted} for {tuple(shape)}")
+            opened.write(len(text).to_bytes(8, "little") + text)
+            opened.writelines(parts)
 
     return write_atomically(path, save)
 
@@ -127,7 +162,7 @@ def map_once(path: Path) -> tuple[np.ndarray, dict[str, Any]]:
     with opened(path, "np") as file:
         found = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
         if found.keys() != {ARRAY} or found[ARRAY].get_dtype() != "U8":
-            raise InputError(f"{path} is damaged: it holds {', '.join(found) or 'nothing'}; wanted one uint8 array")
+            raise InputError(f"{path} is damaged: it holds {', '.join(found) or 'nothing'}; expected one uint8 array")
         shape = tuple(found[ARRAY].get_shape())
         start = path.stat().st_size - math.prod(shape)  # behind it there is nothing: safetensors has looked
         return np.memmap(path, np.uint8, "r", start, shape), metadata_of(file)

@@ -1,4 +1,4 @@
-"""Distil scikit-learn's digits to two images a class, look at them, and train on them: seconds on a CPU."""
+"""Distil scikit-learn's digits to two images per class, look at them, and train on them: seconds on a CPU."""
 
 from distill import FRePo, Random, SyntheticSet, TrainingRecipe, evaluate, load_images
 

@@ -10,6 +10,7 @@
 
 from importlib.metadata import PackageNotFoundError, version
 
+from privacy.attack_results import Found, Result
 from privacy.attacks import ATTACKS, Attack, TrainedAttack
 from privacy.auditing import audit
 from privacy.errors import InputError
@@ -18,7 +19,6 @@ from privacy.intervals import auc_difference, auc_interval, tpr_interval
 from privacy.metrics import Interval, Roc, auc_ceiling, auc_of, roc_of
 from privacy.records import AttackRecords
 from privacy.report import AuditReport
-from privacy.results import Found, Result
 from privacy.scores import Scores
 from privacy.summary import Summary
 from privacy.verdict import Verdict

@@ -3,8 +3,13 @@
 import argparse
 import io
 import os
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import NoReturn, get_args
 
 from privacy.attacks import ATTACKS
@@ -26,24 +31,42 @@ class Parser(argparse.ArgumentParser):
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
-    parser = Parser(prog="python -m privacy", description="Audit the records in an .npz file.")
+    parser = Parser(prog="python -m privacy", description="Audit the records in an .npz file.", allow_abbrev=False)
     add = parser.add_argument
-    add("records", type=Path,
+    add("records", nargs="?", type=Path,
         help="an .npz file with members_outputs, members_labels, non_members_outputs, non_members_labels; optionally "
         "also members_losses and non_members_losses, and outputs: 'logits' (default) or 'probabilities'")
-    add("--attacks", nargs="+", choices=[*ATTACKS, "all"], default=["all"], help="which attacks (default: all)")
-    add("--engine", choices=get_args(Engine), default="fast", help="ours, or TensorFlow Privacy's (default: fast)")
+    add("--attacks", nargs="+", action="extend", metavar="ATTACK",
+        help=f"which attacks: all, or some of {', '.join(ATTACKS)} (default: all)")
+    add("--engine", choices=get_args(Engine), default="fast",
+        help="implementation of the attacks: this package's or TensorFlow Privacy's (default: fast)")
     add("--seed", type=int, default=0, help="the same seed gives the same scores (default: 0)")
-    add("--jobs", type=int, help="how many processes run in parallel (default: one for each core)")
-    add("--splits", type=int, help="how often the records are split again for the attacks that learn, whose figures "
-        "are means (default: 3, or 2 from 3000 records a side on; 1 for tf-privacy, which then gives no intervals)")
-    add("--by-class", action="store_true", help="also report on each class")
-    add("--by-correctness", action="store_true", help="also report on right and wrong answers")
+    add("--jobs", type=int, help="number of parallel processes (default: one per core)")
+    add("--splits", type=int,
+        help="number of random splits of the records for the attacks that learn; results are means "
+        "(default: 3, or 2 from 3000 members and non-members on; 1 for tf-privacy, which then gives no intervals)")
+    add("--by-class", action="store_true", help="also report on each class separately")
+    add("--by-correctness", action="store_true",
+        help="also report separately on correctly and incorrectly classified records")
     add("--html", type=Path, help="write a self-contained page")
-    add("--json", type=Path, help="write all figures")
+    add("--json", type=Path, help="write all results as JSON")
     add("--roc", type=Path, help="draw the ROC curves, .png, .pdf, .svg or .jpg")
     add("--save", type=Path, help="write the whole report, including the scores of every record, as .npz")
-    return parser.parse_args(argv)
+    return checked(parser, parser.parse_args(argv))
+
+
+def checked(parser: Parser, arguments: argparse.Namespace) -> argparse.Namespace:
+    """The arguments with the file of records, which argparse takes for an attack when it follows `--attacks`."""
+    known, attacks = [*ATTACKS, "all"], arguments.attacks or ["all"]
+    if arguments.records is None and len(attacks) > 1 and attacks[-1] not in known:
+        arguments.records = Path(attacks.pop())
+    if unknown := [attack for attack in attacks if attack not in known]:
+        choices = ", ".join(map(repr, known))
+        parser.error(f"argument --attacks: invalid choice: {unknown[0]!r} (choose from {choices})")
+    if arguments.records is None:
+        parser.error("the following arguments are required: records")
+    arguments.attacks = attacks
+    return arguments
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -53,17 +76,39 @@ def main(argv: list[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     arguments = parse(argv)
     try:
-        run(arguments)
-        sys.stdout.flush()
+        with stopped_by_sigterm():
+            run(arguments)
+            sys.stdout.flush()
     except InputError as error:
         print("error:", " ".join(str(error).split()), file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print("\nstopped", file=sys.stderr)
-        return 130
+        return 143 if isinstance(stop, Terminated) else 130
     except BrokenPipeError:  # the reader has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, which ends the program as Ctrl-C does."""
+
+
+@contextmanager
+def stopped_by_sigterm() -> Iterator[None]:
+    """Within this, SIGTERM raises `Terminated`, so that workers are ended and files are whole; in the main thread."""
+
+    def stop(number: int, frame: FrameType | None) -> NoReturn:
+        raise Terminated
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -98,10 +143,22 @@ def check_outputs(arguments: argparse.Namespace) -> None:
         if path.absolute() in taken:
             raise InputError(f"--{name} {path} would overwrite {taken[path.absolute()]}; give it another name")
         if path.is_dir():
-            raise InputError(f"--{name} {path} is a folder; wanted the name of a file")
+            raise InputError(f"--{name} {path} is a folder; expected the name of a file")
+        check_folder(path, f"--{name} {path}")
         if name == "roc" and path.suffix.lower() not in PICTURES:
-            raise InputError(f"--roc {path} is not a picture; wanted a name that ends in {', '.join(PICTURES)}")
+            raise InputError(f"--roc {path} is not a picture; expected a name that ends in {', '.join(PICTURES)}")
         taken[path.absolute()] = f"--{name}"
+
+
+def check_folder(path: Path, given: str) -> None:
+    """Raise `InputError` unless the folder of a file can be written to, or made; `given`: what names the file."""
+    folder = path.absolute().parent
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    if not folder.is_dir():
+        raise InputError(f"{given} cannot be written: {folder} is a file; expected a folder there")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise InputError(f"{given} cannot be written: {folder} is not writable; choose another folder")
 
 
 if __name__ == "__main__":

@@ -16,18 +16,18 @@ from privacy.attacks import ATTACKS, Attack, Task, chosen_attacks
 from privacy.attacks.base import split_seed
 from privacy.errors import InputError
 from privacy.exposed import checked_images
-from privacy.inputs import require_flag, require_mapping, require_one_of, require_whole
 from privacy.records import AttackRecords
 from privacy.report import AuditReport
 from privacy.scores import Scores, gather
 from privacy.slices import Masks, checked_slices
 from privacy.tf_privacy import check_official, official_scores, official_versions
+from privacy.validation import require_flag, require_mapping, require_one_of, require_whole
 from privacy.workers import workers_end_with_program
 
 __all__ = ["Engine", "audit"]
 
 Engine = Literal["fast", "tf-privacy"]
-MANY_RECORDS = 3000  # on the smaller side: so many need fewer splits, and take longer
+MANY_RECORDS = 3000  # members or non-members, whichever are fewer: this many need fewer splits, and take longer
 SPLITS = 3
 SPLITS_OF_MANY = 2
 
@@ -48,17 +48,18 @@ def audit(
     info: Mapping[str, Any] | None = None,
     progress: bool = False,
 ) -> AuditReport:
-    """Attack a model through its records and report how well members are told from non-members.
+    """Attack a model through its records and report how well members are distinguished from non-members.
 
     - `attacks`: "all", or some of "threshold", "lr", "mlp", "rf", "knn", or your own attacks (`privacy.Attack`).
-    - `engine`: "fast" is ours; "tf-privacy" runs TensorFlow Privacy's own code on the same records, where installed.
+    - `engine`: "fast", this package's attacks; "tf-privacy", TensorFlow Privacy's own code on the same records, if
+      installed.
     - `seed`: the same seed gives the same scores, whatever `jobs` and the number of threads are.
     - `jobs`: how many processes run in parallel; `None` takes one for each core.
     - `by_class`, `by_correctness`, `masks`: also report on slices of the records: on each class, on those the model
       gets right and wrong, and on your own, `{name: (members, non_members)}`: masks (a vector of zeros and ones for all
       records of a side) or positions, `None` for a whole side. The attacks are not trained again for a slice: for that,
       audit `records.subset(...)`.
-    - `splits`: how often the records are split again for the attacks that are trained; figures are means over splits.
+    - `splits`: how often the records are split again for the attacks that are trained; results are means over splits.
       `None` takes 3, or 2 from 3000 records a side on, and 1 for "tf-privacy". A trained attack on a single split has
       no interval.
     - `images`: of the members, `(n, H, W)` or `(n, H, W, channels)`, integers 0 to 255 or floats 0 to 1: the report
@@ -80,7 +81,7 @@ def audit(
     True
     """
     if not isinstance(records, AttackRecords):
-        raise InputError(f"records is a {type(records).__name__}; wanted AttackRecords(members=..., non_members=...)")
+        raise InputError(f"records is a {type(records).__name__}; expected AttackRecords(members=..., non_members=...)")
     require_one_of("engine", engine, get_args(Engine))
     for name, value, least in (("jobs", jobs, 1), ("splits", splits, 1), ("seed", seed, 0)):
         if value is not None or name == "seed":
@@ -149,7 +150,7 @@ def run_official(
     """Scores of TensorFlow Privacy's attacks."""
     check_official()
     if unknown := [attack.name for attack in attacks if attack.name not in ATTACKS]:
-        raise InputError(f"TensorFlow Privacy has no attack {', '.join(unknown)}; wanted some of {', '.join(ATTACKS)}")
+        raise InputError(f"TensorFlow Privacy has no attack {', '.join(unknown)}; expected any of {', '.join(ATTACKS)}")
     runs = [(attack.name, split) for attack in attacks for split in range(splits if attack.trained else 1)]
     done = Parallel(n_jobs=min(jobs, len(runs)), return_as="generator")(
         delayed(official_scores)(records, name, seed=split_seed(seed, split)) for name, split in runs
@@ -182,7 +183,7 @@ def with_progress(results: Iterable[Any], total: int, progress: bool) -> Iterabl
 
 
 def versions(engine: Engine) -> dict[str, str]:
-    """Versions of Python and of the packages that the figures depend on."""
+    """Versions of Python and of the packages that the results depend on."""
     found = {"python": platform.python_version()}
     for package in ("frepo-toolkit", "numpy", "scikit-learn"):
         try:

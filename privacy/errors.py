@@ -4,7 +4,7 @@ __all__ = ["InputError", "shown"]
 
 
 class InputError(ValueError):
-    """What was given cannot be used; the message says what was given, what was wanted and how to fix it."""
+    """What was given cannot be used; the message says what was given, what was expected and how to fix it."""
 
 
 def shown(value: object) -> str:

@@ -1,4 +1,4 @@
-"""The members that an attack is surest of: which they are, and what they look like."""
+"""The members with the highest attack scores, and their images."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from privacy.errors import InputError
-from privacy.inputs import as_array
+from privacy.validation import as_array
 
 __all__ = ["MOST_SHOWN", "Exposed", "as_pixels", "checked_images"]
 
@@ -36,14 +36,16 @@ def checked_images(images: Any, members: int) -> np.ndarray | None:
     array = as_array(images, "images", ndim=4)
     if array.ndim not in (3, 4) or len(array) != members or (array.ndim == 4 and array.shape[3] not in (1, 3)):
         raise InputError(
-            f"images have shape {array.shape}; wanted one for each of the {members} members, (n, H, W) or (n, H, W, 1 "
-            "or 3); for PyTorch's order, (n, channels, H, W), give .permute(0, 2, 3, 1)"
+            f"images have shape {array.shape}; expected one for each of the {members} members, (n, H, W) or (n, H, W, "
+            "1 or 3); for PyTorch's order, (n, channels, H, W), give .permute(0, 2, 3, 1)"
         )
+    if 0 in array.shape:
+        raise InputError(f"images have shape {array.shape}, so no pixels; expected at least one pixel in each")
     lowest, highest, kind = array.min(), array.max(), array.dtype.kind
     if kind == "f" and not (lowest >= -1e-6 and highest <= 1 + 1e-6):
-        raise InputError(f"images contain values from {lowest} to {highest}; wanted floats from 0 to 1")
+        raise InputError(f"images contain values from {lowest} to {highest}; expected floats from 0 to 1")
     if kind not in "fiub" or (kind in "iu" and not (lowest >= 0 and highest <= 255)):
-        raise InputError(f"images are {array.dtype} from {lowest} to {highest}; wanted integers 0 to 255, or floats")
+        raise InputError(f"images are {array.dtype} from {lowest} to {highest}; expected integers 0 to 255, or floats")
     return array
 
 

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and read without running any code that they hold."""
+"""Files that are written atomically, and read without running any code that they hold."""
 
 import json
 import os
@@ -27,7 +27,7 @@ def as_path(given: Any) -> Path:
     try:
         return Path(os.path.expanduser(os.fsdecode(given)))
     except TypeError as error:
-        raise InputError(f"path is {shown(given)}; wanted a path") from error
+        raise InputError(f"path is {shown(given)}; expected a path") from error
 
 
 def write_atomically(path: str | Path, write: Callable[[Path], object]) -> Path:
@@ -69,7 +69,7 @@ def write_atomically(path: str | Path, write: Callable[[Path], object]) -> Path:
 
 
 def write_json(path: str | Path, content: Any) -> Path:
-    """Write `content` as indented JSON, whole or not at all."""
+    """Write `content` as indented JSON, atomically."""
     text = json.dumps(content, indent=2, allow_nan=True) + "\n"
     return write_atomically(path, lambda file: file.write_text(text))
 
@@ -92,7 +92,7 @@ def jsonable(value: Any) -> Any:
 
 
 def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray]) -> Path:
-    """Write all `arrays` by name to one .npz file, whole or not at all, whatever the suffix of `path`."""
+    """Write all `arrays` by name to one .npz file, atomically, whatever the suffix of `path`."""
     named: dict = dict(arrays)
 
     def write(file: Path) -> None:

@@ -11,8 +11,8 @@ from scipy.special import betainc
 from scipy.stats import binom, norm
 
 from privacy.errors import InputError, shown
-from privacy.inputs import checked_scores
 from privacy.metrics import Interval, members_above, placements
+from privacy.validation import checked_scores
 
 __all__ = ["FEWEST_RECORDS", "auc_difference", "auc_interval", "mean_interval", "tpr_interval"]
 
@@ -61,21 +61,21 @@ def auc_interval(splits: Sequence[Split], *, trained: bool = False) -> Interval:
 def checked_splits(splits: Any, name: str) -> list[Split]:
     """Splits as a list of pairs of float64 arrays; raises `InputError` for anything else."""
     if not isinstance(splits, list | tuple) or not splits:
-        raise InputError(f"{name} is {shown(splits)}; wanted a list of (member scores, non-member scores)")
+        raise InputError(f"{name} is {shown(splits)}; expected a list of (member scores, non-member scores)")
     found = []
     for split in splits:
         if not isinstance(split, list | tuple) or len(split) != 2:
-            raise InputError(f"{name} contains {shown(split)}; wanted (member scores, non-member scores)")
+            raise InputError(f"{name} contains {shown(split)}; expected (member scores, non-member scores)")
         found.append((checked_scores(split[0], "member scores"), checked_scores(split[1], "non-member scores")))
     if len({(len(members), len(others)) for members, others in found}) > 1:
-        raise InputError(f"{name} are of different numbers of records; wanted the same records in every split")
+        raise InputError(f"{name} are of different numbers of records; expected the same records in every split")
     return found
 
 
 def checked_repetitions(given: Any, name: str) -> list[list[Split]]:
     """The splits of several audits; raises `InputError` for anything else."""
     if not isinstance(given, list | tuple) or not given:
-        raise InputError(f"{name} is {shown(given)}; wanted a list with the splits of each repetition")
+        raise InputError(f"{name} is {shown(given)}; expected a list with the splits of each repetition")
     return [checked_splits(splits, f"the splits of {name}") for splits in given]
 
 
@@ -110,7 +110,7 @@ def widened(interval: Interval, values: Sequence[float], *, trained: bool) -> In
 
     The two folds of one split err in the same direction where nothing leaks, so a single split has up to twice the
     variance that records alone explain, the mean over R splits `1 + 1/R` times that, and `1` where much leaks. What the
-    splits differ by is estimated from the few there are, drawn towards one half.
+    splits differ by is estimated from the few there are, shrunk towards one half.
     """
     if not trained:
         return interval
@@ -140,7 +140,7 @@ def tpr_interval(splits: Sequence[Split], fpr: float, *, trained: bool = False) 
     """
     splits = checked_splits(splits, "splits")
     if not isinstance(fpr, float | int) or not 0 < fpr < 1:
-        raise InputError(f"fpr is {shown(fpr)}; wanted a number between 0 and 1")
+        raise InputError(f"fpr is {shown(fpr)}; expected a number between 0 and 1")
     n, m = len(splits[0][0]), len(splits[0][1])
     if fpr * m * (1 + 1e-12) < 1:
         return Interval(float("nan"), why=f"fewer than {round(1 / fpr)} non-members")
@@ -201,7 +201,7 @@ def auc_difference(
     sides = [checked_repetitions(side, name) for side, name in ((first, "first"), (second, "second"))]
     shapes = [[[(len(a), len(b)) for a, b in splits] for splits in side] for side in sides]
     if shapes[0] != shapes[1]:
-        raise InputError("first and second are not of the same records; wanted the same numbers, split by split")
+        raise InputError("first and second are not of the same records; expected the same numbers, split by split")
     pairs = [paired_difference(*both, trained=trained) for both in zip(*sides, strict=True)]
     return mean_interval(pairs)
 

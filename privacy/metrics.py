@@ -7,7 +7,7 @@ from scipy.stats import kstwobign, norm, rankdata
 from sklearn.metrics import roc_curve
 
 from privacy.errors import InputError
-from privacy.inputs import checked_scores, require_whole
+from privacy.validation import checked_scores, require_whole
 
 __all__ = [
     "FPR_LEVELS", "Interval", "Placements", "Roc", "auc_ceiling", "auc_of", "chance_advantage", "members_above",
@@ -58,7 +58,11 @@ class Interval:
         return self.low == self.low
 
     def stretched(self, comparisons: int) -> "Interval":
-        """A wider interval: `comparisons` of them all cover in 95 % of cases (Bonferroni)."""
+        """A wider interval: `comparisons` of them, 1 or more, all cover in 95 % of cases (Bonferroni).
+
+        Raises `InputError` for another number.
+        """
+        require_whole("comparisons", comparisons, least=1)
         factor = float(norm.isf(0.025 / comparisons) / norm.isf(0.025))
         low, high = (self.value + factor * (end - self.value) for end in (self.low, self.high))
         return Interval(self.value, low, high, self.why)
@@ -206,7 +210,7 @@ def chance_advantage(members: int, non_members: int, *, trained: bool) -> float:
 
 
 def auc_ceiling(seen: int, members: int) -> float:
-    """The AUC when `seen` of `members` are told apart without a mistake, and the others not at all: `1/2 + seen/2n`.
+    """The AUC when `seen` of `members` are distinguished without error, and the others not at all: `1/2 + seen/2n`.
 
     A model that was shown 500 of 10 000 members cannot reveal more than 0.525 about membership, however much it
     memorises; an AUC near one half is then arithmetic, not privacy. Raises `InputError` where `seen` exceeds `members`.
@@ -217,5 +221,5 @@ def auc_ceiling(seen: int, members: int) -> float:
     require_whole("members", members, least=1)
     require_whole("seen", seen, least=0)
     if seen > members:
-        raise InputError(f"seen is {seen}, more than the {members} members; wanted at most {members}")
+        raise InputError(f"seen is {seen}, more than the {members} members; expected at most {members}")
     return 0.5 + 0.5 * seen / members

@@ -10,14 +10,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 from PIL import Image
 
+from privacy.aggregation import AggregatedAudits
+from privacy.audit_results import AuditResults
 from privacy.exposed import Exposed
-from privacy.figures import AuditFigures
 from privacy.metrics import FPR_LEVELS
 from privacy.plots import auc_figure, curves_figure, roc_panel
-from privacy.rows import SummaryRows
+from privacy.report_text import answers, headline, notes, slice_notes
 from privacy.slices import WHOLE
 from privacy.tables import HEADER, row_of
-from privacy.wording import answers, headline, notes, slice_notes
 
 __all__ = ["report_page", "summary_page"]
 
@@ -26,7 +26,7 @@ TEMPLATES = Environment(
 )
 
 
-def report_page(report: AuditFigures, *, title: str) -> str:
+def report_page(report: AuditResults, *, title: str) -> str:
     """The page of one audit."""
     verdict = report.verdict
     evidence = verdict.few if verdict.exposes_a_few or verdict.average is None else verdict.average
@@ -50,7 +50,7 @@ def report_page(report: AuditFigures, *, title: str) -> str:
     )
 
 
-def summary_page(summary: SummaryRows, *, title: str, notes: Sequence[str]) -> str:
+def summary_page(summary: AggregatedAudits, *, title: str, notes: Sequence[str]) -> str:
     """The page of many audits; `notes` are paragraphs, the first above the tables."""
     several = len({row.train_steps for row in summary.rows}) > 1
     return TEMPLATES.get_template("summary.html").render(
@@ -64,7 +64,7 @@ def summary_page(summary: SummaryRows, *, title: str, notes: Sequence[str]) -> s
     )
 
 
-def answer_boxes(report: AuditFigures) -> list[dict[str, str]]:
+def answer_boxes(report: AuditResults) -> list[dict[str, str]]:
     """Both answers, each with the style of what it says."""
     verdict, boxes = report.verdict, []
     average_leaks = verdict.leaks_on_average or (None if verdict.reversed else verdict.leaks_on_average)
@@ -75,8 +75,8 @@ def answer_boxes(report: AuditFigures) -> list[dict[str, str]]:
     return boxes
 
 
-def slice_context(report: AuditFigures, name: str) -> dict[str, Any]:
-    """All figures of a slice, with its notes."""
+def slice_context(report: AuditResults, name: str) -> dict[str, Any]:
+    """All results of a slice, with its notes."""
     own = report.results_on(name)
     return {
         "members": own[0].members,
@@ -86,8 +86,8 @@ def slice_context(report: AuditFigures, name: str) -> dict[str, Any]:
     }
 
 
-def overview(report: AuditFigures) -> list[list[str]]:
-    """One row for each slice, header first: its size, and the strongest figures in it."""
+def overview(report: AuditResults) -> list[list[str]]:
+    """One row for each slice, header first: its size, and the strongest results in it."""
     rows = [["slice", "members", "non-members", "highest AUC", "attack", "most found at 1 % FPR", "attack"]]
     for name in report.slices:
         best = report.strongest(name)

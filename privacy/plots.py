@@ -6,17 +6,17 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from privacy.aggregation import AggregatedAudits
+from privacy.audit_results import AuditResults
 from privacy.errors import InputError
-from privacy.figures import AuditFigures
 from privacy.files import PICTURES, write_atomically
-from privacy.rows import SummaryRows
 
 __all__ = ["COLOURS", "auc_figure", "curves_figure", "roc_figure", "roc_panel", "save_figure"]
 
 COLOURS = {"threshold": "tab:gray", "lr": "tab:blue", "mlp": "tab:orange", "rf": "tab:red", "knn": "tab:green"}
 
 
-def roc_figure(report: AuditFigures, slice_name: str) -> Figure:
+def roc_figure(report: AuditResults, slice_name: str) -> Figure:
     """ROC curves of all attacks on a slice: linear axes at the left, logarithmic ones at the right."""
     figure = Figure(figsize=(10, 4.8), layout="constrained")
     for axes, logarithmic in zip(figure.subplots(1, 2), (False, True), strict=True):
@@ -24,14 +24,14 @@ def roc_figure(report: AuditFigures, slice_name: str) -> Figure:
     return figure
 
 
-def roc_panel(report: AuditFigures, slice_name: str, *, logarithmic: bool) -> Figure:
+def roc_panel(report: AuditResults, slice_name: str, *, logarithmic: bool) -> Figure:
     """One half of `roc_figure`, for narrow pages."""
     figure = Figure(figsize=(5, 4.6), layout="constrained")
     draw_roc(figure.subplots(), report, slice_name, logarithmic=logarithmic)
     return figure
 
 
-def draw_roc(axes: Axes, report: AuditFigures, slice_name: str, *, logarithmic: bool) -> None:
+def draw_roc(axes: Axes, report: AuditResults, slice_name: str, *, logarithmic: bool) -> None:
     """ROC curves of all attacks on a slice, on linear axes with a legend or on logarithmic ones."""
     lowest = min(1.0, 1 / report.strongest(slice_name).non_members)
     for attack in report.scores:
@@ -58,13 +58,13 @@ def literal(text: str) -> str:
 
 
 def save_figure(figure: Figure, path: str | Path) -> Path:
-    """Write a figure, whole or not at all; raises `InputError` unless the name ends in one of `PICTURES`."""
+    """Write a figure atomically; raises `InputError` unless the name ends in one of `PICTURES`."""
     if Path(path).suffix.lower() not in PICTURES:
-        raise InputError(f"cannot draw {path}; wanted a name that ends in {', '.join(PICTURES)}")
+        raise InputError(f"cannot draw {path}; expected a name that ends in {', '.join(PICTURES)}")
     return write_atomically(path, lambda file: figure.savefig(file, dpi=150))
 
 
-def auc_figure(summary: SummaryRows) -> Figure:
+def auc_figure(summary: AggregatedAudits) -> Figure:
     """AUC of every attack on every arm, at its largest number of training steps, as points with their spread."""
     rows = summary.last()
     figure = Figure(figsize=(6.4, 1.6 + 0.75 * len(rows)), layout="constrained")
@@ -87,7 +87,7 @@ def auc_figure(summary: SummaryRows) -> Figure:
     return figure
 
 
-def curves_figure(summary: SummaryRows) -> Figure:
+def curves_figure(summary: AggregatedAudits) -> Figure:
     """Test accuracy, and AUC of the strongest attack, against training steps, a line for each arm."""
     figure = Figure(figsize=(10, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2)

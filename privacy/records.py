@@ -6,14 +6,14 @@ from typing import Any, get_args
 
 import numpy as np
 
-from privacy.confidence import OutputKind, cross_entropy, excess_margins
 from privacy.errors import InputError
 from privacy.files import as_path, read_arrays, write_arrays
-from privacy.inputs import checked_positions, closest, require_one_of
+from privacy.margins import OutputKind, cross_entropy, excess_margins
+from privacy.record_validation import RecordArrays, check_losses_of_both, checked_side, checked_tuple
 from privacy.rounding import rounding_notes, tied_loss_notes
-from privacy.sides import Side, check_losses_of_both, checked_side, checked_tuple
+from privacy.validation import checked_positions, closest, require_one_of
 
-__all__ = ["AttackRecords", "OutputKind", "Side"]
+__all__ = ["AttackRecords", "OutputKind", "RecordArrays"]
 
 SIDES = ("members", "non_members")
 ARRAYS = ("outputs", "labels", "losses")
@@ -61,14 +61,15 @@ class AttackRecords:
         classes = [side.outputs.shape[1] for side in sides]
         if classes[0] != classes[1]:
             raise InputError(
-                f"members have outputs for {classes[0]} classes, non_members for {classes[1]}; wanted the same model's "
-                "outputs on both sides"
+                f"members have outputs for {classes[0]} classes, non_members for {classes[1]}; expected outputs of "
+                "one model for both"
             )
         self.outputs, self.labels, self.losses = (
             np.concatenate([getattr(side, array) for side in sides]) for array in ARRAYS
         )
         self.is_member = np.arange(len(self.labels)) < len(sides[0])
         self.notes: list[str] = []
+        self._computed_again = False  # whether losses were given, but are the cross-entropy of the outputs
         if self.kind == "probabilities":
             self.notes += rounding_notes(self.outputs, self.labels, self.is_member)
         if self.losses_given:
@@ -79,24 +80,24 @@ class AttackRecords:
         exact = cross_entropy(self.outputs, self.labels, self.kind)
         if not np.allclose(self.losses, exact, rtol=1e-2, atol=2e-3):
             return tied_loss_notes(self.losses, self.is_member)
-        self.losses, self.losses_given = exact, False
+        self.losses, self.losses_given, self._computed_again = exact, False, True
         return ["the losses given are the cross-entropy of the outputs, which was computed again in double precision"]
 
     def __len__(self) -> int:
         return len(self.labels)
 
     @property
-    def members(self) -> Side:
+    def members(self) -> RecordArrays:
         """The members: views of their outputs, labels and losses."""
         return self._side(slice(0, int(self.is_member.sum())))
 
     @property
-    def non_members(self) -> Side:
+    def non_members(self) -> RecordArrays:
         """The non-members: views of their outputs, labels and losses."""
         return self._side(slice(int(self.is_member.sum()), None))
 
-    def _side(self, where: slice) -> Side:
-        return Side(self.outputs[where], self.labels[where], self.losses[where])
+    def _side(self, where: slice) -> RecordArrays:
+        return RecordArrays(self.outputs[where], self.labels[where], self.losses[where])
 
     @property
     def num_classes(self) -> int:
@@ -136,13 +137,13 @@ class AttackRecords:
             ("members", self.members, members), ("non_members", self.non_members, non_members),
         ):  # fmt: skip
             where = checked_positions(chosen, len(side), f"the subset of {name}")
-            losses = side.losses[where] if self.losses_given else None
+            losses = side.losses[where] if self.losses_given or self._computed_again else None
             sides[name] = (side.outputs[where], side.labels[where], losses)
         return AttackRecords(**sides, outputs=self.kind)
 
     def save(self, path: str | Path) -> Path:
-        """Write everything to one .npz file, whole or not at all; losses only where they were given."""
-        kept = ARRAYS if self.losses_given else ARRAYS[:2]
+        """Write everything to one .npz file, atomically; losses only if they were given."""
+        kept = ARRAYS if self.losses_given or self._computed_again else ARRAYS[:2]
         arrays = {f"{side}_{array}": getattr(getattr(self, side), array) for side in SIDES for array in kept}
         return write_arrays(path, arrays | {"outputs": np.array(self.kind)})
 

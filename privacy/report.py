@@ -8,16 +8,16 @@ from typing import Any
 
 import numpy as np
 
+from privacy.attack_results import result_from, result_of
+from privacy.audit_results import AuditResults
 from privacy.errors import InputError
 from privacy.exposed import MOST_SHOWN, as_pixels
-from privacy.figures import AuditFigures
 from privacy.files import as_path, jsonable, read_arrays, write_arrays, write_atomically, write_json
 from privacy.records import AttackRecords
-from privacy.results import result_from, result_of
+from privacy.report_text import answers, headline, notes, slice_notes
 from privacy.scores import Scores
 from privacy.slices import WHOLE, Slices
 from privacy.tables import results_table
-from privacy.wording import answers, headline, notes, slice_notes
 
 __all__ = ["AuditReport"]
 
@@ -25,10 +25,10 @@ FORMAT = 3
 
 
 @dataclass(frozen=True, eq=False)
-class AuditReport(AuditFigures):
+class AuditReport(AuditResults):
     """The report of one audit: `print` it, or write it with `to_html`, `to_json`, `plot_roc` and `save`.
 
-    `verdict` says what the figures mean overall; `result(attack)` has the figures of one attack.
+    `verdict` says what the results mean overall; `result(attack)` has the results of one attack.
     """
 
     @classmethod
@@ -43,7 +43,7 @@ class AuditReport(AuditFigures):
         run: Mapping[str, Any],
         info: Mapping[str, Any],
     ) -> "AuditReport":
-        """Compute all figures from the attacks' scores; `run`: seed, engine, jobs, splits, seconds, versions."""
+        """Compute all results from the attacks' scores; `run`: seed, engine, jobs, splits, seconds, versions."""
         results = tuple(
             result_of(attack, name, scores[attack].at(mask), tested=name not in slices.one_sided)
             for name, mask in slices.masks.items()
@@ -76,17 +76,17 @@ class AuditReport(AuditFigures):
         return "\n".join([*lines, *self.notes()])
 
     def answers(self) -> tuple[str, str, str]:
-        """In sentences: are members told apart on average, are a few exposed, and how sure both answers are."""
+        """In sentences: are members distinguished on average, are a few exposed, and how sure both answers are."""
         return answers(self)
 
     def notes(self) -> list[str]:
-        """What a reader has to know about the figures."""
+        """What a reader has to know about the results."""
         return notes(self)
 
     # -- files ---------------------------------------------------------------------------------------------------
 
     def to_dict(self) -> dict[str, Any]:
-        """All figures except the scores of single records, ready for JSON."""
+        """All results except the scores of single records, ready for JSON."""
         return jsonable({
             "about": dict(self.about),
             "info": dict(self.info),
@@ -96,12 +96,12 @@ class AuditReport(AuditFigures):
         })
 
     def to_json(self, path: str | Path) -> Path:
-        """Write `to_dict` as JSON, whole or not at all."""
+        """Write `to_dict` as JSON, atomically."""
         return write_json(path, self.to_dict())
 
     def to_html(self, path: str | Path, *, title: str = "Membership-inference audit") -> Path:
         """Write one self-contained page: what was measured, tables, ROC curves, and what it means."""
-        from privacy.page import report_page  # matplotlib and Jinja are not needed for figures alone
+        from privacy.page import report_page  # matplotlib and Jinja are not needed for the numbers alone
 
         page = report_page(self, title=title)
         return write_atomically(path, lambda file: file.write_text(page, encoding="utf-8"))
@@ -111,7 +111,7 @@ class AuditReport(AuditFigures):
 
         Raises `InputError` unless the name ends in .png, .pdf, .svg or .jpg.
         """
-        from privacy.plots import roc_figure, save_figure  # matplotlib is not needed for figures alone
+        from privacy.plots import roc_figure, save_figure  # matplotlib is not needed for the numbers alone
 
         return save_figure(roc_figure(self, slice), path)
 
@@ -135,7 +135,7 @@ class AuditReport(AuditFigures):
             content = json.loads(str(arrays["report"]))
             if content["format"] != FORMAT:
                 raise InputError(
-                    f"{path} is a report of format {content['format']}; wanted {FORMAT}: audit its records again"
+                    f"{path} is a report of format {content['format']}; expected {FORMAT}: audit its records again"
                 )
             results = tuple(result_from(entry) for entry in content["results"])
             attacks = dict.fromkeys(result.attack for result in results)
@@ -158,7 +158,7 @@ class AuditReport(AuditFigures):
             raise InputError(f"{path} does not hold an audit report: {error}") from error
 
 
-def pictures_of(report: AuditFigures, images: np.ndarray) -> dict[int, np.ndarray]:
-    """The images of the members that some attack is surest of, by position."""
+def pictures_of(report: AuditResults, images: np.ndarray) -> dict[int, np.ndarray]:
+    """The images of the members that some attack ranks highest, by position."""
     wanted = dict.fromkeys(int(at) for attack in report.scores for at in report.most_exposed(attack, MOST_SHOWN))
     return dict(zip(wanted, as_pixels(images[list(wanted)]), strict=True))

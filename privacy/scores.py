@@ -16,7 +16,7 @@ class Scores:
     """Membership scores of every record, the higher the more like a member; only their order means something.
 
     An attack that is trained on the records is run several times, each with the records split anew into training and
-    scored halves. Its figures are means over these splits.
+    scored halves. Its results are means over these splits.
 
     >>> scores = Scores.of([2.0, 3.0], [0.0, 1.0, 2.5])
     >>> scores.members, scores.non_members
@@ -77,18 +77,18 @@ def gather(size: int, results: Sequence[tuple[np.ndarray, np.ndarray]], *, name:
         if values.shape != np.shape(positions) or values.dtype.kind not in "fiub":
             raise InputError(
                 f"the attack {name} gives {values.dtype} scores of shape {values.shape} for {np.size(positions)} "
-                "records; wanted one number for each, (k,), such as predict_proba(features)[:, 1]"
+                "records; expected one number for each, (k,), such as predict_proba(features)[:, 1]"
             )
         scores[positions] = values
         np.add.at(times, positions, 1)
     if (times != 1).any():
         raise InputError(
             f"the attack {name} gives no score for {int((times == 0).sum())} records and more than one for "
-            f"{int((times > 1).sum())}; wanted one score for every record"
+            f"{int((times > 1).sum())}; expected one score for every record"
         )
     if not np.isfinite(scores).all():
         raise InputError(
-            f"the attack {name} gives {int((~np.isfinite(scores)).sum())} scores that are NaN or infinite; wanted "
+            f"the attack {name} gives {int((~np.isfinite(scores)).sum())} scores that are NaN or infinite; expected "
             "finite numbers"
         )
     return scores

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from privacy.errors import InputError
-from privacy.inputs import checked_mask
 from privacy.records import AttackRecords
+from privacy.validation import checked_mask
 
 __all__ = ["WHOLE", "Masks", "Slices", "checked_slices"]
 

@@ -1,19 +1,19 @@
-"""Many audits side by side: as text, tables, plots and pages."""
+"""Comparison of many audits: as text, tables, plots and pages."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from privacy.aggregation import AggregatedAudits, ArmSummary, MeanStd
 from privacy.files import jsonable, write_atomically, write_json
 from privacy.metrics import FPR_LEVELS
-from privacy.rows import Row, Spread, SummaryRows
 from privacy.tables import text_table
 
-__all__ = ["Row", "Spread", "Summary"]
+__all__ = ["ArmSummary", "MeanStd", "Summary"]
 
 
-class Summary(SummaryRows):
+class Summary(AggregatedAudits):
     """Many reports combined: `{arm: its reports}`, one report for each seed and number of training steps.
 
     Reports that have the same `info["train_steps"]` are repetitions; their mean and standard deviation are shown, or
@@ -41,21 +41,21 @@ class Summary(SummaryRows):
         return {"fpr_levels": list(FPR_LEVELS), "rows": [jsonable(asdict(row)) for row in self.rows]}
 
     def to_json(self, path: str | Path) -> Path:
-        """Write `to_dict` as JSON, whole or not at all."""
+        """Write `to_dict` as JSON, atomically."""
         return write_json(path, self.to_dict())
 
     def to_html(
         self, path: str | Path, *, title: str = "Membership-inference audit", notes: Sequence[str] = ()
     ) -> Path:
         """Write one self-contained page: tables, plots, meaning; `notes` are paragraphs, the first above the tables."""
-        from privacy.page import summary_page  # matplotlib and Jinja are not needed for figures alone
+        from privacy.page import summary_page  # matplotlib and Jinja are not needed for the numbers alone
 
         page = summary_page(self, title=title, notes=notes)
         return write_atomically(path, lambda file: file.write_text(page, encoding="utf-8"))
 
     def plot_auc(self, path: str | Path) -> Path:
         """Draw every arm's AUCs at its largest number of training steps."""
-        from privacy.plots import auc_figure, save_figure  # matplotlib is not needed for figures alone
+        from privacy.plots import auc_figure, save_figure  # matplotlib is not needed for the numbers alone
 
         return save_figure(auc_figure(self), path)
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from privacy.attack_results import Result
 from privacy.metrics import FPR_LEVELS
-from privacy.results import Result
 
 __all__ = ["HEADER", "results_table", "row_of", "text_table"]
 

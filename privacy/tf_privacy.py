@@ -1,6 +1,6 @@
 """The engine "tf-privacy": TensorFlow Privacy's own attacks on the same records.
 
-Its attack code, the package tensorflow-empirical-privacy, runs with or without TensorFlow, to the same figures, but
+Its attack code, the package tensorflow-empirical-privacy, runs with or without TensorFlow, to the same results, but
 only on old versions of Python, NumPy and scikit-learn. Everything is imported when it is first used, so that `privacy`
 works where it is not installed.
 """
@@ -46,7 +46,7 @@ PACKAGES = ("tensorflow-empirical-privacy", "tensorflow-privacy", "tensorflow", 
 def check_official() -> None:
     """Raise `InputError` that says what TensorFlow Privacy's attacks need here, and how to install it."""
     problems = [
-        f"{package} is {version(package)}, wanted below {'.'.join(map(str, limit))}"
+        f"{package} is {version(package)}, expected below {'.'.join(map(str, limit))}"
         for package, limit in TOO_NEW.items()
         if release(version(package)) >= limit
     ]
@@ -55,7 +55,7 @@ def check_official() -> None:
     except ModuleNotFoundError as error:
         if sys.version_info >= TOO_NEW_PYTHON:
             python = ".".join(map(str, TOO_NEW_PYTHON))
-            problems.append(f"Python is {sys.version.split()[0]}, wanted below {python}")
+            problems.append(f"Python is {sys.version.split()[0]}, expected below {python}")
         problems.append(f"the module {error.name} is missing")
     except Exception as error:  # TensorFlow, where it is installed as well, fails in many ways
         if not problems:  # otherwise this only follows from them
@@ -65,7 +65,7 @@ def check_official() -> None:
 
 
 def official_versions() -> dict[str, str]:
-    """Versions of the installed packages that its figures depend on, beyond those that ours depend on as well."""
+    """Versions of the installed packages that its results depend on, beyond those that ours depend on as well."""
     found = {}
     for package in PACKAGES:
         try:
@@ -84,7 +84,7 @@ def official_scores(records: AttackRecords, name: str, *, seed: int = 0) -> Scor
     Raises `InputError` for other names, where it is not installed, and where it needs more records.
     """
     if name not in ATTACK_TYPES:
-        raise InputError(f"TensorFlow Privacy has no attack {name!r}; wanted one of {', '.join(ATTACK_TYPES)}")
+        raise InputError(f"TensorFlow Privacy has no attack {name!r}; expected one of {', '.join(ATTACK_TYPES)}")
     ATTACKS[name].check(records)
     check_official()
     module = attack_module()

@@ -1,9 +1,9 @@
-"""What the figures of an audit say overall, with chance taken into account."""
+"""What the results of an audit say overall, with chance taken into account."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from privacy.results import Found, Result
+from privacy.attack_results import Found, Result
 from privacy.slices import WHOLE
 
 __all__ = ["FALSE_ALARMS", "Verdict", "verdict_of"]
@@ -16,23 +16,23 @@ class Verdict:
     """Answers to two questions: do members differ on average, and are a few of them exposed?"""
 
     average: Result | None
-    """The strongest evidence that members differ on average; `None` where nothing was tested."""
+    """The strongest evidence that members differ on average; `None` if nothing was tested."""
     average_p: float
-    """How often chance alone gives as much in any attack and slice (Bonferroni)."""
+    """Bonferroni-corrected p-value of `average`."""
     few: Result | None
-    """The strongest evidence that a few are exposed; `None` where nothing was tested."""
+    """The strongest evidence that a few are exposed; `None` if nothing was tested."""
     few_p: float
-    """How often chance alone gives as much in any attack and slice (Bonferroni)."""
+    """Bonferroni-corrected p-value of `few`."""
     found: Found | None
     """With `few`: how many members were found."""
     reversed: Result | None
     """The result on all records with the lowest AUC, where chance does not explain it."""
     comparisons: tuple[int, int]
-    """How many figures the first question was asked of, and how many the second."""
+    """Number of tests for the first question, and for the second."""
 
     @property
     def leaks_on_average(self) -> bool | None:
-        """Whether some attack tells members from non-members on average; `None` where that was not tested."""
+        """Whether some attack distinguishes members from non-members on average; `None` if not tested."""
         return None if self.average is None else self.average_p < FALSE_ALARMS / 2
 
     @property
@@ -60,7 +60,7 @@ def verdict_of(results: Sequence[Result]) -> Verdict:
         (found.p, -found.members / result.members, result, found)
         for result in results for found in result.found if found.p is not None
     ]  # fmt: skip
-    # Tails so thin that they are 0 in float64 are told apart by what they are about.
+    # Tails so thin that they are 0 in float64 are distinguished by what they are about.
     average_p, _, average = min(averages, key=lambda entry: entry[:2], default=(1.0, 0.0, None))
     few_p, _, exposing, found = min(few, key=lambda entry: entry[:2], default=(1.0, 0.0, None, None))
     comparisons = (len(averages), len(few))

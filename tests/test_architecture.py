@@ -68,7 +68,7 @@ def imports_of(module: str) -> Iterator[Import]:
         if isinstance(node, ast.Import):
             yield from (Import(module, alias.name, ()) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert not node.level, f"{module} has a relative import; wanted absolute ones"
+            assert not node.level, f"{module} has a relative import; expected absolute ones"
             for alias in node.names:
                 submodule = f"{node.module}.{alias.name}"
                 if submodule in MODULES:

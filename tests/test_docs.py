@@ -1,4 +1,4 @@
-"""The docs: their programs run as they stand and reach the figures beside them, their files exist, the site builds."""
+"""The docs: their programs run as they stand and reach the results beside them, their files exist, the site builds."""
 
 import os
 import re
@@ -74,6 +74,13 @@ def test_replay_page(capsys: pytest.CaptureFixture[str], names: dict) -> None:
     assert f"{100 * names['accuracy']:.1f} % over all classes" in capsys.readouterr().out
     exec(gdumb, names)
     assert names["accuracy"] > 0.75
+
+
+def test_memory_in_bytes_on_the_replay_page(names: dict) -> None:
+    (program,) = programs(DOCS / "replay.md", start="## Memory in bytes", end="## Transforms of replayed images")
+    exec(program, names)
+    assert 4500 < names["distilled"].nbytes <= 5000
+    assert 4500 < names["real"].nbytes <= 5000
 
 
 class Pictures(Dataset):
@@ -182,7 +189,7 @@ def test_notebook_can_be_read_without_running_it(notebook: Path) -> None:
 @pytest.mark.slow
 @every_notebook
 def test_notebook_runs(notebook: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """In a process of its own, to the end; what it prints has the lines that are stored, figures aside."""
+    """In a process of its own, to the end; what it prints has the lines that are stored, numbers aside."""
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]))
     stored, run = nbformat.read(notebook, as_version=4), nbformat.read(notebook, as_version=4)
     NotebookClient(run, timeout=900, kernel_name="python3", resources={"metadata": {"path": tmp_path}}).execute()

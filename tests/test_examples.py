@@ -30,7 +30,7 @@ def test_replay(output_of: Callable[[str], str]) -> None:
 
 def test_audit(output_of: Callable[[str], str], tmp_path: Path) -> None:
     output = output_of("audit.py")
-    assert "On average: members can be told from non-members" in output
+    assert "On average: members can be distinguished from non-members" in output
     assert "non-members score as high" in output.splitlines()[-1]
     assert (tmp_path / "audit.html").read_text(encoding="utf-8").count("<img") > 0
 

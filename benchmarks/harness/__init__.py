@@ -1,1 +1,1 @@
-"""What all benchmarks share: command line, presets, data, tasks side by side, run folders, results."""
+"""What all benchmarks share: command line, presets, data, parallel tasks, run folders, results."""

@@ -2,36 +2,42 @@
 
 import dataclasses
 import re
+import sys
 import types
 import typing
-from collections.abc import Mapping, Sequence
-from contextlib import redirect_stderr
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from difflib import get_close_matches
 from functools import cache
 from inspect import cleandoc, get_annotations
 from io import StringIO
 from itertools import dropwhile, takewhile
 from pathlib import Path
+from shutil import get_terminal_size
 from textwrap import fill
-from typing import Annotated, Any, TypeVar, cast
+from typing import Annotated, Any, TextIO, TypeVar, cast
 
 import docstring_parser
 import tyro
 
-from benchmarks.harness.methods import option_classes
-from benchmarks.harness.options import MORE, Options
+from benchmarks.harness.methods import PREFIXES, option_classes
+from benchmarks.harness.options import MORE, Options, UsageError
 
 __all__ = ["UsageError", "flag", "flags", "help_texts", "option_value", "parse", "print_help"]
 
 O = TypeVar("O", bound=Options)  # noqa: E741 (options)
-PLAIN = {int: "INT", float: "NUMBER", str: "TEXT", Path: "PATH"}
+PLAIN = {bool: "True|False", int: "INT", float: "NUMBER", str: "TEXT", Path: "PATH"}
 IN_WORDS = {"INT": "a whole number", "NUMBER": "a number", "TEXT": "text"}
+ALIKE = {"--method": "--arms", "--methods": "--arms", "--arms": "--method", "--arm": "--method"}
+# Options of classes that have an effect only where another one has one of these values.
+NEEDED: dict[str, tuple[str, tuple[Any, ...]]] = {
+    "temperature": ("loss", ("soft-cross-entropy",)),
+    "noise_std": ("init", ("noise", "real+noise")),
+    "label_margin": ("learn_labels", (True,)),
+    "chunk_size": ("meta_gradient", ("krr",)),
+}
 YES_OR_NO = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
-AND_MORE = "\n\nOptions of the methods and of the training, and options that are rarely needed: --help-all"
-
-
-class UsageError(ValueError):
-    """A command line that cannot be read."""
+AND_MORE = "\n\nAll options, including those of the methods and of the training: --help-all"
 
 
 def help_texts(cls: type) -> dict[str, str]:
@@ -75,11 +81,12 @@ def flags(
         given = presets or {"": {}}
         shown = default_shown({name: own.get(option.name, option.default) for name, own in given.items()})
         values = None if hint is bool else metavar(hint)
-        about = tyro.conf.arg(help=texts.get(option.name, ""), help_behavior_hint=shown, metavar=values)
+        text = texts.get(option.name, "").replace("`", "")
+        about = tyro.conf.arg(help=text, help_behavior_hint=shown, metavar=values)
         marks = [tyro.conf.FlagCreatePairsOff] if not prefix else []
         found.append((name_of(prefix, option.name), Annotated[(hint, about, *marks)], option.default))
     made = dataclasses.make_dataclass(f"{prefix or 'run'}_options", found)
-    made.__doc__ = f"Of {cls.__module__}.{cls.__qualname__}." if prefix else ""
+    made.__doc__ = f"Options of {cls.__module__.partition('.')[0]}.{cls.__qualname__}." if prefix else ""
     return made
 
 
@@ -115,17 +122,17 @@ def default_shown(values: Mapping[str, Any]) -> str:
         for name, value in values.items()
     }
     if len(set(texts.values())) > 1:
-        return f"(default: {', '.join(f'{text} ({name})' for name, text in texts.items())})"
+        return f"(default: {', '.join(f'{text} ({name})' for name, text in texts.items() if text != 'None')})"
     (text,) = set(texts.values())
     return "" if text in ("None", "") or next(iter(values.values())) is False else f"(default: {text})"
 
 
 @cache
-def all_flags(options: Any) -> type:
-    """The options of a program and of the classes that it makes, in groups."""
+def all_flags(options: Any, *, classes: bool = True) -> type:
+    """The options of a program, in groups; `classes`: those of the classes that it makes too, which brings torch."""
     runs = {name: preset.get("run", {}) for name, preset in options.presets.items()}
     groups: list[tuple[str, type]] = [("run", flags(options, presets=runs))]
-    if options.presets:
+    if options.presets and classes:
         for prefix, cls in option_classes().items():
             presets = {name: preset.get(prefix, {}) for name, preset in options.presets.items()}
             groups.append((prefix, flags(cls, prefix=prefix, presets=presets, left_out=options.left_out)))
@@ -133,20 +140,53 @@ def all_flags(options: Any) -> type:
 
 
 def print_help(options: type[Options], *, program: str, everything: bool) -> None:
-    """Print the options that people use, or all of them."""
+    """Print the common options, or all of them."""
     runs = {name: preset.get("run", {}) for name, preset in options.presets.items()}
     page = all_flags(cast(Any, options)) if everything else flags(options, presets=runs, more=False)
-    about = cleandoc(options.__doc__ or "") + ("" if everything else AND_MORE)
-    text = "\n\n".join(fill(paragraph, 80) for paragraph in about.split("\n\n"))
-    try:
-        tyro.cli(tyro.conf.OmitArgPrefixes[page], args=["--help"], prog=program, description=text)  # type: ignore
-    except SystemExit:
-        return
+    about = cleandoc(options.__doc__ or "") + ("" if everything or not has_more(options) else AND_MORE)
+    about = "\n\n".join(" ".join(paragraph.split()) for paragraph in about.split("\n\n"))
+    said = Captured(sys.stdout)
+    with suppress(SystemExit), redirect_stdout(said):
+        tyro.cli(tyro.conf.OmitArgPrefixes[page], args=["--help"], prog=program, description=about)  # type: ignore
+    columns = min(get_terminal_size().columns, 120)
+    for line in said.getvalue().splitlines():  # tyro wraps what is in its boxes, not the text above them
+        print(fill(line, columns, break_on_hyphens=False) if line[:1].isalnum() else line)
+
+
+class Captured(StringIO):
+    """What is printed, in the form that it would have on `stream`: with its colours and its characters for boxes."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__()
+        self.stream = stream
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        """That of the stream."""
+        return self.stream.encoding
+
+    def isatty(self) -> bool:
+        """Whether the stream is a terminal."""
+        return self.stream.isatty()
+
+
+def has_more(options: type[Options]) -> bool:
+    """Whether `--help-all` says more than `--help`."""
+    hints = typing.get_type_hints(options, include_extras=True).values()
+    return bool(options.presets) or any(MORE in getattr(hint, "__metadata__", ()) for hint in hints)
 
 
 def parse(options: type[O], argv: Sequence[str]) -> O:
-    """The options of a command line, the values of the chosen preset filled in; raises `UsageError`."""
-    wanted: Any = all_flags(cast(Any, options))
+    """The options of a command line, the values of the chosen preset filled in; raises `UsageError`.
+
+    The classes of methods and training, which bring torch, are imported for their own flags alone.
+    """
+    words = [word.partition("=")[0].replace("_", "-") for word in argv if word.startswith("--")]
+    of_run = {flag("", field.name) for field in dataclasses.fields(options)}
+    classes = bool(options.presets) and any(word not in of_run and has_prefix(word) for word in words)
+    wanted: Any = all_flags(cast(Any, options), classes=classes)
+    known = known_flags(wanted)
+    check_repeated(words, known)
     said = StringIO()
     try:
         with redirect_stderr(said):
@@ -155,35 +195,88 @@ def parse(options: type[O], argv: Sequence[str]) -> O:
             )
     except SystemExit as stop:
         raise UsageError(refusal(one_line(said.getvalue()), wanted, argv)) from stop
-    names = {name for group in dataclasses.fields(wanted) for name in vars(getattr(found, group.name))}
     if unknown:
-        raise UsageError(not_known(unknown[0], names))
-    typed = {word.partition("=")[0].replace("_", "-") for word in argv if word.startswith("--")}
+        raise UsageError(not_known(unknown[0], known, see="--help-all" if has_more(options) else "--help"))
+    typed = set(words)
     run = vars(found.run)
     if empty := [name for name, value in run.items() if value == () and flag("", name) in typed]:
         raise UsageError(f"{flag('', empty[0])} has no value; give one or more")
     for name, value in options.presets.get(run.get("preset", ""), {}).get("run", {}).items():
         if flag("", name) not in typed:
             run[name] = value
-    given: dict[str, dict[str, Any]] = {}
-    for prefix, cls in option_classes().items() if options.presets else ():
+    given: dict[str, dict[str, Any]] = {"run": {name: run[name] for name in run if flag("", name) in typed}}
+    for prefix, cls in option_classes().items() if classes else ():
         own = {field.name: name_of(prefix, field.name) for field in dataclasses.fields(cls)}
         values = vars(getattr(found, prefix))
         given[prefix] = {
             field: values[name] for field, name in own.items()
             if name in values and typed & {flag("", name), flag("no", name)}
         }  # fmt: skip
-    return options(**run, given=given)
+    parsed = options(**run, given=given)
+    check_effect(parsed)
+    return parsed
 
 
-def not_known(word: str, names: set[str]) -> str:
+def has_prefix(word: str) -> bool:
+    """Whether a word may be a flag of a class: `--frepo-...`, `--no-frepo-...`."""
+    return word.removeprefix("--").removeprefix("no-").partition("-")[0] in PREFIXES
+
+
+def known_flags(groups: Any) -> dict[str, str]:
+    """All flags, with the option that each sets: its own flag, also for `--no-...`."""
+    found = {}
+    for group in dataclasses.fields(groups):
+        for name, hint in typing.get_type_hints(group.type).items():
+            found[flag("", name)] = flag("", name)
+            if hint is bool and group.name != "run":
+                found[flag("no", name)] = flag("", name)
+    return found
+
+
+def check_repeated(words: Sequence[str], known: Mapping[str, str]) -> None:
+    """Raise `UsageError` where an option is given twice, of which the last value would count alone."""
+    seen: dict[str, str] = {}
+    for word in words:
+        option = known.get(word)
+        if option is None:
+            continue
+        before = seen.setdefault(option, word)
+        if before != word:
+            raise UsageError(f"{before} and {word} exclude each other; leave one out")
+        if words.count(word) > 1:
+            raise UsageError(f"{word} is given {words.count(word)} times; give it once")
+
+
+def check_effect(options: Options) -> None:
+    """Raise `UsageError` where an option of a class was typed that has no effect in this run."""
+    given = {prefix: values for prefix, values in options.given.items() if prefix != "run" and values}
+    for prefix, values in given.items():
+        if prefix not in options.parts:
+            raise UsageError(f"{flag(prefix, next(iter(values)))} was given, but {options.idle(prefix)}")
+        cls: Any = option_classes()[prefix]
+        resolved = {field.name: field.default for field in dataclasses.fields(cls)}
+        resolved |= {**options.presets.get(getattr(options, "preset", ""), {}).get(prefix, {}), **values}
+        swept = getattr(options, "sweep", ("",))[:1]
+        for name in values:
+            needed, of = NEEDED.get(name, ("", ()))
+            if needed in resolved and resolved[needed] not in of and flag(prefix, needed)[2:] not in swept:
+                other = flag(prefix, needed)
+                state = f"{other} is {resolved[needed]}" if isinstance(resolved[needed], str) else f"{other} is off"
+                raise UsageError(f"{flag(prefix, name)} was given, but has no effect where {state}")
+
+
+def not_known(word: str, known: Iterable[str], *, see: str) -> str:
     """The message for a word that is no option: which option may have been meant."""
     if not word.startswith("-"):
         return f"unexpected {word!r}; see --help"
-    known = [flag("", name) for name in names]
-    word = word.partition("=")[0]
-    close = get_close_matches(word, known, n=1)
-    return f"unknown option {word}; " + (f"did you mean {close[0]}?" if close else "see --help-all")
+    word = word.partition("=")[0].replace("_", "-")
+    negated = "--no-" + word.removeprefix("--").replace("no-", "", 1)
+    likely = [each for each in (negated, ALIKE.get(word, "")) if each in known]
+    first, dash, _ = word.removeprefix("--").partition("-")
+    if dash and not has_prefix(word):  # the flags of classes are not among the known ones then
+        likely += [f"--{prefix}-..." for prefix in get_close_matches(first, PREFIXES, n=1, cutoff=0.75)]
+    likely += get_close_matches(word, known, n=1)
+    return f"unknown option {word}; " + (f"did you mean {likely[0]}?" if likely else f"see {see}")
 
 
 def one_line(box: str) -> str:
@@ -194,9 +287,9 @@ def one_line(box: str) -> str:
 
 
 def refusal(said: str, groups: Any, argv: Sequence[str]) -> str:
-    """What tyro says of a value that it cannot read, in this toolkit's words: what was given, and what was wanted."""
+    """What tyro says of a value that it cannot read, in this toolkit's words: what was given and what was expected."""
     if choice := re.match(r"invalid choice '(.*)' for argument '(.*)'\. Expected one of \((.*)\)$", said):
-        return f"{choice[2]} is {choice[1]!r}; wanted one of {choice[3].replace(chr(39), '').rstrip(',')}"
+        return f"{choice[2]} is {choice[1]!r}; expected one of {choice[3].replace(chr(39), '').rstrip(',')}"
     if without := re.match(r"Missing value for argument '(--[\w-]+)", said):
         return f"{without[1]} has no value; give one"
     unread = re.match(r"cannot read (--[\w-]+): ", said)
@@ -210,7 +303,7 @@ def refusal(said: str, groups: Any, argv: Sequence[str]) -> str:
     name = unread[1].removeprefix("--").replace("-", "_")
     hints = [typing.get_type_hints(group.type, include_extras=True).get(name) for group in dataclasses.fields(groups)]
     hint = next(each for each in hints if each is not None)
-    return f"{unread[1]} is {' '.join(values)!r}; wanted {in_words(hint.__origin__)}"
+    return f"{unread[1]} is {' '.join(values)!r}; expected {in_words(hint.__origin__)}"
 
 
 def option_value(cls: type, name: str, text: str, *, flag: str) -> Any:
@@ -222,10 +315,10 @@ def option_value(cls: type, name: str, text: str, *, flag: str) -> Any:
     if hint is bool:
         if text.lower() in YES_OR_NO:
             return YES_OR_NO[text.lower()]
-        raise UsageError(f"{flag} is {text!r}; wanted yes or no")
+        raise UsageError(f"{flag} is {text!r}; expected yes or no")
     try:
         with redirect_stderr(StringIO()):
             one: Any = dataclasses.make_dataclass("one", [("value", hint)])
             return tyro.cli(one, args=["--value", text]).value
     except SystemExit as stop:
-        raise UsageError(f"{flag} is {text!r}; wanted {in_words(hint)}") from stop
+        raise UsageError(f"{flag} is {text!r}; expected {in_words(hint)}") from stop

@@ -6,12 +6,12 @@ import resource
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from benchmarks.harness.versions import versions_of
 from distill.files import read_json, write_json
 
 __all__ = ["add_process", "machine", "peak_memory_mib", "took"]
@@ -20,7 +20,7 @@ PACKAGES = ("frepo-toolkit", "torch", "avalanche-lib", "numpy")
 
 
 def machine() -> dict[str, Any]:
-    """What the figures were measured on."""
+    """What the results were measured on."""
     return {
         "processor": processor(),
         "cores": os.cpu_count(),
@@ -28,7 +28,7 @@ def machine() -> dict[str, Any]:
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "system": platform.platform(),
         "python": platform.python_version(),
-        **{package: version(package) for package in PACKAGES},
+        **versions_of(*PACKAGES),
     }
 
 

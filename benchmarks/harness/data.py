@@ -18,7 +18,7 @@ __all__ = ["check_classes", "check_counts", "fingerprints", "for_channels", "kep
 
 
 def load_data(options: DataOptions, *, held_out: int = 0) -> tuple[LabelledImages, LabelledImages]:
-    """Training images, and those that accuracy is measured on: the test set, or `held_out` training images a class."""
+    """Training images, and images to evaluate on: the test set, or `held_out` training images per class."""
     where: dict[str, Any] = {
         "data_dir": options.data_dir, "resolution": options.resolution, "cache_dir": options.cache_dir
     }  # fmt: skip
@@ -31,8 +31,9 @@ def load_data(options: DataOptions, *, held_out: int = 0) -> tuple[LabelledImage
     kept_out = np.zeros(len(train), bool)
     for class_id in range(train.num_classes):
         kept_out[np.flatnonzero(train.labels == class_id)[:held_out]] = True
-    check_classes(train.subset(~kept_out), train, left_by=f", {held_out} of each held out")
-    return train.subset(~kept_out), train.subset(kept_out)
+    left, fix = train.subset(~kept_out), "give a smaller --held-out"
+    check_classes(left, train, left_by=f", {held_out} of each held out", fix=fix)
+    return left, train.subset(kept_out)
 
 
 def fingerprints(train: LabelledImages, test: LabelledImages, *, files: Iterable[Path] = ()) -> dict[str, str]:
@@ -42,25 +43,30 @@ def fingerprints(train: LabelledImages, test: LabelledImages, *, files: Iterable
     return found | {f"file {file}": file_fingerprint(file) for file in files}
 
 
-def check_classes(train: LabelledImages, test: LabelledImages, *, left_by: str = "") -> None:
+def check_classes(
+    train: LabelledImages,
+    test: LabelledImages,
+    *,
+    left_by: str = "",
+    fix: str = "add some, or remove these classes",
+) -> None:
     """Raise `InputError` where a class has no training or no test image, for any of the programs."""
     for kind, data in (("training", train), ("test", test)):
         counts = np.bincount(data.labels, minlength=data.num_classes)
         if absent := [data.classes[class_id] for class_id in np.flatnonzero(counts == 0)]:
             raise InputError(
-                f"{len(absent)} classes of {data.name} have no {kind} image{left_by}: {', '.join(absent[:5])}; add "
-                "some, or leave these classes out"
+                f"{len(absent)} classes of {data.name} have no {kind} image{left_by}: {', '.join(absent[:5])}; {fix}"
             )
 
 
 def check_counts(train: LabelledImages, images_per_class: int) -> None:
-    """Warn when classes have fewer images than are asked for, so that they get as many as they have."""
+    """Warn when classes have fewer images than are asked for, of which all are used then."""
     counts = np.bincount(train.labels, minlength=train.num_classes)
     if counts.min() < images_per_class:
         warnings.warn(
             f"--images-per-class is {images_per_class}, but {int((counts < images_per_class).sum())} classes of "
             f"{train.name} have fewer training images (class {train.classes[counts.argmin()]!r} has {counts.min()}): "
-            "they get as many as they have",
+            "all their images are used",
             InputWarning,
             stacklevel=2,
         )

@@ -1,22 +1,23 @@
 """One run of a study: what every study does alike, from its options to its folder."""
 
 import json
+import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
+from benchmarks.harness.checks import check_at_least, check_classes_options, check_device_option
 from benchmarks.harness.cost import add_process
 from benchmarks.harness.data import fingerprints, load_data
-from benchmarks.harness.folder import check_record, open_folder
 from benchmarks.harness.options import StudyOptions
 from benchmarks.harness.process import set_up_process
 from benchmarks.harness.results import print_table, write_results
+from benchmarks.harness.run_folder import check_record, open_folder, space_for
 from benchmarks.harness.tasks import Tasks, check_jobs, tasks_of
-from distill.runtime.checks import check_device
-from distill.runtime.ranks import is_first_rank, leave_ranks, start_ranks, wait_for_ranks
+from distill.runtime.distributed import is_first_rank, leave_ranks, start_ranks, wait_for_ranks
 from distill.store import MadeFrom
 
 __all__ = ["Experiment", "run_experiment"]
@@ -32,11 +33,15 @@ class Experiment(ABC):
 
     ranks: ClassVar[bool] = False
     """Whether a run is divided among the processes that `torchrun` starts."""
+    free_options: ClassVar[frozenset[str]] = frozenset()
+    """Options that may differ when a run is resumed: those that only say which of its results to make."""
     options: Any
 
     def __init__(self, options: StudyOptions, *, held_out: int = 0) -> None:
         check_jobs(options)
-        check_device(options.device)
+        check_device_option(options.device)
+        check_at_least(options, 1, "width")
+        check_classes_options(options)
         self.folder: Path = options.output or self.default_folder(options)
         self.train, self.test = load_data(options, held_out=held_out)
         self._fingerprints: dict[str, str] | None = None
@@ -45,7 +50,7 @@ class Experiment(ABC):
     def of_worker(cls: type[E], options: Any) -> E:
         """The same run in a worker; raises `InputError` where the data are not those it was started on."""
         run = cls(options)
-        check_record(run.folder, run.record())
+        check_record(run.folder, run.record(), free=cls.free_options)
         run.prepare()
         return run
 
@@ -71,7 +76,7 @@ class Experiment(ABC):
 
     @abstractmethod
     def report(self, measured: Any, cost: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
-        """Draw the plots; returns the figures by name and the table."""
+        """Draw the plots; returns the results by name and the table."""
 
     @abstractmethod
     def places(self) -> Iterator[str]:
@@ -94,12 +99,17 @@ class Experiment(ABC):
 def opened(make: type[E], options: StudyOptions) -> Iterator[E]:
     """The run, its folder open; of several ranks the first one writes there, and then the others read."""
     run = make(options)
-    with open_folder(run.folder, run.record(), resume=options.resume) if is_first_rank() else nullcontext():
+    with ExitStack() as stack:
         if is_first_rank():
-            run.prepare()
+            space = space_for(math.prod(run.train.images.shape))
+            folder = open_folder(
+                run.folder, run.record(), resume=options.resume, free=make.free_options, prepare=run.prepare,
+                space=space,
+            )  # fmt: skip
+            stack.enter_context(folder)
         wait_for_ranks()
         if not is_first_rank():
-            check_record(run.folder, run.record())
+            check_record(run.folder, run.record(), free=make.free_options)
             run.prepare()
         yield run
 

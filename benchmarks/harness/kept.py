@@ -1,21 +1,23 @@
 """Results in a run's folder that a resumed run reads instead of making them again."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from distill.files import read_json, write_json
 
-__all__ = ["kept", "save"]
+__all__ = ["kept", "read_figures", "save"]
 
 T = TypeVar("T")
+NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
 class Savable(Protocol):
     """A distilled set or a report."""
 
     def save(self, path: Path) -> object:
-        """Write it to `path`, whole or not at all."""
+        """Write it to `path`, atomically."""
 
 
 def save(path: Path, made: Savable) -> object:
@@ -23,17 +25,47 @@ def save(path: Path, made: Savable) -> object:
     return made.save(path)
 
 
+def write_figures(path: Path, content: Any) -> Path:
+    """Write `content` as JSON, which has no NaN and no infinities: they are the texts of `NOT_FINITE` there."""
+    return write_json(path, as_text(content))
+
+
+def read_figures(path: Path) -> Any:
+    """What `write_figures` wrote; raises `InputError` that names the file when it is missing or damaged."""
+    return as_numbers(read_json(path))
+
+
+def as_text(content: Any) -> Any:
+    """The same with texts for NaN and infinities."""
+    if isinstance(content, Mapping):
+        return {name: as_text(value) for name, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [as_text(value) for value in content]
+    if isinstance(content, float) and not math.isfinite(content):
+        return "NaN" if math.isnan(content) else f"{'-' if content < 0 else ''}Infinity"
+    return content
+
+
+def as_numbers(content: Any) -> Any:
+    """The same with NaN and infinities for their texts."""
+    if isinstance(content, dict):
+        return {name: as_numbers(value) for name, value in content.items()}
+    if isinstance(content, list):
+        return [as_numbers(value) for value in content]
+    return NOT_FINITE.get(content, content) if isinstance(content, str) else content
+
+
 def kept(
     path: Path,
     make: Callable[[], T],
     *,
-    read: Callable[[Path], T] = read_json,
-    write: Callable[[Path, T], object] = write_json,
+    read: Callable[[Path], T] = read_figures,
+    write: Callable[[Path, T], object] = write_figures,
 ) -> Any:
     """What is in the file `path` of a run's folder; where there is none, what `make` gives, written there first.
 
     What is found was made from the same options and data, since the folder is refused to other runs
-    (`benchmarks.harness.folder.open_folder`), and is whole, since `write` writes whole files or none. For results,
+    (`benchmarks.harness.run_folder.open_folder`), and is whole, since `write` writes whole files or none. For results,
     which people read; what only the program reads again is an entry of a `distill.store.Store`.
 
     - `read`, `write`: of the file; JSON by default, `save` for what saves itself.

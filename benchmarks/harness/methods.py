@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from distill import Distiller
 
-__all__ = ["COLOURS", "METHODS", "Method", "chosen_methods", "distiller_class", "methods_of", "option_classes",
-           "prefix_of"]  # fmt: skip
+__all__ = ["COLOURS", "METHODS", "PREFIXES", "Method", "chosen_methods", "distiller_class", "methods_of",
+           "option_classes", "prefix_of"]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,8 @@ METHODS = {
     "random-teacher": Method("RandomTeacher", "tab:brown", "teacher"),
     "herding-teacher": Method("HerdingTeacher", "tab:cyan", "teacher"),
 }
+# Of the flags of the methods' and the training's own options.
+PREFIXES = (*dict.fromkeys(method.prefix or name for name, method in METHODS.items()), "train")
 COLOURS = {name: method.colour for name, method in METHODS.items()}
 
 
@@ -46,8 +48,8 @@ def distiller_class(name: str) -> type[Distiller]:
 
 
 def prefix_of(name: str) -> str:
-    """What the flags of a method's options begin with."""
-    return METHODS[name].prefix or name
+    """What the flags of a method's options begin with; the name itself where no method has it."""
+    return METHODS[name].prefix or name if name in METHODS else name
 
 
 def methods_of(prefix: str) -> tuple[str, ...]:

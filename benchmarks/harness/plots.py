@@ -13,7 +13,7 @@ __all__ = ["accuracy_axis", "draw", "save"]
 
 
 def save(figure: Figure, path: Path, *, dpi: int = 150) -> None:
-    """Write a figure whole or not at all."""
+    """Write a figure atomically."""
     write_atomically(path, lambda file: figure.savefig(file, dpi=dpi))
 
 

@@ -5,8 +5,8 @@ from typing import Any
 import torch
 
 from distill import InputError
+from distill.runtime.distributed import ranks_started
 from distill.runtime.memory import keep_freed_memory
-from distill.runtime.ranks import ranks_started
 
 __all__ = ["set_up_process"]
 
@@ -28,7 +28,7 @@ def set_up_process(*, device: str, precision: str, shares_out: bool = False) -> 
     """
     check_precision(precision, device)
     if ranks_started() > 1 and not shares_out:
-        raise InputError("torchrun is for distillation.py; this program has --jobs for several processes")
+        raise InputError("this program does not support torchrun (only distillation.py does); use --jobs")
     keep_freed_memory()
     # Convolutions on NVIDIA GPUs give the same bits each time only when asked to.
     torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False

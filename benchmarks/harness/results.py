@@ -1,4 +1,4 @@
-"""Summaries of figures, and the files that a benchmark writes."""
+"""Summaries of results, and the files that a benchmark writes."""
 
 import math
 import statistics
@@ -43,7 +43,7 @@ def paired_leads(values: Mapping[tuple[Any, ...], float], *, of: str) -> dict[st
 
 
 def write_results(folder: Path, results: Mapping[str, Any], table: str) -> None:
-    """Write the figures of a run as results.json, which other programs can read, and as table.txt."""
+    """Write the results of a run as results.json, which other programs can read, and as table.txt."""
     write_json(folder / "results.json", without_nan(results))
     write_atomically(folder / "table.txt", lambda file: file.write_text(table.rstrip("\n") + "\n"))
 
@@ -54,7 +54,7 @@ def print_table(folder: Path) -> None:
 
 
 def without_nan(content: Any) -> Any:
-    """The same with `None` for NaN and infinities, which JSON does not have."""
+    """Replace NaN and infinities by `None`, as JSON has neither."""
     if isinstance(content, dict):
         return {name: without_nan(value) for name, value in content.items()}
     if isinstance(content, list | tuple):

@@ -1,4 +1,4 @@
-"""The tasks of a run: one after the other, or side by side by worker processes through joblib.
+"""The tasks of a run: one after the other, or in parallel by worker processes through joblib.
 
 A task is a function of a module, called with the run and a few numbers; it yields results. A worker builds the run from
 its options once and keeps it, so that no data is sent; a task leaves its files in the run's folder, as it does without
@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, closing, contextmanager, redirect_stderr
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
 from io import StringIO
@@ -30,12 +30,12 @@ from benchmarks.harness.cost import add_process, machine, peak_memory_mib
 from benchmarks.harness.options import JobOptions
 from benchmarks.harness.process import set_up_process
 from distill import InputError
+from distill.runtime.distributed import is_first_rank
 from distill.runtime.progress import progress_bar
-from distill.runtime.ranks import is_first_rank
-from distill.runtime.stops import interrupts_held
+from distill.runtime.signals import interrupts_held
 from distill.runtime.workers import workers_end_with_program
 
-__all__ = ["Tasks", "check_jobs", "do_task", "tasks_of"]
+__all__ = ["Tasks", "by_workers", "check_jobs", "do_task", "tasks_of"]
 
 # What a backend imports, and what to install for it.
 CLUSTERS = {"dask": ("distributed", "dask distributed"), "ray": ("ray", "ray")}
@@ -48,15 +48,22 @@ ENDED = object()  # in place of a result, when a task has no more
 def check_jobs(options: JobOptions) -> None:
     """Raise `InputError` for numbers of jobs that make no sense, and backends that are unknown or not installed."""
     if options.jobs is not None and options.jobs < 1:
-        raise InputError(f"--jobs is {options.jobs}; wanted at least 1")
+        raise InputError(f"--jobs is {options.jobs}; expected at least 1")
     name = options.backend
     if name not in CLUSTERS and (name not in BACKENDS or name in NO_FRESH_PROCESSES):
         known = [other for other in (*BACKENDS, *CLUSTERS) if other not in NO_FRESH_PROCESSES]
-        raise InputError(f"--backend {name} is not available; wanted {', '.join(dict.fromkeys(known))}")
+        raise InputError(f"--backend {name} is not available; expected {', '.join(dict.fromkeys(known))}")
     if name in CLUSTERS and find_spec(CLUSTERS[name][0]) is None:
         raise InputError(f"--backend {name} is not installed here; pip install {CLUSTERS[name][1]}")
     if options.scheduler and name not in CLUSTERS:
         raise InputError(f"--scheduler is for --backend {' or '.join(CLUSTERS)}, but --backend is {name}")
+    if name == "ray" and (options.jobs or 1) == 1:  # joblib would do them here
+        raise InputError(f"--backend ray does --jobs tasks at a time, but --jobs is {options.jobs}; expected 2 or more")
+
+
+def by_workers(options: JobOptions) -> bool:
+    """Whether the tasks of a run with these options are done by workers: several jobs, or a cluster."""
+    return (options.jobs or 1) > 1 or options.backend in CLUSTERS
 
 
 # -- in the program ----------------------------------------------------------------------------------------------------
@@ -68,11 +75,13 @@ class Tasks:
 
     run: Any
     started: float
+    warned: set[tuple[str, str]] = field(default_factory=set)
+    """Categories and texts of the warnings of workers that were passed on."""
 
     @property
     def side_by_side(self) -> bool:
         """Whether workers do them."""
-        return (self.run.options.jobs or 1) > 1
+        return by_workers(self.run.options)
 
     def results(
         self,
@@ -112,6 +121,13 @@ class Tasks:
                 yield task, result, None
             yield task, ENDED, None
 
+    def _pass_on(self, caught: Iterable[tuple[str, str]]) -> None:
+        """Warn here of what a worker was warned of, once of each."""
+        for category, text in caught:
+            if (category, text) not in self.warned:
+                self.warned.add((category, text))
+                warnings.warn(text, referred(category), stacklevel=2)
+
     def _done_by_workers(self, function: Callable[..., Iterable[Any]], tasks: list[tuple[Any, ...]]) -> Iterator[Any]:
         in_worker, known = sent_by_value(self.run), {}
         local = self.run.options.backend not in CLUSTERS
@@ -119,6 +135,7 @@ class Tasks:
         try:
             with closing(as_they_end(calls)) as results:
                 for task, found, worker in results:
+                    self._pass_on(worker.pop("warnings"))
                     known[worker["id"]] = worker
                     # joblib replaces workers of this machine now and then: those that held most, as many as at once.
                     workers = sorted(known.values(), key=lambda worker: -worker["peak_memory_mib"])
@@ -127,7 +144,7 @@ class Tasks:
                     yield task, ENDED, None
         except BrokenProcessPool as error:
             raise InputError(
-                "the system ended a process, most likely because memory ran out; resume with --resume and fewer --jobs"
+                "a worker was killed, most likely for lack of memory; continue with --resume and fewer --jobs"
             ) from error
 
 
@@ -154,7 +171,7 @@ def cluster(options: JobOptions) -> Iterator[None]:
         try:
             with interrupts_held():
                 if options.backend == "dask":
-                    here = {"n_workers": options.jobs, "threads_per_worker": 1, "dashboard_address": None}
+                    here = {"n_workers": options.jobs or 1, "threads_per_worker": 1, "dashboard_address": None}
                     where: dict[str, Any] = {"address": address} if address else {**here, "silence_logs": "ERROR"}
                     stack.enter_context(import_module("distributed").Client(**where))
                 elif options.backend == "ray":
@@ -190,7 +207,7 @@ def sent_by_value(run: Any) -> Callable[[str, tuple[Any, ...]], Any]:
     recipe = {
         "run": reference(type(run)), "options": reference(type(run.options)),
         "values": {**vars(run.options), "jobs": 1},  # a worker does one thing at a time
-        "folder": os.getcwd(), "jobs": run.options.jobs,
+        "folder": os.getcwd(), "jobs": run.options.jobs or 1,
     }  # fmt: skip
 
     def in_worker(function: str, task: tuple[Any, ...]) -> Any:
@@ -207,14 +224,18 @@ latest: list[Any] = []  # the recipe of the last run, and the run
 
 
 def do_task(recipe: Mapping[str, Any], function: str, task: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The task, its results, and a description of this worker."""
+    """The task, its results, and a description of this worker, with what it was warned of."""
     # Bars of several workers would be drawn over each other; Dask would send parts of a task to workers of its own.
     with redirect_stderr(StringIO()), parallel_config("threading"):
         if latest[:1] != [recipe]:
-            latest[:] = [recipe, built(recipe)]
-        results = list(referred(function)(latest[1], *task))
+            latest[:] = [recipe, built(recipe)]  # what this warns of, the program has said
+        with warnings.catch_warnings(record=True) as caught:
+            results = list(referred(function)(latest[1], *task))
+    told = [(reference(each.category), str(each.message)) for each in caught if issubclass(each.category, UserWarning)]
     worker = f"{platform.node()}-{os.getpid()}"
-    return task, results, {"id": worker, "peak_memory_mib": peak_memory_mib(), "machine": machine()}
+    return task, results, {
+        "id": worker, "peak_memory_mib": peak_memory_mib(), "machine": machine(), "warnings": told,
+    }  # fmt: skip
 
 
 def built(recipe: Mapping[str, Any]) -> Any:

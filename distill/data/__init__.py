@@ -2,8 +2,8 @@
 
 - `labelled`: `LabelledImages` and `load_images`.
 - `named`, `layouts`, `wordnet`: data sets by name, published folders of images, names of their classes.
-- `folders`, `left_out`: folders of class folders, and warnings about files in them that are not read.
+- `folders`, `skipped_files`: folders of class folders, and warnings about files in them that are not read.
 - `npz`, `array_files`: .npz files.
-- `decode`, `decoded`, `look`, `levels`: image files to pixels, decoded once, at one bit depth.
+- `decode`, `decoded`, `image_scan`, `bit_depth`: image files to pixels, decoded once, at one bit depth.
 - `splits`, `pixels`: training and test split; uint8 images as floats.
 """

@@ -38,7 +38,7 @@ class NpzArchive:
         if dtype.hasobject:
             raise InputError(
                 f"{name} of {self.path} holds Python objects, which are not read because they can run code; "
-                "wanted one plain array (of images that all have one shape; of text for classes)"
+                "expected one plain array (of images that all have one shape; of text for classes)"
             )
         return shape, dtype
 
@@ -64,7 +64,7 @@ def open_npz(path: Path) -> Iterator[NpzArchive]:
         # Opened here, since NumPy leaves a damaged file open.
         archive = _load(path, ".npz", lambda: stack.enter_context(path.open("rb")))
         if not isinstance(archive, NpzFile):
-            raise InputError(f"{path} holds a single array; wanted an .npz file of several arrays (numpy.savez)")
+            raise InputError(f"{path} holds a single array; expected an .npz file of several arrays (numpy.savez)")
         yield NpzArchive(path, stack.enter_context(archive))
 
 

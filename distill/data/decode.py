@@ -9,8 +9,20 @@ from PIL import Image, ImageFile
 
 from distill.errors import InputError
 
-__all__ = ["GREY", "WIDE_GREY", "Fit", "Look", "Mode", "decode", "image_endings", "is_image", "raw_modes",
-           "resize_arrays", "scaled", "unreadable"]  # fmt: skip
+__all__ = [
+    "GREY",
+    "WIDE_GREY",
+    "DecodeSettings",
+    "Fit",
+    "Mode",
+    "decode",
+    "image_endings",
+    "is_image",
+    "raw_modes",
+    "resize_arrays",
+    "scaled",
+    "unreadable",
+]  # fmt: skip
 
 WIDE_GREY = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N"})
 GREY = WIDE_GREY | {"1", "L", "LA"}
@@ -21,7 +33,7 @@ Mode = Literal["L", "RGB"]
 Fit = Literal["crop", "squash"]
 
 
-class Look(NamedTuple):
+class DecodeSettings(NamedTuple):
     """How all images of a set are decoded: to which mode, and which value of grey images above 8 bits becomes 255."""
 
     mode: Mode = "RGB"
@@ -126,7 +138,7 @@ def _scale_transparency(image: Image.Image) -> None:
 
 
 def _to_8_bits(image: Image.Image, white: int) -> Image.Image:
-    """The image with 8 bits a channel and no alpha."""
+    """The image with 8 bits per channel and no alpha."""
     if image.mode == "F":
         raise ValueError(
             "its pixels are floats of unknown range; save it with 8 or 16 bits, or the set as an .npz of floats in "
@@ -137,7 +149,7 @@ def _to_8_bits(image: Image.Image, white: int) -> Image.Image:
         transparent = values == image.info.get("transparency", -1)
         values[transparent] = white
         if values.min() < 0 or values.max() > white:
-            raise ValueError(f"its pixels run from {values.min()} to {values.max()}; wanted 0 to {white}")
+            raise ValueError(f"its pixels run from {values.min()} to {values.max()}; expected 0 to {white}")
         return Image.fromarray(scaled(values, white))
     _scale_transparency(image)
     if image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info:

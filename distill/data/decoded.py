@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from distill.data.decode import Fit, Look, decode, unreadable
+from distill.data.decode import DecodeSettings, Fit, decode, unreadable
 from distill.errors import InputError, InputWarning
 from distill.runtime.progress import progress_bar
 from distill.store import MadeFrom, Store
@@ -30,7 +30,7 @@ def cached_images(
     folder: Path,
     resolution: int,
     fit: Fit = "crop",
-    look: Callable[[], Look] = Look,
+    look: Callable[[], DecodeSettings] = DecodeSettings,
     others: Sequence[Path] = (),
 ) -> np.ndarray:
     """The images in `files`, resized: a read-only memory map of uint8 `(n, resolution, resolution, channels)`.
@@ -83,7 +83,7 @@ def _found(
     return None if images is None or images.shape not in shapes else (images, metadata["warnings"])
 
 
-def _looked(look: Callable[[], Look]) -> tuple[Look, list[str]]:
+def _looked(look: Callable[[], DecodeSettings]) -> tuple[DecodeSettings, list[str]]:
     """What `look` finds, and its warnings, which are raised here and again whenever the images are read."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -135,7 +135,7 @@ def _content(file: Path) -> str:
         raise unreadable(file, error) from error
 
 
-def _decode_all(files: Sequence[Path], look: Look, resolution: int, fit: Fit) -> Iterator[bytes]:
+def _decode_all(files: Sequence[Path], look: DecodeSettings, resolution: int, fit: Fit) -> Iterator[bytes]:
     """The pixels of each image, in order; a batch is decoded at a time."""
 
     def pixels(file: Path) -> bytes:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from distill.data.decode import Look, decode, is_image
+from distill.data.decode import DecodeSettings, decode, is_image
 from distill.data.decoded import cached_images
-from distill.data.left_out import LeftOut
-from distill.data.look import look_at
+from distill.data.image_scan import scan_images
+from distill.data.skipped_files import SkippedFiles
 from distill.data.splits import Arrays, Split, chosen_for_test
 from distill.errors import InputError, InputWarning
 
@@ -32,8 +32,8 @@ def load_folder(folder: Path, split: Split, *, resolution: int | None = None, ca
     within class folders, images outside of them, and folders beside those of the two splits.
 
     The set has one channel when every image of both splits is grey (with or without alpha), and is RGB otherwise.
-    Grey images of more than 8 bits are all scaled alike (`distill.data.look.look_at`). For other modes and bit depths
-    see `distill.data.decode.decode`.
+    Grey images of more than 8 bits are all scaled alike (`distill.data.image_scan.scan_images`). For other modes and
+    bit depths see `distill.data.decode.decode`.
 
     - `resolution`: height and width to resize the largest central square of each image to, decoded once into the
       folder `cache`; `None`: all images have the same size already.
@@ -45,7 +45,7 @@ def load_folder(folder: Path, split: Split, *, resolution: int | None = None, ca
     files, labels = splits[split]
     if not files:
         raise InputError(
-            f"{folder} has too few images to hold out a test split; wanted 2 or more in a class, or folders train/ "
+            f"{folder} has too few images to hold out a test split; expected 2 or more in a class, or folders train/ "
             "and test/"
         )
     both = [file for some, _ in splits.values() for file in some]
@@ -55,17 +55,17 @@ def load_folder(folder: Path, split: Split, *, resolution: int | None = None, ca
             "taken for a class; choose another folder for them (cache_dir=..., --cache-dir or FREPO_CACHE)"
         )
 
-    def look() -> Look:
-        return look_at(both, one_size=resolution is None, name=str(folder))
+    def settings() -> DecodeSettings:
+        return scan_images(both, one_size=resolution is None, name=str(folder))
 
     if resolution is None:
-        return Arrays(decode_all(files, look()), labels, classes)
+        return Arrays(decode_all(files, settings()), labels, classes)
     images = cached_images(
         files,
         name=f"{_cache_name(folder)}-{split}",
         folder=cache,
         resolution=resolution,
-        look=look,
+        look=settings,
         others=both,
     )
     return Arrays(images, labels, classes)
@@ -76,10 +76,10 @@ def plain_name(path: Path) -> str:
     return os.fsencode(path.name).decode("utf-8", "backslashreplace")
 
 
-def decode_all(files: list[Path], look: Look) -> np.ndarray:
+def decode_all(files: list[Path], settings: DecodeSettings) -> np.ndarray:
     """Images of one size as uint8 `(n, height, width, channels)`."""
-    images = np.stack([decode(file, look.mode, white=look.white) for file in files])
-    return images if look.mode == "RGB" else images[..., None]
+    images = np.stack([decode(file, settings.mode, white=settings.white) for file in files])
+    return images if settings.mode == "RGB" else images[..., None]
 
 
 def find_splits(folder: Path) -> tuple[tuple[str, ...], dict[Split, Files]]:
@@ -97,8 +97,8 @@ def find_splits(folder: Path) -> tuple[tuple[str, ...], dict[Split, Files]]:
 
     if all(_holds_images_alone(place) for place in (folder / "train", tests[0])):
         raise InputError(
-            f"{folder} has the folders train and {tests[0].name}, which are taken for its splits but hold images and "
-            f"no class folders; if train and {tests[0].name} are classes, rename one of them (train-images, say), "
+            f"{folder} has the folders train and {tests[0].name}, which look like splits but contain images instead of "
+            f"class folders; if train and {tests[0].name} are classes, rename one of them (train-images, say), "
             f"otherwise sort their images into train/<class> and {tests[0].name}/<class>"
         )
     unread = [entry.name for entry in _visible(folder) if entry.is_dir() and entry.name not in ("train", tests[0].name)]
@@ -126,29 +126,29 @@ def class_files(folder: Path, *, inner: str = "") -> dict[str, list[Path]]:
 
     Warns about what is not read. Raises `InputError` when there is no class folder, or one without images.
     """
-    by_class, left_out = {}, LeftOut(folder)
+    by_class, skipped = {}, SkippedFiles(folder)
     for class_folder in _visible(folder):
         if not class_folder.is_dir():
-            left_out.add_beside_classes(class_folder)
+            skipped.add_beside_classes(class_folder)
             continue
         place = class_folder / inner
         entries = list(_visible(place))
         files = [entry for entry in entries if is_image(entry)]
         if not files:
-            own = LeftOut(place, [entry for entry in entries if not is_image(entry)])
+            own = SkippedFiles(place, [entry for entry in entries if not is_image(entry)])
             raise InputError(
                 f"the class folder {place} holds no images that Pillow reads{f' ({own})' if own else ''}; add some or "
                 "remove it"
-                + ("; for folders of a split, wanted train/ and test/ (or val/) side by side" if own.folders else "")
+                + ("; for folders of a split, expected train/ and test/ (or val/) in one folder" if own.folders else "")
             )
-        left_out.add(*(entry for entry in entries if not is_image(entry)))
+        skipped.add(*(entry for entry in entries if not is_image(entry)))
         by_class[plain_name(class_folder)] = files
     if not by_class:
         raise InputError(
-            f"{folder} holds no class folders; wanted a folder of images for each class"
-            + (f" (found {left_out})" if left_out else "")
+            f"{folder} holds no class folders; expected a folder of images for each class"
+            + (f" (found {skipped})" if skipped else "")
         )
-    left_out.warn()
+    skipped.warn()
     return by_class
 
 

@@ -56,18 +56,18 @@ class LabelledImages:
         object.__setattr__(self, "classes", class_names(self.classes))
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3):
             raise InputError(
-                f"images are {images.dtype} of shape {images.shape}; wanted uint8 of shape "
+                f"images are {images.dtype} of shape {images.shape}; expected uint8 of shape "
                 "(n, height, width, channels) with 1 or 3 channels"
             )
         if labels.shape != images.shape[:1] or not np.issubdtype(labels.dtype, np.integer):
             raise InputError(
-                f"labels are {labels.dtype} of shape {labels.shape}; wanted integers of shape {images.shape[:1]}, "
+                f"labels are {labels.dtype} of shape {labels.shape}; expected integers of shape {images.shape[:1]}, "
                 "one for each image"
             )
         if len(labels) and (labels.min() < 0 or labels.max() >= len(self.classes)):
             raise InputError(
                 f"labels run from {labels.min()} to {labels.max()}, but there are {len(self.classes)} classes: "
-                f"wanted 0 to {len(self.classes) - 1}"
+                f"expected 0 to {len(self.classes) - 1}"
                 + ("; they start at 1: subtract 1" if labels.min() == 1 and labels.max() == len(self.classes) else "")
             )
         object.__setattr__(self, "images", images)
@@ -96,7 +96,7 @@ def _array(given: Any, name: str) -> np.ndarray:
     try:
         return np.asarray(given)
     except (TypeError, ValueError, RuntimeError) as error:  # rows of different lengths; tensors on a GPU
-        raise InputError(f"{name} are a {type(given).__name__} that is no array; wanted one NumPy array") from error
+        raise InputError(f"{name} are a {type(given).__name__} that is no array; expected one NumPy array") from error
 
 
 def load_images(
@@ -131,7 +131,7 @@ def load_images(
         ((450, 8, 8, 1), dtype('uint8'), 10)
     """
     if not isinstance(split, str) or split not in ("train", "test"):
-        raise InputError(f"unknown split {shown(split)}; wanted 'train' or 'test'")
+        raise InputError(f"unknown split {shown(split)}; expected 'train' or 'test'")
     if resolution is not None:
         require_whole("resolution", resolution, least=1)
     folder = _place(data_dir, "data_dir", "FREPO_DATA", "data")
@@ -148,7 +148,7 @@ def load_images(
         found = load_npz(path, split)
         images = found.images if resolution is None else resize_arrays(found.images, resolution)
         return LabelledImages(images, found.labels, found.classes, name=plain_name(path.with_suffix("")))
-    raise InputError(f"{path} is neither a folder nor an .npz file; wanted one of them, or one of {_known()}")
+    raise InputError(f"{path} is neither a folder nor an .npz file; expected one of them, or one of {_known()}")
 
 
 def _place(given: Any, name: str, variable: str, default: str | Path) -> Path:
@@ -159,7 +159,7 @@ def _place(given: Any, name: str, variable: str, default: str | Path) -> Path:
 
 def _not_found(source: str) -> InputError:
     if os.sep in source or Path(source).suffix:
-        return InputError(f"{source} does not exist; wanted a folder, an .npz file, or one of {_known()}")
+        return InputError(f"{source} does not exist; expected a folder, an .npz file, or one of {_known()}")
     close = difflib.get_close_matches(source.lower(), DATASETS, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else ""
     return InputError(f"no data set, folder or file is called {source!r}; known data sets: {_known()}{hint}")

@@ -138,7 +138,7 @@ def _warn_of_unlisted(folder: Path, listed: list[Path], table: Path) -> None:
     if unlisted := sorted(there - set(listed)):
         named = ", ".join(file.name for file in unlisted[:3])
         warnings.warn(
-            f"left out of {folder}: {len(unlisted)} images that {table.name} does not list ({named}"
+            f"skipped in {folder}: {len(unlisted)} images that {table.name} does not list ({named}"
             f"{', ...' if len(unlisted) > 3 else ''})",
             InputWarning,
             stacklevel=3,

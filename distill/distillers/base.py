@@ -12,9 +12,9 @@ import torch
 from distill.data.labelled import LabelledImages
 from distill.distillers.run import Recorder, Run
 from distill.errors import InputError, InputWarning
-from distill.preprocess import Identity, PreprocessedImages, default_preprocessing
+from distill.preprocess import PreprocessedImages, default_preprocessing
 from distill.preprocess.streamed import StreamedImages
-from distill.runtime.checks import check_option_types, require_a
+from distill.runtime.checks import check_option_types, require_a, require_same_classes
 from distill.sets.synthetic import SyntheticSet, describe
 from distill.store import Store, as_store
 
@@ -35,6 +35,10 @@ class Distiller(ABC):
     """
 
     method: ClassVar[str]
+    selects_real_images: ClassVar[bool] = False
+    """Whether sets are real images, chosen one after the other: the first of each class are those to keep."""
+    makes_labels: ClassVar[bool] = False
+    """Whether soft labels are others than those that follow from the class ids, so that a memory has to hold them."""
 
     def __post_init__(self) -> None:
         check_option_types(self)
@@ -46,21 +50,22 @@ class Distiller(ABC):
         self,
         data: LabelledImages | PreprocessedImages,
         *,
-        images_per_class: int = 10,
-        seed: int = 0,
-        device: str = "cpu",
+        images_per_class: int = Run.images_per_class,
+        seed: int = Run.seed,
+        device: str = Run.device,
         held_out: LabelledImages | PreprocessedImages | None = None,
         store: str | Path | Store | None = None,
         progress: bool = False,
         on_record: Recorder | None = None,
     ) -> SyntheticSet:
-        """Distil `data`, every class of it that has images, to `images_per_class` images a class.
+        """Distil `data`, every class of it that has images, to `images_per_class` images per class.
 
         A class with fewer images than that gets as many as it has, with a warning.
 
         - `data`: raw images (the paper's default preprocessing is fitted on them), or preprocessed ones.
-        - `images_per_class`: 1 or more.
-        - `seed`: every random choice comes from it, 0 or more; the same seed gives the same set on the same machine.
+        - `images_per_class`: 1 or more; 10 by default.
+        - `seed`: every random choice comes from it, 0 or more, by default 0; the same seed gives the same set on the
+          same machine.
         - `device`: where the work is done ("cpu", "cuda", "mps"); the set always comes back on the CPU.
         - `held_out`: images of the same classes that were not distilled, raw or preprocessed as `data` is, to record
           accuracy on as the distillation goes; never used to change anything.
@@ -80,7 +85,7 @@ class Distiller(ABC):
         """
         require_a("data", data, LabelledImages, PreprocessedImages, hint=f"{AS_PIXELS}, or {AS_FLOATS}")
         if not len(data):
-            raise InputError("there is nothing to distil: 0 images were given")
+            raise InputError("the data set is empty (0 images)")
         asked = Run(
             images_per_class=images_per_class,
             seed=seed,
@@ -129,7 +134,7 @@ def warn_of_small_classes(data: PreprocessedImages, images_per_class: int) -> No
         named = [f"{data.classes[c]!r} has {n}" for c, n in zip(class_ids[small], counts[small], strict=True)]
         warnings.warn(
             f"images_per_class is {images_per_class}, but {len(named)} classes have fewer images "
-            f"({', '.join(named[:5])}{', ...' if len(named) > 5 else ''}): they get as many as they have",
+            f"({', '.join(named[:5])}{', ...' if len(named) > 5 else ''}): all their images are used",
             InputWarning,
             stacklevel=3,
         )
@@ -150,11 +155,6 @@ def check_varied(images: np.ndarray | torch.Tensor | StreamedImages) -> None:
     )
 
 
-def _unknown(*sets: PreprocessedImages) -> bool:
-    """Whether the preprocessing of one of them is not known: streams of tensors count as pixels."""
-    return any(isinstance(one.preprocessing, Identity) for one in sets)
-
-
 def checked_held_out(
     held_out: LabelledImages | PreprocessedImages | None, data: PreprocessedImages
 ) -> PreprocessedImages | None:
@@ -172,10 +172,13 @@ def checked_held_out(
     if held_out.image_shape != data.image_shape or held_out.num_classes != data.num_classes:
         raise InputError(
             f"held_out has images of {held_out.image_shape} and {held_out.num_classes} classes, the data "
-            f"{data.image_shape} and {data.num_classes}; wanted the same images and classes in both"
+            f"{data.image_shape} and {data.num_classes}; expected the same images and classes in both"
         )
-    if not held_out.preprocessing.same_as(data.preprocessing) and not _unknown(held_out, data):
+    require_same_classes("held_out", held_out.classes, "the data", data.classes)
+    if not held_out.preprocessing.same_as(data.preprocessing):
         raise InputError(
-            "held_out was not preprocessed like the data; give it raw, or as data.preprocessing.apply(...)"
+            "held_out was not preprocessed like the data; give it raw, or as data.preprocessing.apply(...), and a "
+            f"DistilledBuffer the preprocessing of its stream (held_out has {held_out.preprocessing.kind}, the data "
+            f"{data.preprocessing.kind})"
         )
     return held_out

@@ -6,8 +6,9 @@ from typing import Any, Protocol
 
 import torch
 
+from distill.distillers.base import Distiller
+from distill.distillers.made_from import made_from
 from distill.distillers.run import Run
-from distill.fingerprint import data_fingerprint, fingerprint
 from distill.preprocess import PreprocessedImages
 from distill.store import MadeFrom
 
@@ -26,7 +27,7 @@ class Resumable(Protocol):
         """What is no tensor; JSON-able."""
 
     def restore(self, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, Any]) -> None:
-        """Become what gave these `tensors` and `metadata`."""
+        """Restore the state from `tensors` and `metadata`."""
 
 
 class Checkpoint:
@@ -35,21 +36,21 @@ class Checkpoint:
     It holds images, optimizers, networks and generators, all that the state gives: a distillation that is resumed from
     it ends in the same bits as one that was never stopped.
 
-    - `run`: with the store, and the held-out images the distillation is watched on. `method`: of the distiller.
-    - `options`: the distiller's class and all options; `data`: what it distils. An entry of other options or data is
-      refused, in words that say which.
+    - `run`: with the store, and the held-out images the distillation is watched on.
+    - `data`: what it distils. An entry of another distiller, other options or data is refused, in words that say which.
     """
 
-    def __init__(self, run: Run, *, method: str, options: Mapping[str, Any], data: PreprocessedImages) -> None:
-        self.store, self.name = run.store, f"checkpoint-{method}-{run.images_per_class}-seed-{run.seed}"
+    def __init__(self, run: Run, distiller: Distiller, data: PreprocessedImages) -> None:
+        self.store, self.name = run.store, f"checkpoint-{distiller.method}-{run.images_per_class}-seed-{run.seed}"
         self.last, self.cost = time.monotonic(), 0.0
         self.made_from = MadeFrom()
         if run.store is not None:
-            held_out = None if run.held_out is None else fingerprint(run.held_out)
-            self.made_from = MadeFrom(options, {**data_fingerprint(data), "held-out images": held_out})
+            self.made_from = made_from(
+                distiller, data, asked=run.options(), device=run.device, held_out=run.held_out
+            )
 
     def load_into(self, state: Resumable) -> None:
-        """Bring `state` to where the entry left off, if there is one; raises `InputError` if it is another's."""
+        """Restore `state` from the saved checkpoint, if any; raises `InputError` if it belongs to a different run."""
         entry = None if self.store is None else self.store.load(self.name, self.made_from)
         if entry is not None:
             state.restore(entry.tensors, entry.metadata)
@@ -60,7 +61,7 @@ class Checkpoint:
             self.save(state)
 
     def save(self, state: Resumable) -> None:
-        """Save now, whole or not at all."""
+        """Save now, atomically."""
         if self.store is not None:
             started = time.monotonic()
             self.store.save(self.name, self.made_from, state.tensors(), state.metadata())

@@ -15,7 +15,7 @@ __all__ = ["DM", "mean_distance"]
 
 @dataclass(frozen=True, kw_only=True)
 class DM(Matching):
-    """Mean features of a class's distilled images matched with those of its real ones, in a new random network a step.
+    """Mean features of a class's distilled and real images are matched, in a new random network at every step.
 
     Source: Zhao & Bilen, *Dataset Condensation with Distribution Matching* (WACV 2023, arXiv 2021), and its released
     code, whose defaults these are. The loss recorded is the mean over classes, the gradient that of the sum, as there.
@@ -28,7 +28,7 @@ class DM(Matching):
 
     method: ClassVar[str] = "dm"
     steps: int = 20_000
-    """Updates of the distilled images; published: 20 000."""
+    """Number of updates of the distilled images; published: 20 000."""
     learning_rate: float = 1.0
 
     def __post_init__(self) -> None:
@@ -40,7 +40,7 @@ class DM(Matching):
         return self.steps
 
     def with_updates(self, count: int, images_per_class: int) -> "DM":
-        """The same distiller with so many steps."""
+        """The same distiller with this many steps."""
         return self.with_options(steps=count)
 
     def step(self, state: MatchingState, data: PreprocessedImages) -> None:

@@ -20,7 +20,7 @@ from distill.training.loop import train
 __all__ = ["DSA", "gradient_distance", "published_loops"]
 
 EPSILON = 1e-6  # beside the product of two gradients' lengths
-# Images a class: updates of the images by each network, and passes of the network between two of them (released code).
+# Images per class: updates of the images with each network, and its epochs between two of them (released code).
 LOOPS_BY_SIZE = ((50, (50, 10)), (40, (40, 15)), (30, (30, 20)), (20, (20, 25)), (10, (10, 50)), (1, (1, 1)))
 
 
@@ -47,16 +47,16 @@ class DSA(Matching):
     method: ClassVar[str] = "dsa"
     rates: ClassVar[tuple[str, ...]] = ("learning_rate", "network_learning_rate")
     iterations: int = 1000
-    """Networks drawn; published: 1000."""
+    """Number of randomly initialised networks; published: 1000."""
     learning_rate: float = 0.1
     outer_loop: int | None = None
-    """Updates of the images by each network; `None`: the published number for the images per class."""
+    """Updates of the images with each network. Default: the published number for the images per class."""
     inner_loop: int | None = None
-    """Passes over the distilled images that train the network between two updates; `None`: as published."""
+    """Epochs on the distilled images that train the network between two updates. Default: as published."""
     network_learning_rate: float = 0.01
-    """Of that training, by SGD; augmented as well if `augment` is on."""
+    """Learning rate of SGD for training the networks on the distilled images, which uses `augment` as well."""
     network_batch_size: int = 256
-    """Distilled images in an update of the network."""
+    """Batch size for training the networks on the distilled images."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

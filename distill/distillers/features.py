@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from distill.networks import Network
-from distill.runtime.ranks import gathered_rows, own_rows
+from distill.runtime.distributed import gathered_rows, own_rows
 
 __all__ = ["features_of"]
 

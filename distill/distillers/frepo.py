@@ -10,16 +10,17 @@ from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
 from distill.distillers.features import features_of
+from distill.distillers.history import KRRRecorder
 from distill.distillers.lamb import LAMB
-from distill.distillers.pool import ModelPool, PoolModel, squared_error
+from distill.distillers.model_pool import ModelPool, PoolModel, squared_error
 from distill.distillers.run import Run
 from distill.distillers.state import Start, StepwiseState
 from distill.distillers.stepwise import StepwiseDistiller
 from distill.distillers.tbptt import tbptt_loss
-from distill.distillers.watch import KRRWatch
 from distill.errors import InputError
 from distill.preprocess import PreprocessedImages
 from distill.runtime.checks import require_choice, require_not_negative, require_positive
+from distill.runtime.seeds import Purpose
 from distill.sets.synthetic import initial_labels
 from distill.training.kernel_ridge import REGULARIZATION, krr_weights
 from distill.training.loop import train
@@ -45,41 +46,42 @@ class FRePo(StepwiseDistiller):
     """
 
     method: ClassVar[str] = "frepo"
+    makes_labels: ClassVar[bool] = True
     rates: ClassVar[tuple[str, ...]] = ("learning_rate", "pool_learning_rate")
     steps: int = 2000
-    """Updates of the distilled set."""
+    """Number of updates of the distilled set; the paper uses 500 000 and more."""
     version: Version = "v2"
-    """Whether the sampled model is trained after the distilled set is updated ("v2") or before ("v1")."""
+    """When to train the sampled model: after the distilled set is updated ("v2") or before ("v1")."""
     meta_gradient: MetaGradient = "krr"
-    """What the gradient goes back through: "krr", a kernel ridge regression on the model's features, which is FRePo, or
-    "tbptt", one training step of the whole model, the ablation of C.1."""
+    """How to compute the meta-gradient: "krr" differentiates through a kernel ridge regression on the model's features,
+    which is FRePo; "tbptt" through one training step of the whole model, the ablation of appendix C.1."""
     learn_labels: bool = True
-    """Learn the soft labels; otherwise they stay where they start."""
+    """Learn the soft labels; otherwise they keep their initial values."""
     label_scale: float | None = None
-    """Soft labels start at this times (one-hot - 1/C), C being the number of classes; `None`: 1 / sqrt(C / 10)."""
+    """Scale of the initial soft labels, scale * (one-hot - 1/C) for C classes. Default: 1 / sqrt(C / 10)."""
     label_margin: bool = True
-    """Add minus the mean of min(top1 - top2, 1/C) of the soft labels to the loss (released code, not in the paper)."""
+    """Subtract the mean of min(top1 - top2, 1/C) of the soft labels from the loss (released code, not in the paper)."""
     mirror: bool = False
-    """Use every image and its mirror image in the meta-gradient. RGB images only, never digits or clothes."""
+    """Use horizontally flipped copies as well in the meta-gradient. RGB images only; not for digits or clothing."""
     batch_size: int = 1024
-    """Real images a step."""
+    """Batch size of real images."""
     distilled_batch_size: int | None = None
-    """Distilled images in a step's meta-gradient, random ones of more; `None`: all, which is FRePo."""
+    """Number of distilled images in the meta-gradient of a step, sampled at random. Default: all, as in the paper."""
     chunk_size: int = 5000
-    """Features of more distilled images than this are computed in chunks, and again on the way back: the same gradient
-    in less memory."""
+    """Number of distilled images above which features are computed in chunks of this size, and again in the backward
+    pass (gradient checkpointing): the same gradient with less memory."""
     learning_rate: float = 3e-4
-    """LAMB's, for images and labels, cosine down to a tenth."""
+    """Initial learning rate of LAMB for images and labels; cosine decay to a tenth of it."""
     pool_size: int = 10
-    """Models in the pool."""
+    """Number of models in the pool."""
     max_updates: int = 100
-    """Updates a model gets before it is redrawn (K)."""
+    """Training steps of a pool model before it is re-initialised (K in the paper)."""
     pool_learning_rate: float = 3e-4
-    """Adam's, for the models."""
+    """Learning rate of Adam for the pool models."""
     pool_batch_size: int = 1000
-    """Distilled images in a model's update, random ones of more."""
+    """Batch size for training the pool models, sampled at random if the distilled set is larger."""
     regularization: float = REGULARIZATION
-    """Lambda of the ridge regression, as a fraction of the mean diagonal of K_ss."""
+    """Regularisation of the ridge regression (lambda), as a fraction of the mean diagonal of K_ss."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -94,13 +96,15 @@ class FRePo(StepwiseDistiller):
         return self.steps
 
     def with_updates(self, count: int, images_per_class: int) -> "FRePo":
-        """The same distiller with so many steps."""
+        """The same distiller with this many steps."""
         return self.with_options(steps=count)
 
     def check_images(self, image_shape: tuple[int, int, int], num_classes: int) -> None:
         """Raise `InputError` where mirror images or the network do not go with the images."""
         if self.mirror and image_shape[0] == 1:
-            raise InputError("mirror is on, but the images have one channel: mirrored digits or clothes are others")
+            raise InputError(
+                "mirror=True needs RGB images, but these have one channel; flipped digits or clothes belong to no class"
+            )
         super().check_images(image_shape, num_classes)
 
     def step(self, state: "FRePoState", data: PreprocessedImages) -> None:
@@ -123,7 +127,7 @@ class FRePo(StepwiseDistiller):
         state.pool.renew(model)
 
     def loss(self, model: PoolModel, images_t: Tensor, labels_t: Tensor, images_s: Tensor, labels_s: Tensor) -> Tensor:
-        """How badly the distilled set predicts a real batch, by way of `model`; differentiable in the distilled set."""
+        """Meta-loss: error of the distilled set on a real batch, by `model`; differentiable in the distilled set."""
         if self.meta_gradient == "tbptt":
             return tbptt_loss(model, images_t, labels_t, images_s, labels_s)
         with torch.no_grad():
@@ -131,9 +135,9 @@ class FRePo(StepwiseDistiller):
         features_s = features_of(model.network, images_s, chunk_size=self.chunk_size)
         return meta_loss(features_t, labels_t, features_s, labels_s, regularization=self.regularization)
 
-    def watch(self, state: "FRePoState") -> KRRWatch:
+    def recorder(self, state: "FRePoState") -> KRRRecorder:
         """Loss, and KRR accuracy on held-out images."""
-        return KRRWatch(
+        return KRRRecorder(
             state, state.pool, regularization=self.regularization, steps=self.steps, points=self.history_points
         )
 
@@ -147,7 +151,7 @@ class FRePo(StepwiseDistiller):
             max_updates=self.max_updates,
             learning_rate=self.pool_learning_rate,
             batch_size=self.pool_batch_size,
-            generator=run.generator(1),
+            generator=run.generator(Purpose.NETWORKS),
         )
         return FRePoState(run, start, labels.requires_grad_(self.learn_labels), pool=pool, options=self)
 
@@ -158,7 +162,7 @@ class FRePoState(StepwiseState):
     def __init__(self, run: Run, start: Start, labels: Tensor, *, pool: ModelPool, options: FRePo) -> None:
         leaves = [start.images, labels] if labels.requires_grad else [start.images]
         optimizer = LAMB(leaves, lr=options.learning_rate)
-        super().__init__(run, start, labels, optimizer=optimizer, generator=run.generator(2))
+        super().__init__(run, start, labels, optimizer=optimizer, generator=run.generator(Purpose.BATCHES))
         self.pool = pool
         self.scheduler = LambdaLR(optimizer, cosine_factor(options.steps))
 
@@ -188,13 +192,13 @@ class FRePoState(StepwiseState):
         return {**super().metadata(), "ages": [model.age for model in self.pool]}
 
     def restore(self, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
-        """Become what gave these `tensors` and `metadata`."""
+        """Restore the state from `tensors` and `metadata`."""
         super().restore(tensors, metadata)
         self.pool.restore(tensors, metadata["ages"])
         self.set_learning_rate()
 
     def set_learning_rate(self) -> None:
-        """Bring the schedule to `step`, as after so many updates."""
+        """Set the schedule to `step`, as after this many updates."""
         self.scheduler.last_epoch = self.step
         for group, rate, factor in zip(
             self.optimizer.param_groups, self.scheduler.base_lrs, self.scheduler.lr_lambdas, strict=True

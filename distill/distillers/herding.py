@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from distill.distillers.chosen import chosen_images
 from distill.distillers.run import Run
+from distill.distillers.selection import selected_images
 from distill.distillers.trained_network import TrainsNetwork
 from distill.networks import Network
 from distill.preprocess import PreprocessedImages
@@ -23,16 +23,20 @@ class Herding(TrainsNetwork):
 
     The network is a `conv`, trained with cross-entropy; a store keeps it for sets of other sizes.
 
+    Raises `InputError` for options of another type, for numbers that are not finite or not above 0 (`steps` may be 0),
+    and for a norm that is not known; `distill` for a network that does not go with the images or becomes NaN.
+
     >>> from distill import load_images
     >>> Herding(steps=1, width=4, depth=1).distill(load_images("digits"), images_per_class=1)
     SyntheticSet(10 images of 1x8x8, 10 classes, by herding)
     """
 
     method: ClassVar[str] = "herding"
+    selects_real_images: ClassVar[bool] = True
     kept_as: ClassVar[str] = "herding"
 
     def _distill(self, data: PreprocessedImages, run: Run) -> SyntheticSet:
-        return chosen_images(self, data, herded(self, self.trained(data, run), data, run), run)
+        return selected_images(self, data, herded(self, self.trained(data, run), data, run), run)
 
 
 def herded(distiller: TrainsNetwork, network: Network, data: PreprocessedImages, run: Run) -> Tensor:

@@ -15,6 +15,7 @@ from distill.errors import InputError
 from distill.networks import Network
 from distill.preprocess import PreprocessedImages
 from distill.runtime.checks import require_choice, require_not_negative, require_positive
+from distill.runtime.seeds import Purpose
 from distill.sets.synthetic import initial_labels
 from distill.training.augmentation import SIAMESE, draw_augmentation
 
@@ -25,21 +26,23 @@ MatchingNorm = Literal["none", "instance", "layer", "group"]
 
 @dataclass(frozen=True, kw_only=True)
 class Matching(StepwiseDistiller):
-    """Images moved by SGD so that a network sees in them what it sees in real ones; soft labels stay as they start.
+    """Base of DM and DSA: SGD on the images matches what a network computes from distilled and from real images.
 
-    Not with BatchNorm: a batch is of one class here, whose statistics are not those of the data.
+    Soft labels keep their initial values. BatchNorm is not available: a batch holds a single class here, whose
+    statistics are not those of the data.
     """
 
     augment: bool = True
-    """Siamese augmentation (`distill.training.augmentation`), the same for real and distilled images of a class."""
+    """Use siamese augmentation: the same random operation for the real and the distilled images of a class."""
     flip: bool | None = None
-    """Mirroring is part of the augmentation; `None`: for RGB images only. Turn it off for RGB digits and letters."""
+    """Include horizontal flips in the augmentation. Default: for RGB images only; turn off for RGB digits or letters.
+    """
     batch_size: int = 256
-    """Real images of each class a step, all of a smaller class."""
+    """Real images per class and step (the whole class if it is smaller)."""
     learning_rate: float
-    """Of the SGD on the images, constant."""
+    """Learning rate of SGD on the images; constant."""
     momentum: float = 0.5
-    """Of the SGD on the images."""
+    """Momentum of SGD on the images."""
     network: str = "dcconv"
     norm: MatchingNorm = "instance"
     """Normalization of the network: "none", "instance", "layer" or "group"."""
@@ -53,7 +56,9 @@ class Matching(StepwiseDistiller):
     def check_images(self, image_shape: tuple[int, int, int], num_classes: int) -> None:
         """Raise `InputError` where mirror images or the network do not go with the images."""
         if self.flip and image_shape[0] == 1:
-            raise InputError("flip is on, but the images have one channel: mirrored digits or clothes are others")
+            raise InputError(
+                "flip=True needs RGB images, but these have one channel; flipped digits or clothes belong to no class"
+            )
         super().check_images(image_shape, num_classes)
 
     def pair(
@@ -74,7 +79,7 @@ class Matching(StepwiseDistiller):
 
     def start(self, data: PreprocessedImages, run: Run) -> "MatchingState":
         """The state before the first step; with the same seed, FRePo and random choice start from the same images."""
-        start, generator = self.first_images(data, run), run.generator(1)
+        start, generator = self.first_images(data, run), run.generator(Purpose.NETWORKS)
         network = self.build(data.image_shape, data.num_classes, generator, device=run.device)
         labels = data.labels.cpu()
         return MatchingState(
@@ -124,6 +129,6 @@ class MatchingState(StepwiseState):
         return {**super().tensors(), **with_prefix("network.", self.network.state_dict())}
 
     def restore(self, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
-        """Become what gave these `tensors` and `metadata`."""
+        """Restore the state from `tensors` and `metadata`."""
         super().restore(tensors, metadata)
         self.network.load_state_dict(without_prefix("network.", tensors))

@@ -1,4 +1,4 @@
-"""What one call of `distill` was asked for, as it travels to everything that takes part in it."""
+"""The validated arguments of one `distill` call, passed to its components."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -49,7 +49,7 @@ class Run:
         require_not_negative(self, "seed")
         check_device(self.device)
         if self.on_record is not None and not callable(self.on_record):
-            raise InputError(f"on_record is {shown(self.on_record)}; wanted a function of a step and a set")
+            raise InputError(f"on_record is {shown(self.on_record)}; expected a function of a step and a set")
 
     def generator(self, *purpose: int) -> torch.Generator:
         """A generator of random numbers for a purpose, from the seed; always on the CPU."""

@@ -85,7 +85,7 @@ class StepwiseState:
         return {"step": self.step, "history": self.history, "mean_loss": self.mean_loss}
 
     def restore(self, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
-        """Become what gave these `tensors` and `metadata`."""
+        """Restore the state from `tensors` and `metadata`."""
         with torch.no_grad():
             self.images.copy_(tensors["images"])
             self.labels.copy_(tensors["labels"])

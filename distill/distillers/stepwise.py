@@ -9,17 +9,18 @@ from torch import Tensor
 
 from distill.distillers.base import Distiller
 from distill.distillers.checkpoint import Checkpoint
+from distill.distillers.history import LossRecorder
 from distill.distillers.initialize import Init, initial_images
 from distill.distillers.run import Run
 from distill.distillers.state import Start, StepwiseState
 from distill.distillers.through_codec import LOSSY_SHARE, ThroughCodec
-from distill.distillers.watch import LossWatch
 from distill.errors import InputError
 from distill.networks import Network, Norm, build_network, check_network
 from distill.preprocess import PreprocessedImages
 from distill.runtime.checks import DTYPES, require_choice, require_not_negative, require_positive
+from distill.runtime.distributed import is_first_rank, wait_for_ranks
 from distill.runtime.progress import progress_bar
-from distill.runtime.ranks import is_first_rank, wait_for_ranks
+from distill.runtime.seeds import Purpose
 from distill.sets.codecs import codec_of
 from distill.sets.codecs.class_ids import run_lengths
 from distill.sets.synthetic import SyntheticSet
@@ -35,26 +36,27 @@ class StepwiseDistiller(Distiller):
 
     rates: ClassVar[tuple[str, ...]] = ("learning_rate",)  # what to lower when images become NaN
     init: Init = "real"
-    """Where images start: "real" images, "noise", or "real+noise", which is their sum."""
+    """Initial images: "real" images, "noise", or "real+noise", which is their sum."""
     noise_std: float = 1.0
-    """Standard deviation of that noise, which is normal, in units of the preprocessed images."""
+    """Standard deviation of the Gaussian noise in the initial images, in units of the preprocessed images."""
     network: str = "conv"
-    """The kind of network to distil with, one of `distill.networks`."""
+    """Network used for distillation: conv, conv-after, dcconv, alexnet, vgg11 or resnet18."""
     width: int = 128
-    """Channels of the network's first convolution."""
+    """Width of the network: channels of its first convolution."""
     depth: int | None = None
-    """Blocks of the network; `None`: by the resolution of the images."""
+    """Number of blocks of the network. Default: depends on the resolution of the images."""
     norm: Norm = "batch"
     """Normalization of the network: "none", "batch", "instance", "layer" or "group"."""
     dtype: Literal["float32", "float64"] = "float32"
-    """Precision of all computations."""
+    """Floating-point type of all computations."""
     history_points: int = 5
-    """How often the loss, and where possible the accuracy on held-out images, is recorded, start and end included."""
+    """Number of steps, first and last included, at which the loss is recorded, and the accuracy on held-out images if
+    there are any."""
     codec: str | None = None
     """Codec that the images will be stored with, such as "webp:50": they are learned so that they survive it. The set
     has the images before they are encoded; `EncodedSet.encode` with this codec gives what the networks saw."""
     codec_share: float | None = None
-    """Share of the updates, the last ones, that are made through the codec; `None`: all where the codec is
+    """Share of the updates, the last ones, that are made through the codec. Default: all where the codec is
     differentiable (lowres), else 0.3."""
 
     def __post_init__(self) -> None:
@@ -93,7 +95,7 @@ class StepwiseDistiller(Distiller):
             images_per_class=run.images_per_class,
             init=self.init,
             noise_std=self.noise_std,
-            generator=run.generator(0),
+            generator=run.generator(Purpose.START),
         )
         images = images.to(run.device, DTYPES[self.dtype]).requires_grad_(True)
         return Start(images, class_ids, started_from, self.through_codec(data, run, class_ids))
@@ -115,9 +117,9 @@ class StepwiseDistiller(Distiller):
         """`data` where and in the float type that `start` and `step` want it."""
         return data.to(run.device, DTYPES[self.dtype])
 
-    def watch(self, state: Any) -> LossWatch:
+    def recorder(self, state: Any) -> LossRecorder:
         """What is recorded along the way."""
-        return LossWatch(state, steps=self.updates(state.run.images_per_class), points=self.history_points)
+        return LossRecorder(state, steps=self.updates(state.run.images_per_class), points=self.history_points)
 
     def check_images(self, image_shape: tuple[int, int, int], num_classes: int) -> None:
         """Raise `InputError` where the network or the codec does not go with the images."""
@@ -143,14 +145,13 @@ class StepwiseDistiller(Distiller):
     def _distill(self, data: PreprocessedImages, run: Run) -> SyntheticSet:
         data = self.prepare(data, run)
         state: StepwiseState = self.start(data, run)
-        options = {"method": self.method, "class": type(self).__qualname__, **run.options(), **self.options()}
-        checkpoint = Checkpoint(run, method=self.method, options=options, data=data)
+        checkpoint = Checkpoint(run, self, data)
         checkpoint.load_into(state)
         wait_for_ranks()  # before the first one writes the file again
-        watch, updates = self.watch(state), self.updates(run.images_per_class)
+        recorder, updates = self.recorder(state), self.updates(run.images_per_class)
 
         def record_if_due() -> None:
-            if watch.record_if_due() and run.on_record is not None:
+            if recorder.record_if_due() and run.on_record is not None:
                 run.on_record(state.step, self.so_far(state, data))
 
         shown = run.progress and is_first_rank()
@@ -160,7 +161,7 @@ class StepwiseDistiller(Distiller):
                 self.step(state, data)
                 if not state.is_finite():
                     raise InputError(
-                        f"the distilled set became NaN at step {state.step} of {updates}; lower "
+                        f"the distillation diverged (NaN) at step {state.step} of {updates}; lower "
                         + " or ".join(f"{name} (it is {getattr(self, name):g})" for name in self.rates)
                     )
                 record_if_due()

@@ -1,10 +1,10 @@
-"""The meta-gradient that FRePo replaces: back through one training step of the whole network (C.1, Figure 7)."""
+"""Meta-gradient by 1-step truncated backpropagation (TBPTT), the ablation of appendix C.1 and Figure 7."""
 
 import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from distill.distillers.pool import PoolModel, squared_error
+from distill.distillers.model_pool import PoolModel, squared_error
 
 __all__ = ["tbptt_loss"]
 

@@ -8,14 +8,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from distill.distillers.chosen import chosen_images
 from distill.distillers.herding import herded
 from distill.distillers.initialize import choose_per_class
 from distill.distillers.run import Run
+from distill.distillers.selection import selected_images
 from distill.distillers.trained_network import TrainsNetwork
 from distill.networks import Network
 from distill.preprocess import PreprocessedImages
 from distill.runtime.checks import require_positive
+from distill.runtime.seeds import Purpose
 from distill.sets.synthetic import SyntheticSet
 
 __all__ = ["HerdingTeacher", "RandomTeacher", "TeacherLabels", "labels_of_teacher"]
@@ -36,12 +37,14 @@ class TeacherLabels(TrainsNetwork):
     """
 
     kept_as: ClassVar[str] = "teacher"
-    purpose: ClassVar[int] = 1
+    purpose: ClassVar[Purpose] = Purpose.NETWORKS
+    selects_real_images: ClassVar[bool] = True
+    makes_labels: ClassVar[bool] = True
     augments: ClassVar[bool] = True
     softness: float = 1.0
     """Temperature of the teacher's softmax; above 1, other classes get more of the probability."""
     temperature: float = 0.1
-    """Of the training on the set, to which the labels are scaled; that of `TrainingRecipe` by default."""
+    """Temperature that labels are scaled for: that of the `TrainingRecipe` by which networks are trained on the set."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -53,7 +56,7 @@ class TeacherLabels(TrainsNetwork):
 
     def _distill(self, data: PreprocessedImages, run: Run) -> SyntheticSet:
         teacher = self.trained(data, run)
-        images = chosen_images(self, data, self.chosen(teacher, data, run), run)
+        images = selected_images(self, data, self.chosen(teacher, data, run), run)
         with torch.no_grad():
             features = self.features(teacher, images.images)
             logits = teacher.head(features.to(teacher.head.weight)).cpu()
@@ -75,7 +78,7 @@ class RandomTeacher(TeacherLabels):
 
     def chosen(self, teacher: Network, data: PreprocessedImages, run: Run) -> Tensor:
         """Positions of random images."""
-        return choose_per_class(data.labels, run.images_per_class, run.generator(0))
+        return choose_per_class(data.labels, run.images_per_class, run.generator(Purpose.START))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,14 +9,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from distill.distillers.base import Distiller
+from distill.distillers.made_from import made_from
 from distill.distillers.run import Run
 from distill.errors import InputError
-from distill.fingerprint import data_fingerprint
 from distill.networks import Network, Norm, build_network, check_network
 from distill.preprocess import PreprocessedImages
 from distill.runtime.checks import require_not_negative, require_positive
 from distill.runtime.progress import progress_bar
-from distill.store import MadeFrom
+from distill.runtime.seeds import Purpose
 from distill.training.evaluation import network_features
 from distill.training.loop import train
 from distill.training.recipe import TrainingRecipe
@@ -32,18 +32,18 @@ class TrainsNetwork(Distiller):
     """
 
     kept_as: ClassVar[str]  # in a store, where distillers with the same network have one entry
-    purpose: ClassVar[int] = 0  # of the run's random numbers that it is drawn and trained with
+    purpose: ClassVar[Purpose] = Purpose.START  # of the run's random numbers that it is drawn and trained with
     augments: ClassVar[bool] = False  # whether images are augmented in its training, as in that of a `TrainingRecipe`
     steps: int = 500
-    """Updates of the network; 0 uses random features."""
+    """Training steps of the network; 0 uses random features."""
     batch_size: int = 128
-    """Images in an update of the network."""
+    """Batch size for training the network."""
     learning_rate: float = 1e-3
-    """Peak of its one-cycle of Adam."""
+    """Peak learning rate of Adam (one-cycle schedule)."""
     width: int = 128
-    """Channels of the network's first convolution."""
+    """Width of the network: channels of its first convolution."""
     depth: int | None = None
-    """Blocks of the network; `None`: by the resolution of the images."""
+    """Number of blocks of the network. Default: depends on the resolution of the images."""
     norm: Norm = "batch"
     """Normalization of the network: "none", "batch", "instance", "layer" or "group"."""
 
@@ -64,9 +64,10 @@ class TrainsNetwork(Distiller):
         if run.store is None:
             return self._train(network, data, run, generator)
         own = {field.name: getattr(self, field.name) for field in fields(TrainsNetwork)}
-        entry = run.store.get(
+        asked = {"seed": run.seed, "device": run.device}
+        entry = run.store.get_shared(
             f"network-{self.kept_as}-seed-{run.seed}",
-            MadeFrom({"method": self.kept_as, "seed": run.seed, "device": run.device, **own}, data_fingerprint(data)),
+            made_from(self, data, asked=asked, device=run.device, shared={"method": self.kept_as, **own}),
             lambda: (self._train(network, data, run, generator).state_dict(), {}),
         )
         network.load_state_dict(entry.tensors)
@@ -80,7 +81,8 @@ class TrainsNetwork(Distiller):
         features = network_features(network, images).cpu()
         if not bool(torch.isfinite(features).all()):
             raise InputError(
-                f"the network of {self.method} became NaN; lower learning_rate (it is {self.learning_rate:g})"
+                f"training of the network of {self.method} diverged (NaN); lower learning_rate "
+                f"(it is {self.learning_rate:g})"
             )
         return features
 

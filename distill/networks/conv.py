@@ -48,7 +48,7 @@ class Conv(Network):
         if wide:
             height = side = 32
         if min(height, side) < 2**depth:
-            raise InputError(f"images of {height}x{side} cannot be pooled {depth} times; wanted a smaller depth")
+            raise InputError(f"images of {height}x{side} cannot be pooled {depth} times; expected a smaller depth")
         blocks: list[nn.Module] = []
         for block in range(depth):
             out = width * growth**block

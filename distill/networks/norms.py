@@ -42,4 +42,4 @@ def check_norm(norm: str) -> None:
 def check_size(width: int, depth: int | None) -> None:
     """Raise `InputError` for a width or depth below 1."""
     if width < 1 or (depth is not None and depth < 1):
-        raise InputError(f"a network of width {width} and depth {depth} cannot be built; wanted at least 1 of each")
+        raise InputError(f"a network of width {width} and depth {depth} cannot be built; expected at least 1 of each")

@@ -52,7 +52,7 @@ def default_norm(name: str) -> Norm:
     """The normalisation a network is published with.
 
     That of "conv" is for distilling; the paper evaluates it without. Dataset condensation has "vgg11" and "resnet18"
-    with "instance" as well, and so, by the look of it, the "ResNet-DN" of the paper's Table 2.
+    with "instance" as well, and so, apparently, the "ResNet-DN" of the paper's Table 2.
     """
     check_network(name)
     return NETWORKS[name].norm

@@ -94,5 +94,5 @@ def check_maps(image_shape: tuple[int, int, int], channels: int, norm: Norm) -> 
         return
     raise InputError(
         f"images of {height}x{side} are 1x1 at the end of ResNet18, and norm {norm!r} makes each of these maps "
-        "zero; wanted norm none, batch or layer, or larger images"
+        "zero; expected norm none, batch or layer, or larger images"
     )

@@ -49,7 +49,7 @@ class Stack(UniformNetwork):
         if min(height, side) < 2**pools:
             raise InputError(
                 f"images of {sides[0]}x{sides[1]} cannot be pooled {pools} times, as {type(self).__name__} does; "
-                "wanted larger images or another network"
+                "expected larger images or another network"
             )
         blocks: list[nn.Module] = []
         for layer in self.layers:

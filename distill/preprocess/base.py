@@ -115,19 +115,19 @@ class PreprocessedImages:
         object.__setattr__(self, "classes", class_names(self.classes))
         if images.ndim != 4 or not images.is_floating_point():
             raise InputError(
-                f"images are {images.dtype} of shape {tuple(images.shape)}; wanted floats of shape "
+                f"images are {images.dtype} of shape {tuple(images.shape)}; expected floats of shape "
                 "(n, channels, height, width)"
             )
         if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
-            raise InputError(f"labels are {labels.dtype}; wanted integers")
+            raise InputError(f"labels are {labels.dtype}; expected integers")
         if labels.shape != images.shape[:1]:
             raise InputError(
-                f"labels have shape {tuple(labels.shape)}; wanted ({len(images)},), one for each image"
+                f"labels have shape {tuple(labels.shape)}; expected ({len(images)},), one for each image"
             )
         if len(labels) and (int(labels.min()) < 0 or int(labels.max()) >= len(self.classes)):
             raise InputError(
                 f"labels run from {int(labels.min())} to {int(labels.max())}, but there are {len(self.classes)} "
-                f"classes: wanted 0 to {len(self.classes) - 1}"
+                f"classes: expected 0 to {len(self.classes) - 1}"
             )
         object.__setattr__(self, "images", images)
         object.__setattr__(self, "labels", labels.long())

@@ -37,7 +37,7 @@ class CheckerboardZCA(ZCA):
         super().__init__(mean, std, centre, triangle)
         if not isinstance(stride, torch.Tensor) or stride.numel() != 1 or not 1 <= float(stride) == int(stride):
             given = shown(stride)
-            raise InputError(f"stride of the preprocessing {self.kind!r} is {given}; wanted a whole number above 0")
+            raise InputError(f"stride of the preprocessing {self.kind!r} is {given}; expected a whole number above 0")
         self.stride = int(stride)
 
     @classmethod
@@ -53,7 +53,7 @@ class CheckerboardZCA(ZCA):
             stride *= 2
         if height % stride or width % stride:
             raise InputError(
-                f"checkerboard whitening of {width}x{height} images takes every {stride}th pixel: wanted sides that "
+                f"checkerboard whitening of {width}x{height} images takes every {stride}th pixel: expected sides that "
                 f"{stride} divides; resize the images (resolution=..., --resolution on the command line)"
             )
         return cls(*fit_whitening(data, stride=stride), stride=torch.tensor(stride))

@@ -34,7 +34,7 @@ class Standardize(Preprocessing):
         if self.mean.shape != self.std.shape or not bool((self.std > 0).all()):
             raise InputError(
                 f"mean and std of the preprocessing {self.kind!r} are {self.mean.tolist()!s:.60} and "
-                f"{self.std.tolist()!s:.60}; wanted one mean and one std for each channel, std above 0"
+                f"{self.std.tolist()!s:.60}; expected one mean and one std for each channel, std above 0"
             )
 
     @classmethod

@@ -18,7 +18,7 @@ def checked_state(kind: str, **tensors: tuple[object, int]) -> list[torch.Tensor
             given = f"a {type(tensor).__name__}"
             if isinstance(tensor, torch.Tensor):
                 given = f"{tensor.dtype} of shape {tuple(tensor.shape)}"
-            raise InputError(f"{name} of the preprocessing {kind!r} is {given}; wanted floats of {axes} axes")
+            raise InputError(f"{name} of the preprocessing {kind!r} is {given}; expected floats of {axes} axes")
         tensor = tensor.detach().float()
         if not bool(torch.isfinite(tensor).all()):
             raise InputError(f"{name} of the preprocessing {kind!r} holds NaN or infinite values; fit it again")

@@ -109,7 +109,7 @@ class StreamedImages:
         else:
             chosen = index.detach().cpu().numpy()
             if chosen.ndim != 1 or chosen.dtype not in (np.bool_, np.int64):
-                raise IndexError(f"the index is {index.dtype} of shape {tuple(index.shape)}; wanted int64 or bool (k,)")
+                raise IndexError(f"index is {index.dtype} of shape {tuple(index.shape)}; expected int64 or bool (k,)")
             if chosen.dtype == np.bool_:
                 if len(chosen) != len(self):
                     raise IndexError(f"the mask has {len(chosen)} entries for {len(self)} images")

@@ -64,7 +64,7 @@ class ZCA(Preprocessing):
         size = int(np.prod(data.images.shape[1:]))
         if size > cls.largest:
             raise InputError(
-                f"whitening images of {size} values needs a matrix of {size} x {size}; wanted at most {cls.largest} "
+                f"whitening images of {size} values needs a matrix of {size} x {size}; expected at most {cls.largest} "
                 "values (64x64 RGB): resize the images (resolution=..., --resolution on the command line) or take "
                 "CheckerboardZCA"
             )

@@ -1,9 +1,29 @@
 """Random generators, one for each purpose, from the seeds in the options."""
 
+from enum import IntEnum
+
 import numpy as np
 import torch
 
-__all__ = ["generator_for"]
+__all__ = ["Purpose", "generator_for"]
+
+
+class Purpose(IntEnum):
+    """What random numbers from one seed are drawn for: each purpose has a stream of its own.
+
+    The numbers never change: the same seed gives the same results as before.
+    """
+
+    START = 0
+    """Which real images a set starts from or consists of, and noise; the network of herding."""
+    NETWORKS = 1
+    """Networks to distil with; of DM and DSA also batches and augmentations."""
+    BATCHES = 2
+    """Real images for each step of FRePo."""
+    HELD_OUT = 3
+    """Which of many held-out images are looked at."""
+    EVALUATION = 5
+    """Networks that a finished set is judged by; with the number of the network behind it."""
 
 
 def generator_for(*seeds: int) -> torch.Generator:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch.utils.data import Dataset
 
-from distill.errors import InputError
+from distill.errors import InputError, shown
 from distill.files import as_path
 from distill.preprocess import Preprocessing
 from distill.runtime.checks import class_names, positions, require_a, require_whole, tensor_of
@@ -66,21 +66,21 @@ class SyntheticSet(Dataset):
         for name, shape in {"soft_labels": (n, num_classes), "class_ids": (n,)}.items():
             given = tuple(getattr(self, name).shape)
             if given != shape:
-                raise InputError(f"{name} have shape {given}; wanted {shape} for {n} images of {num_classes} classes")
+                raise InputError(f"{name} have shape {given}; expected {shape} for {n} images of {num_classes} classes")
         for name in ("images", "soft_labels"):
             if getattr(self, name).dtype not in FLOATS:
-                raise InputError(f"{name} are {getattr(self, name).dtype}; wanted floats of 16, 32 or 64 bits")
+                raise InputError(f"{name} are {getattr(self, name).dtype}; expected floats of 16, 32 or 64 bits")
         if self.class_ids.dtype != torch.int64:
-            raise InputError(f"class_ids are {self.class_ids.dtype}; wanted torch.int64")
+            raise InputError(f"class_ids are {self.class_ids.dtype}; expected torch.int64")
         if self.images.ndim != 4 or 0 in self.images.shape[1:]:
             raise InputError(
-                f"images have shape {tuple(self.images.shape)}; wanted (n, channels, height, width)"
+                f"images have shape {tuple(self.images.shape)}; expected (n, channels, height, width)"
             )
         if not all(bool(torch.isfinite(tensor.float()).all()) for tensor in (self.images, self.soft_labels)):
             raise InputError("images or labels hold NaN or infinite values: the distillation that made them diverged")
         if n and (int(self.class_ids.min()) < 0 or int(self.class_ids.max()) >= len(self.classes)):
             low, high = int(self.class_ids.min()), int(self.class_ids.max())
-            raise InputError(f"class ids run from {low} to {high}; wanted 0 to {len(self.classes) - 1}")
+            raise InputError(f"class ids run from {low} to {high}; expected 0 to {len(self.classes) - 1}")
         if reason := self.preprocessing.misfit(self.images.shape[1:]):
             raise InputError(f"the preprocessing does not fit the images: {reason}")
 
@@ -91,12 +91,13 @@ class SyntheticSet(Dataset):
         if not self.class_ids.numel() or self.class_ids.dtype in (torch.int8, torch.uint8, torch.int16, torch.int32):
             object.__setattr__(self, "class_ids", self.class_ids.long())
         if self.images.ndim == 0:
-            raise InputError("images are a single number; wanted (n, channels, height, width)")
+            raise InputError("images are a single number; expected (n, channels, height, width)")
         object.__setattr__(self, "classes", class_names(self.classes))
         require_a("preprocessing", self.preprocessing, Preprocessing, hint="Identity() where nothing was done")
         if self.made_by is None:  # what JSON's null becomes
             object.__setattr__(self, "made_by", {})
         require_a("made_by", self.made_by, Mapping)
+        check_made_by(self.made_by)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -201,7 +202,7 @@ class SyntheticSet(Dataset):
         Raises `InputError` for images of other than 1 or 3 channels.
         """
         if self.images.shape[1] not in (1, 3):
-            raise InputError(f"images have {self.images.shape[1]} channels; wanted 1 or 3 to display them")
+            raise InputError(f"images have {self.images.shape[1]} channels; expected 1 or 3 to display them")
         unit = self.preprocessing.inverse(self.images.detach().float().cpu())
         return unit.clamp(0, 1).mul(255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
 
@@ -215,7 +216,7 @@ class SyntheticSet(Dataset):
         Raises `InputError` for other file names, and when the file cannot be written.
         """
         if as_path(path).suffix.lower() not in PICTURES:
-            raise InputError(f"cannot draw {path}; wanted a name that ends in {', '.join(PICTURES)}")
+            raise InputError(f"cannot draw {path}; expected a name that ends in {', '.join(PICTURES)}")
         require_whole("images_per_class", images_per_class, least=1)
         require_whole("max_classes", max_classes, least=1)
         class_ids = self.class_ids.cpu()
@@ -235,14 +236,40 @@ def initial_labels(class_ids: torch.Tensor, num_classes: int, *, scale: float | 
     """Where soft labels start: `scale * (one-hot - 1/C)`, float32 of shape `(n, C)`.
 
     - `class_ids`: int64 `(n,)`. `num_classes`: C.
-    - `scale`: `None`: `1 / sqrt(C / 10)` (FRePo, A.1).
+    - `scale`: above 0; `None`: `1 / sqrt(C / 10)` (FRePo, A.1).
+
+    Raises `InputError` for another scale.
 
         >>> initial_labels(torch.tensor([1]), 10).tolist()
         [[-0.1..., 0.8999..., -0.1..., -0.1..., -0.1..., -0.1..., -0.1..., -0.1..., -0.1..., -0.1...]]
     """
+    if scale is not None and not 0 < scale < math.inf:
+        raise InputError(f"scale is {scale}; expected more than 0, finite")
     one_hot = torch.nn.functional.one_hot(class_ids, num_classes).float()
     divisor = math.sqrt(num_classes / 10) if scale is None else 1 / scale
     return (one_hot - 1 / num_classes) / divisor
+
+
+def check_made_by(made_by: Mapping[str, Any]) -> None:
+    """Raise `InputError` where what is read of a `made_by` is of another kind than distillers write."""
+    lists = (list, tuple)
+    kinds: dict[str, tuple[Any, Any, str]] = {
+        "options": (Mapping, None, "a mapping"),
+        "history": (lists, Mapping, "a list with a mapping for each record"),
+        "started_from": (lists, int, "a list of positions"),
+        "parts": (lists, Mapping, "a list with a mapping for each part"),
+    }
+    for name, (kind, inner, what) in kinds.items():
+        value = made_by.get(name)
+        if value is None:
+            continue
+        if not isinstance(value, kind) or (inner and not all(isinstance(one, inner) for one in value)):
+            raise InputError(f"{name} in made_by is {shown(value)}; expected {what}")
+        for part in value if name == "parts" else ():
+            check_made_by(part)
+    for record in made_by.get("history") or ():
+        if wrong := [key for key, value in record.items() if not isinstance(value, int | float)]:
+            raise InputError(f"history in made_by has {wrong[0]} {shown(record[wrong[0]])}; expected a number")
 
 
 def describe(method: str, options: Mapping[str, Any], **more: Any) -> dict[str, Any]:

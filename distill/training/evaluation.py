@@ -7,13 +7,13 @@ import torch
 from torch import Tensor
 
 from distill.data.labelled import LabelledImages
-from distill.errors import InputError
+from distill.errors import InputError, NotFiniteError
 from distill.networks import Network
 from distill.preprocess import PreprocessedImages
 from distill.preprocess.streamed import StreamedImages
-from distill.runtime.checks import check_device, require_a, require_whole
+from distill.runtime.checks import check_device, require_a, require_same_classes, require_whole
 from distill.runtime.progress import progress_bar
-from distill.runtime.seeds import generator_for
+from distill.runtime.seeds import Purpose, generator_for
 from distill.sets.synthetic import SyntheticSet
 from distill.training.accuracy import accuracy
 from distill.training.kernel_ridge import krr_weights
@@ -87,12 +87,27 @@ def evaluate(
 ) -> Evaluation:
     """Train `networks` networks from scratch on the set and test each, and KRR on its features, on `test`.
 
-    `test`: raw images, to which the set's preprocessing is applied, or images preprocessed with it already. The last
-    state of each training counts: no checkpoint is picked by accuracy. The default recipe is the published one (MSE,
-    1000 to 40 000 steps).
+    - `test`: raw images, to which the set's preprocessing is applied, or images preprocessed with it already.
+    - `recipe`: network, loss, schedule and augmentation; default: the published one (`TrainingRecipe()`: MSE, 1000 to
+      40 000 steps by the size of the set).
+    - `networks`: how many are trained, 1 or more; 5 by default. The first ones are the same for any number.
+    - `seed`: every random choice comes from it, 0 or more. Its stream is none of those that distillers draw from, so
+      that `seed=0` of both is no common start.
+    - `device`: where networks are trained and tested ("cpu", "cuda", "mps").
+    - `progress`: show a progress bar for each network.
 
-    Raises `InputError` when there is nothing to train or test on, or the two were preprocessed in different ways or
-    differ in classes or in the shape of images.
+    Gives accuracies in [0, 1], one of each network and one of KRR on its features. The last state of each training
+    counts: no checkpoint is picked by accuracy.
+
+    Raises `InputError` when there is nothing to train or test on, an argument makes no sense, a network becomes NaN, or
+    the two were preprocessed in different ways or differ in the names of classes or in the shape of images.
+
+    >>> from distill import Random, load_images
+    >>> synthetic = Random().distill(load_images("digits"), images_per_class=1)
+    >>> recipe = TrainingRecipe(width=4, depth=1, train_steps=1)
+    >>> test = load_images("digits", split="test").subset(range(50))
+    >>> len(evaluate(synthetic, test, recipe=recipe, networks=2).network)
+    2
     """
     require_a("synthetic", synthetic, SyntheticSet)
     require_a("test", test, LabelledImages, PreprocessedImages, hint="load_images(source, split='test'), for example")
@@ -101,15 +116,16 @@ def evaluate(
     require_whole("seed", seed)
     if networks < 1 or not len(synthetic) or not len(test):
         raise InputError(
-            f"{networks} networks, {len(synthetic)} synthetic and {len(test)} test images; wanted at least 1 of each"
+            f"{networks} networks, {len(synthetic)} synthetic and {len(test)} test images; expected at least 1 of each"
         )
     if isinstance(test, LabelledImages):
         test = synthetic.preprocessing.apply(test)
     if test.num_classes != synthetic.num_classes or test.images.shape[1:] != synthetic.images.shape[1:]:
         raise InputError(
             f"the synthetic set has {synthetic.num_classes} classes and images of {tuple(synthetic.images.shape[1:])}, "
-            f"test {test.num_classes} and {test.image_shape} (channels, height, width); wanted the same in both"
+            f"test {test.num_classes} and {test.image_shape} (channels, height, width); expected the same in both"
         )
+    require_same_classes("the synthetic set", synthetic.classes, "test", test.classes)
     if not test.preprocessing.same_as(synthetic.preprocessing):
         raise InputError(
             "the test images were not preprocessed like the synthetic set; use "
@@ -120,8 +136,9 @@ def evaluate(
     result = Evaluation()
     for i in range(networks):
         network, krr = evaluate_network(
-            synthetic, test, recipe=recipe, generator=generator_for(seed, i), device=device, progress=progress
-        )
+            synthetic, test, recipe=recipe, generator=generator_for(seed, Purpose.EVALUATION, i), device=device,
+            progress=progress,
+        )  # fmt: skip
         result.network.append(network)
         result.krr.append(krr)
     return result
@@ -138,16 +155,16 @@ def evaluate_network(
 ) -> tuple[float, float]:
     """Accuracy in [0, 1] of one network trained from scratch on the set, and of KRR on its features.
 
-    KRR's is NaN where its kernel cannot be solved, as when no ReLU lets anything through any more. Raises `InputError`
-    when the network became NaN.
+    KRR's is NaN where its kernel cannot be solved, as when no ReLU lets anything through any more. Raises
+    `NotFiniteError` when the training diverged.
     """
     network = train_network(synthetic, recipe=recipe, generator=generator, device=device, progress=progress)
     with torch.no_grad():
         features_s = network_features(network, synthetic.images)
         if not bool(torch.isfinite(features_s).all()):
-            raise InputError(
-                f"a {recipe.network} became NaN while it was trained on {len(synthetic)} images; lower the recipe's "
-                f"learning_rate (it is {recipe.learning_rate:g})"
+            raise NotFiniteError(
+                f"training of the {recipe.network} network on {len(synthetic)} images diverged (NaN); lower the "
+                f"recipe's learning_rate (it is {recipe.learning_rate:g})"
             )
         features = network_features(network, test.images)
         own = accuracy(network.head(features), test.labels)

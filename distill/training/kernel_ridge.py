@@ -67,9 +67,8 @@ def guarded_cholesky(kernel: Tensor, ridge: Tensor) -> tuple[Tensor, float]:
             return factor, scale
     if not bool(diagonal.any()):
         raise InputError(
-            f"the kernel of {len(kernel)} distilled images cannot be solved: their features are all 0, since the "
-            "images are constant or the network lets nothing of them through; take other images, norm or "
-            "network"
+            f"the kernel of {len(kernel)} distilled images cannot be solved, as their features are all 0: the images "
+            "are constant, or every ReLU of the network is inactive; use other images, another norm or network"
         )
     raise InputError(
         f"the kernel of {len(kernel)} distilled images cannot be solved, even with a ridge of "

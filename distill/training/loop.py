@@ -10,7 +10,7 @@ __all__ = ["train"]
 
 
 def train(losses: Iterable[Tensor], optimizer: torch.optim.Optimizer, scheduler: LRScheduler | None = None) -> None:
-    """Go down each of the `losses` by one step of the optimizer, and one of the `scheduler`.
+    """Take one step of the optimizer, and of the `scheduler`, for each of the `losses`.
 
     - `losses`: computed one after the other, each after the update before it; give a generator expression.
 

@@ -31,36 +31,40 @@ def published_steps(n: int) -> int:
 class TrainingRecipe:
     """Network, loss, schedule and augmentation of a training from scratch. The defaults are the published evaluation.
 
+    Raises `InputError` for options of another type, for numbers that are not finite or not above 0 (0 is right for
+    `warmup_steps`, `final_fraction` and `steps_per_image`), and for networks, norms and losses that are not known.
+
     >>> TrainingRecipe(train_steps=100).steps_for(20), TrainingRecipe().steps_for(20)
     (100, 1000)
     """
 
     network: str = "conv"
-    """The kind of network that is trained, one of `distill.networks`."""
+    """Network to train: conv, conv-after, dcconv, alexnet, vgg11 or resnet18."""
     width: int = 128
-    """Channels of the network's first convolution."""
+    """Width of the network: channels of its first convolution."""
     depth: int | None = None
-    """Blocks of the network; `None`: by the resolution of the images."""
+    """Number of blocks of the network. Default: depends on the resolution of the images."""
     norm: Norm = "none"
     """Normalization of the network: "none", "batch", "instance", "layer" or "group"."""
     loss: Loss = "mse"
-    """Either "mse" on the soft labels, or "soft-cross-entropy" against softmax(labels / temperature)."""
+    """Loss: "mse" on the soft labels, or "soft-cross-entropy" against softmax(labels / temperature)."""
     temperature: float = 0.1
-    """Of the softmax; at 0.1 the initial label of an image gives its class 19 % of 100 classes, 99.96 % of 10."""
+    """Temperature of the softmax over the labels. At 0.1 the initial label of an image gives its own class 19 % among
+    100 classes, and 99.96 % among 10."""
     learning_rate: float = 3e-4
-    """Adam's peak, reached after the warm-up, followed by a cosine."""
+    """Peak learning rate of Adam (linear warm-up, then cosine decay)."""
     warmup_steps: int = 500
-    """Updates until the peak; at most half of all."""
+    """Warm-up steps; at most half of all steps."""
     final_fraction: float = 0.01
-    """Of the peak, where the cosine ends."""
+    """Final learning rate, as a fraction of the peak."""
     batch_size: int = 500
-    """Images in an update, at most all of the set."""
+    """Batch size (at most the size of the set)."""
     train_steps: int | None = None
-    """Updates; `None`: the paper's number for the size of the set."""
+    """Training steps. Default: as in the paper, by the size of the set."""
     steps_per_image: float = 0.0
-    """Updates added for each image of the set, so that a growing buffer is trained longer."""
+    """Additional training steps per image of the set, so that a growing buffer is trained for longer."""
     augment: bool = True
-    """One random operation per batch, its parameters per image (`distill.training.augmentation`)."""
+    """Augment the images: one random operation per batch, with parameters per image."""
 
     def __post_init__(self) -> None:
         check_option_types(self)

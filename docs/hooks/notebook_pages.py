@@ -1,4 +1,4 @@
-"""MkDocs hooks: notebooks become pages, and figures stay on one line."""
+"""MkDocs hooks: notebooks become pages, and a number and its spread stay on one line."""
 
 from pathlib import PurePosixPath
 from typing import Any
@@ -25,5 +25,5 @@ def on_files(files: Files, *, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Keep a figure and its spread together."""
+    """Keep a number and its spread together."""
     return markdown.replace(" ± ", f"{NO_BREAK}±{NO_BREAK}")

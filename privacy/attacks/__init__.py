@@ -2,9 +2,11 @@
 
 from privacy.attacks.base import FEWEST, Attack, Predict, Task, TrainedAttack
 from privacy.attacks.forest import RandomForest
+from privacy.attacks.knn import KNearestNeighbours
+from privacy.attacks.logistic_regression import LogisticRegressionAttack
 from privacy.attacks.mlp import MultilayerPerceptron
 from privacy.attacks.registry import ATTACKS, chosen_attacks
-from privacy.attacks.simple import KNearestNeighbours, LogisticRegressionAttack, Threshold
+from privacy.attacks.threshold import Threshold
 
 __all__ = [
     "ATTACKS",

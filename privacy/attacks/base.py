@@ -45,7 +45,7 @@ class Attack(ABC):
     cost: ClassVar[float] = 1.0
     """About how long a task takes beside those of other attacks; the most expensive are started first."""
     trained: ClassVar[bool] = False
-    """Whether it learns from the records, so that its figures depend on how they are split, and are averaged."""
+    """Whether it learns from the records, so that its results depend on how they are split, and are averaged."""
 
     def check(self, records: AttackRecords) -> None:  # noqa: B027 (optional)
         """Raise `InputError` where the attack cannot work on these records."""
@@ -155,8 +155,8 @@ class Fold:
         predict = self.attack.fit(self.features[self.train], self.is_member[self.train], seed=self.seed)
         if not callable(predict):
             raise InputError(
-                f"fit of the attack {self.attack.name} gives a {type(predict).__name__}; wanted a function of features "
-                "that gives scores"
+                f"fit of the attack {self.attack.name} gives a {type(predict).__name__}; expected a function of "
+                "features that gives scores"
             )
         return self.scored, predict(self.features[self.scored])
 
@@ -166,7 +166,7 @@ def folds(is_member: np.ndarray, *, seed: int) -> list[tuple[np.ndarray, np.ndar
 
     What balancing left out is scored in equal shares by all folds. (TensorFlow Privacy leaves it to the last one; then
     most of the larger side, but only half of the smaller one, is scored by that model, and wherever the two models'
-    scores are on different scales, the figures show this and not membership.)
+    scores are on different scales, the results show this and not membership.)
 
     >>> (train, scored), _ = folds(np.arange(10) < 4, seed=0)
     >>> len(train), len(scored)  # 4 + 4 are kept, of which half are trained on; 2 more are scored

@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.model_selection import StratifiedKFold
 
 from privacy.attacks.base import INNER_FOLDS, Predict, TrainedAttack
-from privacy.attacks.networks import Perceptrons
+from privacy.attacks.batched_mlp import Perceptrons
 
 __all__ = ["MultilayerPerceptron"]
 

@@ -4,10 +4,12 @@ from collections.abc import Sequence
 
 from privacy.attacks.base import Attack
 from privacy.attacks.forest import RandomForest
+from privacy.attacks.knn import KNearestNeighbours
+from privacy.attacks.logistic_regression import LogisticRegressionAttack
 from privacy.attacks.mlp import MultilayerPerceptron
-from privacy.attacks.simple import KNearestNeighbours, LogisticRegressionAttack, Threshold
+from privacy.attacks.threshold import Threshold
 from privacy.errors import InputError, shown
-from privacy.inputs import closest
+from privacy.validation import closest
 
 __all__ = ["ATTACKS", "chosen_attacks"]
 
@@ -31,7 +33,7 @@ def chosen_attacks(attacks: str | Attack | Sequence[str | Attack]) -> list[Attac
     """
     known = f"'all' or some of {', '.join(ATTACKS)}"
     if not isinstance(attacks, str | Attack | list | tuple | set | frozenset | dict):
-        raise InputError(f"attacks is {shown(attacks)}; wanted {known}")
+        raise InputError(f"attacks is {shown(attacks)}; expected {known}")
     wanted = [attacks] if isinstance(attacks, str | Attack) else list(attacks)
     if any(isinstance(attack, str) and attack == "all" for attack in wanted):
         wanted = [*ATTACKS, *(attack for attack in wanted if isinstance(attack, Attack))]
@@ -39,16 +41,16 @@ def chosen_attacks(attacks: str | Attack | Sequence[str | Attack]) -> list[Attac
     for attack in wanted:
         if isinstance(attack, str):
             if attack not in ATTACKS:
-                raise InputError(f"unknown attack {attack!r}{closest(attack, [*ATTACKS])}; wanted {known}")
+                raise InputError(f"unknown attack {attack!r}{closest(attack, [*ATTACKS])}; expected {known}")
             attack = ATTACKS[attack]
         if not isinstance(attack, Attack):
-            raise InputError(f"attacks contains {shown(attack)}; wanted names or objects of privacy.Attack")
+            raise InputError(f"attacks contains {shown(attack)}; expected names or objects of privacy.Attack")
         check_names(attack)
         if chosen.get(attack.name, attack) is not attack:
-            raise InputError(f"two attacks are named {attack.name!r}, and one would hide the other; rename one")
+            raise InputError(f"two attacks are named {attack.name!r}; names must be unique")
         chosen[attack.name] = attack
     if not chosen:
-        raise InputError(f"attacks is empty; wanted {known}")
+        raise InputError(f"attacks is empty; expected {known}")
     return list(chosen.values())
 
 
@@ -57,5 +59,5 @@ def check_names(attack: Attack) -> None:
     for attribute in ("name", "title"):
         if not isinstance(getattr(attack, attribute, None), str):
             raise InputError(
-                f"the attack {type(attack).__name__} has no {attribute}; wanted a class attribute, a string"
+                f"the attack {type(attack).__name__} has no {attribute}; expected a class attribute, a string"
             )

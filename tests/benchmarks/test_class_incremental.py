@@ -20,7 +20,7 @@ from benchmarks.harness import tasks
 from benchmarks.studies.class_incremental.options import ClassIncrementalOptions
 from distill import FRePo, SyntheticSet
 from distill.files import read_json
-from programs import Command, in_this_process
+from programs import Command, in_this_process, with_defaults
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 METHODS = ("frepo", "random", "herding")
@@ -109,6 +109,51 @@ def test_results_hold_the_accuracy_matrix_and_what_is_made_of_it(undisturbed):
     assert "forgetting: frepo " in table
 
 
+def test_methods_are_compared_at_the_bytes_of_the_first_one(undisturbed):
+    results = read_json(undisturbed / "results.json")
+    equal = {record["method"]: record for record in results["equal_bytes"]}
+    assert list(equal) == list(METHODS)
+    assert [record["labels"] for record in equal.values()] == ["uint8", "hard", "hard"]
+    frepo = equal["frepo"]
+    assert frepo["images_per_class"] == 2
+    assert all(record["codec"] == "webp:50" for record in equal.values())
+    assert all(0 < record["bytes_per_class"] <= frepo["bytes_per_class"] for record in equal.values())
+    assert all(record["images_per_class"] >= 1 for record in equal.values())
+    held = {record["method"]: record["bytes_per_class"] for record in results["steps"]}
+    assert frepo["bytes_per_class"] < held["frepo"]
+    table = (undisturbed / "table.txt").read_text()
+    assert "at equal bytes, all classes" in table
+    row = next(line.split() for line in table.splitlines() if line.startswith("frepo webp:50"))
+    assert row[2:4] == ["2.0", f"{frepo['bytes_per_class']:.0f}"]
+
+
+def test_memory_in_bytes_holds_what_fits_and_names_it(tmp_path):
+    at = TINY.index("--images-per-class")
+    (in_bytes,) = in_this_process(ClassIncrementalOptions, [*TINY[:at], *TINY[at + 2 :]])
+    options = ("--method", "random", "frepo", "--memory-bytes", 400, "--codec", "uint8", "--networks", 1)
+    assert in_bytes("--output", tmp_path / "run", *options) == 0
+    results = read_json(tmp_path / "run" / "results.json")
+    assert results["equal_bytes"] == []
+    assert all(300 < record["bytes_per_class"] <= 400 for record in results["steps"])
+    assert results["options"]["arms"][1]["labels"] == "uint8"
+    assert "400 bytes per class stored as uint8" in (tmp_path / "run" / "table.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--memory-bytes", 400), "--images-per-class and --memory-bytes are both given; leave one of them out"),
+        (("--codec", "web:50"), "unknown codec 'web:50'"),
+        (("--labels", "float8"), "float8"),
+        (("--equal-bytes", "uint9"), "unknown codec 'uint9'"),
+    ],
+)
+def test_memories_that_do_not_exist_are_refused(command, tmp_path, capsys, options, said):
+    assert command("--output", tmp_path / "run", *options) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
 def strict(path: Path):
     """A JSON file as other programs read it: NaN and infinity are none of JSON's numbers."""
     return json.loads(path.read_text(), parse_constant=lambda name: pytest.fail(f"{path.name} holds {name}"))
@@ -141,7 +186,7 @@ def test_table_is_printed_and_written_and_its_figures_are_those_of_the_results(c
     summary = read_json(undisturbed / "results.json")["summary"]
     for method in METHODS:
         row = next(line.split() for line in table.splitlines() if line.split()[:1] == [method])
-        assert row[1:-1] == [f"{100 * p['mean']:.1f}±{100 * p['std']:.1f}" for p in summary[method]["curve"]]
+        assert row[1:-2] == [f"{100 * p['mean']:.1f}±{100 * p['std']:.1f}" for p in summary[method]["curve"]]
     lead = 100 * (summary["frepo"]["curve"][-1]["mean"] - summary["herding"]["curve"][-1]["mean"])
     assert f"frepo - herding over all classes: {lead:+.1f}±" in table
 
@@ -160,7 +205,7 @@ def test_one_network_and_held_out_images_and_preprocessing_of_the_first_step(com
     options = ("--method", "random", "--networks", 1, "--held-out", 20, "--fit-preprocessing", "first")
     assert command("--output", tmp_path / "run", *options) == 0
     out = capsys.readouterr().out
-    assert "20 held-out training images a class" in out
+    assert "20 held-out training images per class" in out
     assert "Preprocessing fitted on the classes of the first step only" in out
     assert "nan" not in out
 
@@ -222,15 +267,15 @@ BAD_INPUT = {
         lambda tmp: ["--steps", 3, "--first", 5],
         "10 classes cannot be split into 5 in the first step and equally many in each of 2 others",
     ),
-    "no steps": (lambda tmp: ["--steps", 0], "--steps is 0; wanted at least 1"),
-    "no images of a class": (lambda tmp: ["--images-per-class", 0], "--images-per-class is 0; wanted at least 1"),
+    "no steps": (lambda tmp: ["--steps", 0], "--steps is 0; expected at least 1"),
+    "no images of a class": (lambda tmp: ["--images-per-class", 0], "--images-per-class is 0; expected at least 1"),
     "held out too many": (lambda tmp: ["--held-out", 130], "classes of digits have no training image, 130 of each"),
-    "unknown device": (lambda tmp: ["--device", "abacus"], "device 'abacus' cannot be used here"),
-    "class order twice": (lambda tmp: ["--seeds", 1, 1], r"--seeds are 1 1; wanted different"),
-    "no jobs": (lambda tmp: ["--jobs", 0], "--jobs is 0; wanted at least 1"),
-    "unknown backend": (lambda tmp: ["--backend", "abacus"], "--backend abacus is not available; wanted loky"),
-    "option of a method": (lambda tmp: ["--frepo-width", 0], "width is 0; wanted more than 0"),
-    "option of the training": (lambda tmp: ["--train-batch-size", 0], "batch_size is 0; wanted more than 0"),
+    "unknown device": (lambda tmp: ["--device", "abacus"], "--device is 'abacus', which torch does not know"),
+    "class order twice": (lambda tmp: ["--seeds", 1, 1], r"--seeds are 1 1; expected different"),
+    "no jobs": (lambda tmp: ["--jobs", 0], "--jobs is 0; expected at least 1"),
+    "unknown backend": (lambda tmp: ["--backend", "abacus"], "--backend abacus is not available; expected loky"),
+    "option of a method": (lambda tmp: ["--frepo-width", 0], "--frepo-width is 0; "),
+    "option of the training": (lambda tmp: ["--train-batch-size", 0], "--train-batch-size is 0; "),
 }
 
 
@@ -287,13 +332,13 @@ def test_damaged_record_of_options_is_refused(command, tmp_path, capsys):
 
 
 LATE = {
-    "mirror for one channel": (["--frepo-mirror"], "mirror is on"),
+    "mirror for one channel": (["--frepo-mirror"], "mirror=True needs RGB images"),
     "unknown network": (["--frepo-network", "resnet"], "unknown network 'resnet'"),
     "depth that pools images away": (["--herding-depth", 4], "cannot be pooled 4 times"),
     "unknown network to train": (["--train-network", "resnet"], "unknown network 'resnet'"),
     "held out all": (["--held-out", 10_000], "10 classes of digits have no training image, 10000 of each h"),
-    "herding without a batch": (["--herding-batch-size", 0], "batch_size is 0"),
-    "negative steps": (["--herding-steps", -1], "steps is -1"),
+    "herding without a batch": (["--herding-batch-size", 0], "--herding-batch-size is 0"),
+    "negative steps": (["--herding-steps", -1], "--herding-steps is -1"),
 }
 
 
@@ -310,14 +355,15 @@ def test_bad_option_is_found_before_the_folder_is_opened(command, tmp_path, caps
 
 def started(output: Path, *options: str) -> subprocess.Popen:
     """The program in a process of its own."""
-    arguments = [sys.executable, str(BENCHMARKS / "cl_cifar100.py"), *TINY, *options, "--output", str(output)]
+    arguments = [sys.executable, str(BENCHMARKS / "cl_cifar100.py")]
+    arguments += with_defaults(ClassIncrementalOptions, TINY, *options, "--output", output)
     return subprocess.Popen(
         arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | {"COLUMNS": "80"}
     )
 
 
 def assert_same_results(one: Path, other: Path) -> None:
-    """The figures of two runs are equal, and their sets bit for bit; only the seconds may differ."""
+    """The results of two runs are equal, and their sets bit for bit; only the seconds may differ."""
     steps, wanted = (read_json(folder / "results.json")["steps"] for folder in (one, other))
     assert [{**record, "seconds": None} for record in steps] == [{**record, "seconds": None} for record in wanted]
     for method in METHODS:
@@ -425,5 +471,5 @@ def test_complaint_is_all_that_a_shell_shows(tmp_path):
     out, err = process.communicate(timeout=DEADLINE)
     assert process.returncode == 2
     assert out == ""
-    assert err.startswith("error: device 'abacus' cannot be used here")
+    assert err.startswith("error: --device is 'abacus', which torch does not know")
     assert err.count("\n") == 1

@@ -1,15 +1,17 @@
 """Command lines: what the help says and imports, how options are read, and what is said of wrong ones."""
 
 import dataclasses
-import importlib
+import os
 import re
+import resource
 import subprocess
 import sys
+from inspect import cleandoc
 from pathlib import Path
+from textwrap import fill
 
 import pytest
 
-import benchmarks
 from benchmarks.harness import program
 from benchmarks.harness.command_line import UsageError, flag, help_texts, option_value, parse
 from benchmarks.harness.methods import METHODS, option_classes
@@ -23,6 +25,8 @@ from benchmarks.studies.speed.options import SpeedOptions
 from benchmarks.studies.speed.study import studies
 from distill import FRePo, TrainingRecipe
 from distill.data.labelled import DATASETS
+from distill.networks.registry import NETWORKS
+from privacy import ATTACKS
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = {
@@ -91,18 +95,31 @@ def test_help_imports_nothing_heavy(start, name):
     assert "usage: " in done.stdout
 
 
+@pytest.mark.parametrize("name", WITH_METHODS)
+def test_help_is_as_wide_as_the_terminal(capsys, monkeypatch, name):
+    monkeypatch.setenv("COLUMNS", "80")
+    page = help_of(capsys, name, "--help-all")
+    assert max(map(len, page.splitlines())) <= 80
+    assert not re.search(r"--\w+- |`", page)
+    paragraph = cleandoc(PROGRAMS[name].__doc__).split("\n\n")[1]
+    assert fill(" ".join(paragraph.split()), 80, break_on_hyphens=False) in page
+
+
 def test_defaults_are_shown_by_preset(capsys):
     text = " ".join(help_of(capsys, "cl_cifar100", "--help-all").replace("│", " ").split())
-    assert "--networks INT Networks trained after every step. (default: 2 (quick), 1 (paper))" in text
+    assert "--networks INT Number of networks trained after every step. (default: 2 (quick), 1 (paper))" in text
     assert re.search(r"--frepo-steps INT .*?\(default: 500 \(quick\), 500000 \(paper\)\)", text)
 
 
-def test_data_sets_arms_and_studies_that_the_help_names_are_those_there_are():
+def test_data_sets_arms_attacks_studies_and_networks_in_the_help_are_all_that_there_are():
     for cls in (ClassIncrementalOptions, MembershipOptions, DistillationOptions, StockOptions):
         text = help_texts(cls)["dataset"]
         assert all(name in text for name in DATASETS)
     assert all(name in help_texts(MembershipOptions)["arms"] for name in {*METHODS} - {"random"})
+    assert all(name in help_texts(MembershipOptions)["attacks"] for name in ATTACKS)
     assert SpeedOptions().study == tuple(studies("cpu"))
+    for other in (FRePo, TrainingRecipe):
+        assert all(re.search(rf"\b{name}\b", help_texts(other)["network"]) for name in NETWORKS)
 
 
 # -- reading -----------------------------------------------------------------------------------------------------------
@@ -133,7 +150,7 @@ def test_an_option_typed_as_its_default_is_given(name):
     typed = [flag(name, option.name), str(option.default)]
     if isinstance(option.default, bool):
         typed = [flag(name, option.name) if option.default else flag(name, f"no_{option.name}")]
-    assert parse(ClassIncrementalOptions, typed).given[name] == {option.name: option.default}
+    assert parse(ClassIncrementalOptions, ["--method", "all", *typed]).given[name] == {option.name: option.default}
 
 
 @pytest.mark.parametrize(
@@ -151,9 +168,9 @@ def test_values_of_sweeps_are_read_as_flags_are(cls, name, text, value):
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("mirror", "perhaps", "x is 'perhaps'; wanted yes or no"),
-        ("pool_size", "many", "x is 'many'; wanted a whole number"),
-        ("version", "v3", "x is 'v3'; wanted one of v1, v2"),
+        ("mirror", "perhaps", "x is 'perhaps'; expected yes or no"),
+        ("pool_size", "many", "x is 'many'; expected a whole number"),
+        ("version", "v3", "x is 'v3'; expected one of v1, v2"),
     ],
 )
 def test_values_that_an_option_cannot_be_are_refused(name, text, message):
@@ -172,9 +189,9 @@ def test_values_that_an_option_cannot_be_are_refused(name, text, message):
         (["--stpes", "5"], "error: unknown option --stpes; did you mean --steps?"),
         (["--zzzzzzzz"], "error: unknown option --zzzzzzzz; see --help-all"),
         (["quick"], "error: unexpected 'quick'; see --help"),
-        (["--steps", "many"], "error: --steps is 'many'; wanted a whole number"),
-        (["--frepo-learning-rate", "fast"], "error: --frepo-learning-rate is 'fast'; wanted a number"),
-        (["--method", "frepos"], "error: --method is 'frepos'; wanted one of frepo, "),
+        (["--steps", "many"], "error: --steps is 'many'; expected a whole number"),
+        (["--frepo-learning-rate", "fast"], "error: --frepo-learning-rate is 'fast'; expected a number"),
+        (["--method", "frepos"], "error: --method is 'frepos'; expected one of frepo, "),
         (["--seeds"], "error: --seeds has no value; give one or more"),
         (["--steps"], "error: --steps has no value; give one"),
     ],
@@ -193,10 +210,125 @@ def test_programs_hand_over_what_was_read(monkeypatch):
     monkeypatch.setattr("benchmarks.studies.kills.study.main", taken.append)
     monkeypatch.setattr(program.sys, "argv", ["kills.py", "--kills", "3"])
     assert run_program(KillOptions) == 0
-    assert taken == [KillOptions(kills=3)]
+    assert taken == [KillOptions(kills=3, given={"run": {"kills": 3}})]
 
 
-def test_what_is_missing_is_said_in_one_line(monkeypatch):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ImportError, match=r"^the benchmarks need more packages: pip install"):
-        importlib.reload(benchmarks)
+def in_a_process(code: str, *words: str) -> tuple[int, str, str]:
+    """The exit code, the error and the modules of the program that takes `words`, after `code` was run."""
+    script = f"""
+import sys
+{code}
+from benchmarks.harness.program import run_program
+from benchmarks.studies.class_incremental.options import ClassIncrementalOptions
+code = run_program(ClassIncrementalOptions, sys.argv[1:])
+print(*sys.modules)
+sys.exit(code)
+"""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", script, *words], env=environment, capture_output=True, text=True,
+                          check=False)
+    return done.returncode, done.stderr, done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--stpes", "5"], "error: unknown option --stpes; did you mean --steps?\n"),
+        (["--frpo-steps", "5"], "error: unknown option --frpo-steps; did you mean --frepo-...?\n"),
+        (["--steps", "5", "--steps", "2"], "error: --steps is given 2 times; give it once\n"),
+        (["--method", "frepos"], "error: --method is 'frepos'; "),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_misspelt_option_is_refused_at_once_without_torch(words, message):
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    code, error, modules = in_a_process("", *words)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert (code, error.count("\n")) == (2, 1)
+    assert error.startswith(message)
+    assert {"torch", "distill", "continual", "avalanche", "numpy"}.isdisjoint(modules.split())
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1.5
+
+
+@pytest.mark.parametrize(
+    ("missing", "message"),
+    [
+        ("tyro", r"error: the benchmarks need more packages: pip install --editable '\.\[benchmarks\]'\n"),
+        ("torch", r"error: distill needs torch, which is not installed: pip install '\.\[distill\]'\n"),
+        ("avalanche", r"error: continual needs avalanche, which is not installed: pip install '\.\[continual\]'\n"),
+    ],
+)
+def test_what_is_missing_is_said_in_one_line(missing, message):
+    blocked = f"""
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "{missing}":
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Blocked())
+"""
+    code, error, _ = in_a_process(blocked, "--dataset", "digits")
+    assert code == 2
+    assert re.fullmatch(message, error), error
+
+
+def test_ctrl_c_while_packages_are_imported_is_one_line():
+    interrupting = """
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == "distill":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupting())
+"""
+    code, error, _ = in_a_process(interrupting, "--dataset", "digits")
+    assert (code, error) == (130, "\nstopped; the same command with --resume resumes the run\n")
+
+
+# -- what would have no effect -----------------------------------------------------------------------------------------
+
+CL, MIA, DISTIL = ClassIncrementalOptions, MembershipOptions, DistillationOptions
+
+
+@pytest.mark.parametrize(
+    ("options", "words", "message"),
+    [
+        (CL, "--method random --frepo-steps 77", "--frepo-steps was given, but no --method is frepo"),
+        (CL, "--dsa-iterations 3", "--dsa-iterations was given, but no --method is dsa"),
+        (MIA, "--arms real,subset --frepo-steps 9", "--frepo-steps was given, but no arm is frepo"),
+        (DISTIL, "--set x.npz --frepo-steps 9", "--frepo-steps was given, but --set distils nothing"),
+        (DISTIL, "--sweep dm-steps 1 2 --frepo-steps 9", "--frepo-steps was given, but no --method is frepo"),
+        (DISTIL, "--train-temperature 0.5", "--train-temperature was given, but has no effect where --train-l"),
+        (DISTIL, "--frepo-noise-std 3", "--frepo-noise-std was given, but has no effect where --frepo-init is real"),
+        (DISTIL, "--no-frepo-learn-labels --frepo-label-margin", "has no effect where --frepo-learn-labels is off"),
+        (DISTIL, "--frepo-meta-gradient tbptt --frepo-chunk-size 9", "where --frepo-meta-gradient is tbptt"),
+        (CL, "--steps 5 --steps=2", "--steps is given 2 times; give it once"),
+        (CL, "--held-out 5 --held_out 2", "--held-out is given 2 times; give it once"),
+        (CL, "--no-frepo-learn-labels --frepo-learn-labels", "-learn-labels and --frepo-learn-labels exclude"),
+        (CL, "--frepo-no-learn-labels", "did you mean --no-frepo-learn-labels?"),
+        (MIA, "--method frepo", "unknown option --method; did you mean --arms?"),
+        (CL, "--arms frepo", "unknown option --arms; did you mean --method?"),
+    ],
+)
+def test_what_was_typed_and_would_be_dropped_is_refused(options, words, message):
+    with pytest.raises(UsageError) as refused:
+        parse(options, words.split())
+    assert message in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (CL, "--train-temperature 0.5"),  # its preset trains with the cross-entropy
+        (CL, "--method all --dsa-iterations 3"),
+        (DISTIL, "--sweep frepo-init real real+noise --frepo-noise-std 3"),
+        (DISTIL, "--frepo-init noise --frepo-noise-std 3"),
+        (MIA, "--arms subset,frepo --frepo-steps 3 --no-frepo-mirror"),
+        (DISTIL, "--set x.npz --train-steps 3"),
+    ],
+)
+def test_what_has_an_effect_is_taken(options, words):
+    assert any(parse(options, words.split()).given.values())
+
+
+@pytest.mark.parametrize("name", ["cl_stock_gdumb", "kills", "mia_coverage"])
+def test_help_names_no_other_page_where_there_is_none(capsys, name):
+    assert "--help-all" not in help_of(capsys, name, "--help")

@@ -21,6 +21,7 @@ from distill import InputError, Random, load_images
 from distill.files import read_json
 from distill.preprocess import default_preprocessing
 from distill.runtime.locks import lock_file
+from programs import with_defaults
 
 TINY = [
     "--width", "4", "--images-per-class", "2", "--train-steps", "3", "--frepo-steps", "2", "--frepo-pool-size", "2",
@@ -61,7 +62,7 @@ def write_data(path: Path, *, changed: str | None = None) -> None:
 
 def run(program: str, *options: object) -> int:
     """The exit code of a program with tiny options."""
-    return run_program(OPTIONS[program], [*TINY, *PROGRAMS[program], *map(str, options)])
+    return run_program(OPTIONS[program], with_defaults(OPTIONS[program], TINY, *PROGRAMS[program], *options))
 
 
 def contents(folder: Path) -> dict[Path, bytes]:
@@ -105,7 +106,7 @@ def test_output_that_cannot_be_written_is_refused(tmp_path, capsys, program, whe
 def test_output_full_of_other_files_is_refused_and_left_alone(tmp_path, capsys, program, name, resume):
     (tmp_path / name).write_text("precious")
     error = refused(program, capsys, "--output", tmp_path, *resume)
-    assert "is not empty and holds no run of this program" in error
+    assert "is not empty and contains no run of this program" in error
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
@@ -146,7 +147,7 @@ def test_the_same_data_written_anew_are_resumed_and_their_fingerprints_are_in_th
 def test_a_worker_refuses_data_that_changed_while_the_program_ran(done):
     program, data, folder = done
     options = ["--dataset", data, "--output", folder]
-    parsed = parse(OPTIONS[program], [*TINY, *PROGRAMS[program], *map(str, options)])
+    parsed = parse(OPTIONS[program], with_defaults(OPTIONS[program], TINY, *PROGRAMS[program], *options))
     RUNS[program].of_worker(parsed)
     write_data(data, changed="x_train")
     try:

@@ -1,5 +1,8 @@
 """Results that a resumed run reads instead of making them again."""
 
+import json
+import math
+
 import pytest
 import torch
 
@@ -17,6 +20,20 @@ def test_what_is_there_is_read_and_not_made_again(tmp_path):
     assert kept(path, lambda: {"accuracy": (0.5, float("inf"))}) == {"accuracy": [0.5, float("inf")]}
     assert kept(path, never) == {"accuracy": [0.5, float("inf")]}
     assert [path.name for path in path.parent.iterdir()] == ["step-1.json"]
+
+
+def not_json(constant):
+    raise AssertionError(f"{constant} is not JSON")
+
+
+def test_numbers_that_json_does_not_have_come_back_from_a_file_that_is_json(tmp_path):
+    path = tmp_path / "network.json"
+    made = {"accuracy": math.nan, "bounds": [-math.inf, {"high": math.inf}], "text": "none", "updates": None}
+    for make in (lambda: made, never):
+        found = kept(path, make)
+        assert math.isnan(found.pop("accuracy"))
+        assert found == {"bounds": [-math.inf, {"high": math.inf}], "text": "none", "updates": None}
+    json.loads(path.read_text(), parse_constant=not_json)
 
 
 def test_what_saves_itself_is_kept_too(tmp_path):

@@ -18,7 +18,7 @@ from benchmarks.studies.kills.options import KillOptions
 from distill.files import read_json
 from distill.tensor_files import write_tensors
 
-TABLE = """digits, 2 images a class.
+TABLE = """digits, 2 images per class.
 
         images  updates  seconds  network
 -----------------------------------------
@@ -94,3 +94,26 @@ def test_what_is_left_of_a_group_is_seen():
     process.communicate()
     assert study.left_of(process.pid) == []
     assert study.left_of(os.getpgid(0)) != []
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--kills", "0"], "--kills is 0; "),
+        (["--seed", "-1"], "--seed is -1; "),
+        (["--jobs", "1", "0"], "--jobs are 1 0; expected different numbers, at least 1"),
+        (["--minutes", "nan"], "--minutes is nan; expected more than 0"),
+    ],
+    ids=" ".join,
+)
+def test_numbers_that_make_no_sense_are_refused(tmp_path, capsys, words, message):
+    assert run_program(KillOptions, [*words, "--output", str(tmp_path / "kills.json")]) == 2
+    assert capsys.readouterr().err.startswith(f"error: {message}")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_figures_that_are_there_are_not_written_over(tmp_path, capsys):
+    (tmp_path / "kills.json").write_text("precious")
+    assert run_program(KillOptions, ["--output", str(tmp_path / "kills.json")]) == 2
+    assert "kills.json is there already; choose another --output, or remove it" in capsys.readouterr().err
+    assert (tmp_path / "kills.json").read_text() == "precious"

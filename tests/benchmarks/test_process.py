@@ -48,6 +48,6 @@ def test_products_are_as_precise_as_asked_for() -> None:
 def test_a_program_that_does_not_share_out_is_refused_under_torchrun(monkeypatch) -> None:
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "here")
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(InputError, match=r"torchrun is for distillation\.py; this program has --jobs"):
+    with pytest.raises(InputError, match=r"does not support torchrun \(only distillation\.py does\); use --jobs"):
         set_up_process(device="cpu", precision="float32")
     set_up_process(device="cpu", precision="float32", shares_out=True)

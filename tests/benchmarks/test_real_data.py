@@ -119,6 +119,6 @@ def test_audit_finds_the_members_that_mnist_models_were_trained_on(tmp_path: Pat
     assert 0.94 < auc["real"] < 0.99
     assert auc["subset, initial members"] > 0.99
     assert 0.46 < auc["subset, other members"] < 0.53
-    assert 0.7 < auc["frepo, initial members"] < 0.9  # at few steps and ten images a class the start shows through
+    assert 0.7 < auc["frepo, initial members"] < 0.9  # at few steps and ten images per class the start shows through
     assert 0.87 < accuracy["frepo"] < 0.92
     assert accuracy["frepo"] - accuracy["subset"] > 0.02  # 0.043 where it was measured

@@ -1,6 +1,7 @@
 """The folder of a run: refused where it holds another run, other data, or a process that works in it."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.harness.folder import check_record, open_folder
+from benchmarks.harness.run_folder import check_record, check_space, open_folder, space_for
+from benchmarks.harness.versions import COMPARED, versions_of
 from distill import InputError
-from distill.files import read_json, remove_partial, write_atomically
+from distill.files import read_json, remove_partial, write_atomically, write_json
 from distill.runtime.locks import Held, lock_file
 
 OPTIONS = {"steps": 3, "frepo": {"width": 4}, "data": {"training images": "aa", "test labels": "bb", "file x": "cc"}}
@@ -40,7 +42,7 @@ def test_a_run_finds_its_folder_again_and_leaves_nothing_but_its_record(folder):
     with open_folder(folder, OPTIONS, resume=True):
         pass
     assert [path.name for path in folder.iterdir()] == ["options.json"]
-    assert read_json(folder / "options.json") == OPTIONS
+    assert read_json(folder / "options.json") == {**OPTIONS, "versions": versions_of(*COMPARED)}
 
 
 @pytest.mark.parametrize("what", ["training images", "test labels", "file x"])
@@ -51,7 +53,7 @@ def test_other_data_are_refused_by_name(folder, what):
         pass
     with pytest.raises(InputError, match=message):
         check_record(folder, changed)
-    assert read_json(folder / "options.json") == OPTIONS
+    assert {name: read_json(folder / "options.json")[name] for name in OPTIONS} == OPTIONS
 
 
 def test_other_options_are_named_before_the_data_that_come_with_them(folder):
@@ -71,6 +73,40 @@ def test_a_run_that_did_not_record_its_data_is_refused(tmp_path):
         pass
     with pytest.raises(InputError, match="of an earlier version, which did not record its data"):
         check_record(tmp_path, OPTIONS)
+
+
+# -- other versions --------------------------------------------------------------------------------------------------
+
+
+def write_versions(folder: Path, **changes: str) -> None:
+    record = read_json(folder / "options.json")
+    record["versions"] |= {name.replace("_", "-"): version for name, version in changes.items()}
+    write_json(folder / "options.json", record)
+
+
+@pytest.mark.parametrize("name", ["frepo_toolkit", "torch"])
+def test_a_run_of_another_version_is_refused_and_what_to_do_is_said(folder, name):
+    write_versions(folder, **{name: "0.0.1"})
+    message = rf"of other versions \({name.replace('_', '-')} was 0\.0\.1, now .*; resume with those, choose another"
+    with pytest.raises(InputError, match=message), open_folder(folder, OPTIONS, resume=True):
+        pass
+    record = read_json(folder / "options.json")
+    del record["versions"]
+    write_json(folder / "options.json", record)  # as the message says
+    with pytest.warns(UserWarning, match="names no versions"), open_folder(folder, OPTIONS, resume=True):
+        pass
+
+
+def test_another_numpy_is_a_warning(folder):
+    write_versions(folder, numpy="1.0")
+    with pytest.warns(UserWarning, match=r"numpy was 1\.0, now .*; the last bits"):
+        check_record(folder, OPTIONS)
+
+
+def test_a_record_that_holds_no_options_is_damaged(folder):
+    write_json(folder / "options.json", [1])
+    with pytest.raises(InputError, match=r"options\.json is damaged"):
+        check_record(folder, OPTIONS)
 
 
 # -- one process at a time -------------------------------------------------------------------------------------------
@@ -163,3 +199,43 @@ def test_a_set_being_written_survives_too(folder):
 
     write_atomically(folder / "numbers.npy", save)
     assert np.load(folder / "numbers.npy").tolist() == [0, 1, 2]
+
+
+# -- what is refused late, and room on the disk ------------------------------------------------------------------------
+
+
+def test_a_folder_that_was_new_is_left_as_it_was_where_the_preparation_refuses(tmp_path):
+    folder = tmp_path / "results" / "run"
+
+    def refuse() -> None:
+        (folder / "frepo").mkdir()
+        (folder / "frepo" / "steps.json").touch()
+        raise InputError("too little time")
+
+    with pytest.raises(InputError, match="too little"), open_folder(folder, OPTIONS, resume=False, prepare=refuse):
+        pytest.fail("opened")
+    assert list(tmp_path.iterdir()) == []
+    folder.mkdir(parents=True)  # a folder that was there stays, empty
+    with pytest.raises(InputError, match="too little"), open_folder(folder, OPTIONS, resume=False, prepare=refuse):
+        pytest.fail("opened")
+    assert list(folder.iterdir()) == []
+
+
+def test_a_run_that_was_there_keeps_its_files_where_the_preparation_refuses(folder):
+    def refuse() -> None:
+        raise InputError("damaged")
+
+    (folder / "frepo").mkdir()
+    with pytest.raises(InputError), open_folder(folder, OPTIONS, resume=True, prepare=refuse):
+        pytest.fail("opened")
+    assert sorted(path.name for path in folder.iterdir()) == ["frepo", "options.json"]
+
+
+def test_room_on_the_disk_is_asked_for_by_the_size_of_the_data(tmp_path, monkeypatch):
+    disk = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: disk._replace(free=1 << 30))
+    check_space(tmp_path, space_for(100_000))
+    with pytest.raises(InputError, match="has 1024 MiB left, a run may need 2048; make room"):
+        check_space(tmp_path, space_for(150_000_000))
+    monkeypatch.setattr("shutil.disk_usage", lambda _: disk._replace(free=0, total=0))
+    check_space(Path("/proc/run"), space_for(0))

@@ -11,10 +11,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.harness.program import run_program
 from benchmarks.studies.speed import cases, report, study
 from benchmarks.studies.speed.cases import Case, frepo_of, gradient_difference, run_of, started
-from benchmarks.studies.speed.count import network_cost, ridge_operations, step_operations, training_operations
+from benchmarks.studies.speed.flops import network_cost, ridge_operations, step_operations, training_operations
 from benchmarks.studies.speed.memory import forget_peak_memory, peak_memory_mib
+from benchmarks.studies.speed.naive import PlainConv, PlainStep, PlainTraining
 from benchmarks.studies.speed.options import SpeedOptions
-from benchmarks.studies.speed.plain import PlainConv, PlainStep, PlainTraining
 from distill import TrainingRecipe
 from distill.distillers.frepo import sample_batch
 from distill.networks import build_network
@@ -218,7 +218,7 @@ def test_studies_can_be_chosen_and_what_takes_too_long_is_left_out(tmp_path, sma
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--longest", "0"], "--longest is 0.0; wanted more than 0"),
+        (["--longest", "0"], "--longest is 0.0; expected more than 0"),
         (["--device", "abacus"], "device 'abacus' cannot be used here"),
     ],
 )

@@ -7,8 +7,10 @@ import os
 import signal
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -20,8 +22,8 @@ from joblib import cpu_count
 from benchmarks.harness import tasks
 from benchmarks.harness.cost import add_process
 from benchmarks.harness.options import JobOptions, MachineOptions
-from benchmarks.harness.tasks import check_jobs, tasks_of
-from distill import InputError
+from benchmarks.harness.tasks import Tasks, check_jobs, tasks_of
+from distill import InputError, InputWarning
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +52,13 @@ def surroundings(run: Run, number: int) -> Iterator[dict[str, Any]]:
 def refuse(run: Run, number: int) -> Iterator[None]:
     raise InputError(f"{number} cannot be used")
     yield
+
+
+def warn(run: Run, number: int) -> Iterator[int]:
+    warnings.warn("a small class", InputWarning, stacklevel=1)
+    warnings.warn(f"of task {number}", UserWarning, stacklevel=1)
+    warnings.warn("of no concern", DeprecationWarning, stacklevel=1)
+    yield number
 
 
 def be_killed(run: Run) -> None:
@@ -109,6 +118,29 @@ def test_every_task_is_done_in_a_worker_that_makes_the_run_once(options, tmp_pat
     assert "a bar" not in capfd.readouterr().err
 
 
+def test_warnings_of_workers_are_the_programs_once_each(options):
+    with pytest.warns() as caught:
+        assert results(options, warn, TASKS[:3]) == [0, 1, 2]
+    told = [(each.category, str(each.message)) for each in caught if issubclass(each.category, UserWarning)]
+    expected = [(InputWarning, "a small class"), *((UserWarning, f"of task {number}") for number in range(3))]
+    assert sorted(told, key=str) == sorted(expected, key=str)
+
+
+@pytest.mark.parametrize("jobs", [None, 1, 2])
+def test_a_cluster_does_the_tasks_whatever_the_jobs(options, jobs):
+    with_dask = Tasks(Run(replace(options, jobs=jobs, backend="dask", scheduler="tcp://127.0.0.1:1")), 0.0)
+    assert with_dask.side_by_side
+    assert Tasks(Run(replace(options, jobs=jobs)), 0.0).side_by_side == (jobs == 2)
+
+
+def test_a_cluster_that_does_nothing_is_never_accepted(options, monkeypatch):
+    monkeypatch.setattr(tasks, "find_spec", lambda name: True)
+    check_jobs(replace(options, jobs=1, backend="dask"))
+    for jobs in (None, 1):
+        with pytest.raises(InputError, match=f"--backend ray does --jobs tasks at a time, but --jobs is {jobs}; "):
+            check_jobs(replace(options, jobs=jobs, backend="ray"))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("backend", "module"), [("dask", "distributed"), ("ray", "ray")])
 def test_clusters_do_tasks_where_they_are_installed(options, monkeypatch, backend, module):
@@ -142,7 +174,7 @@ def test_mistake_in_a_task_is_the_programs(options):
 
 @pytest.mark.slow
 def test_worker_that_the_system_ends_is_a_want_of_memory(options):
-    with pytest.raises(InputError, match=r"ended a process, most likely because memory ran out; .*fewer --jobs"):
+    with pytest.raises(InputError, match=r"a worker was killed, most likely for lack of memory; .*fewer --jobs"):
         results(options, be_killed, [()])
 
 
@@ -164,8 +196,8 @@ def test_interrupt_ends_all_workers(options, tmp_path, capfd):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"jobs": 0}, "--jobs is 0; wanted at least 1"),
-        ({"backend": "abacus"}, "--backend abacus is not available; wanted loky, dask, ray"),
+        ({"jobs": 0}, "--jobs is 0; expected at least 1"),
+        ({"backend": "abacus"}, "--backend abacus is not available; expected loky, dask, ray"),
         ({"backend": "threading"}, "--backend threading is not available"),
         ({"backend": "dask"}, "--backend dask is not installed here; pip install dask distributed"),
         ({"backend": "ray"}, "--backend ray is not installed here; pip install ray"),
@@ -194,3 +226,12 @@ def test_memory_of_workers_is_added_and_their_time_is_not(tmp_path):
     assert with_workers["peak_memory_mib"] == pytest.approx(3e6 + alone["peak_memory_mib"], rel=1e-3)
     assert with_workers["seconds"] == pytest.approx(alone["seconds"], rel=1e-2)
     assert add_process(tmp_path, 0.0)["processes"][0]["workers"] == workers  # a last call forgets none
+
+
+def test_packages_that_are_not_installed_do_not_end_a_run(tmp_path, monkeypatch):
+    def missing(package: str) -> str:
+        raise PackageNotFoundError(package)
+
+    monkeypatch.setattr("benchmarks.harness.versions.version", missing)
+    (process,) = add_process(tmp_path, 0.0)["processes"]
+    assert process["machine"]["avalanche-lib"] == process["machine"]["frepo-toolkit"] == "not installed"

@@ -57,6 +57,19 @@ def test_all_tasks_count_by_their_images() -> None:
     assert stream_accuracy(strategy(), test) == pytest.approx(4 / 6)
 
 
+def test_a_single_experience_is_a_stream_too() -> None:
+    experience = stream("test", ([1, 0], 0))[0]
+    assert experience_accuracies(strategy(), experience) == (stream_accuracy(strategy(), experience), [0.5])
+
+
+def test_no_steps_and_ragged_rows_are_refused() -> None:
+    with pytest.raises(InputError, match="accuracies are empty; expected one for each step"):
+        average_incremental_accuracy([])
+    for matrix in ([], [[0.5, 0.5]], [[0.5], [0.5]]):
+        with pytest.raises(InputError, match=r"matrix has rows of lengths .*; expected 1, 2, ..."):
+            forgetting(matrix)
+
+
 def test_earlier_evaluations_leave_nothing_behind() -> None:
     one = strategy()
     test = stream("test", ([1, 1], 0), ([0, 0], 1))
@@ -67,9 +80,9 @@ def test_earlier_evaluations_leave_nothing_behind() -> None:
 
 
 def test_an_evaluator_without_accuracy_is_refused() -> None:
-    with pytest.raises(InputError, match="the strategy measures no accuracy over experiences"):
+    with pytest.raises(InputError, match="the strategy's evaluator has no accuracy over experiences"):
         experience_accuracies(strategy(EvaluationPlugin()), stream("test", ([1], 0)))
-    with pytest.raises(InputError, match="the strategy measures no accuracy over streams"):
+    with pytest.raises(InputError, match="the strategy's evaluator has no stream accuracy"):
         stream_accuracy(strategy(EvaluationPlugin()), stream("test", ([1], 0)))
 
 

@@ -191,7 +191,7 @@ def test_case_13_loaders_take_the_buffer() -> None:
 
 def test_case_14_reinitialised_loader() -> None:
     strategy = naive(ours(5), train_mb_size=16, eval_mb_size=16)
-    with pytest.warns(UserWarning, match="max_size is 5, so that 1 of 6 classes get no place"):
+    with pytest.warns(UserWarning, match="max_size is 5, so that 1 of 6 classes have no slot"):
         strategy.train(benchmark(task_labels=True).train_stream[:3])
 
 
@@ -307,5 +307,5 @@ def test_case_27_dictionaries_with_targets_are_refused() -> None:
         [experience.dataset], data_attributes=[DataAttribute([i % 2 for i in range(100)], "targets")]
     )
     stream = CLStream("train", [experience], None)
-    with pytest.raises(InputError, match=r"the items of the stream are of type dict; wanted \(image, class id"):
+    with pytest.raises(InputError, match=r"the items of the stream are of type dict; expected \(image, class id"):
         ours(10).post_adapt(None, next(iter(stream)))

@@ -171,6 +171,13 @@ def test_resize_keeps_the_first_images_and_does_not_bring_any_back() -> None:
     assert len(policy.buffer) == 8
 
 
+@pytest.mark.parametrize("option", ["adaptive", "progress"])
+@pytest.mark.parametrize("value", ["no", 1, None])
+def test_switches_are_true_or_false(option, value) -> None:
+    with pytest.raises(InputError, match=rf"{option} is {value!r}; expected True or False"):
+        DistilledBuffer(First(), num_classes=C, **{option: value})
+
+
 def test_held_out_images_of_the_current_classes_are_passed() -> None:
     distiller = First()
     policy = DistilledBuffer(
@@ -225,7 +232,7 @@ def test_buffer_errors_say_how_to_fix_it() -> None:
     with pytest.raises(InputError, match="labels run from 0 to 5, but there are 3 classes"):
         DistilledBuffer(First(), images_per_class=1, num_classes=3).post_adapt(None, stream(images())[0])
     bytes_ = labelled_dataset(torch.zeros(2, 1, 4, 4, dtype=torch.uint8), torch.tensor([0, 1]))
-    with pytest.raises(InputError, match=r"images of the stream are torch.uint8; wanted float tensors"):
+    with pytest.raises(InputError, match=r"images of the stream are torch.uint8; expected float tensors"):
         DistilledBuffer(First(), num_classes=C).post_adapt(
             None, benchmark_from_datasets(train=[bytes_]).train_stream[0]
         )
@@ -234,8 +241,8 @@ def test_buffer_errors_say_how_to_fix_it() -> None:
 def test_resize_below_one_is_refused_and_warns_of_classes_that_lose_their_place() -> None:
     policy = DistilledBuffer(First(), images_per_class=2, num_classes=C)
     policy.post_adapt(None, stream(images())[0])
-    with pytest.raises(InputError, match="new_size is 0; wanted 1 or more"):
+    with pytest.raises(InputError, match="new_size is 0; expected 1 or more"):
         policy.resize(None, 0)
-    with pytest.warns(UserWarning, match=r"max_size is 4, so that 2 of 6 classes get no place in the buffer: 4, 5"):
+    with pytest.warns(UserWarning, match=r"max_size is 4, so that 2 of 6 classes have no slot in the buffer: 4, 5"):
         policy.resize(None, 4)
     assert Counter(policy.buffer.targets) == {0: 1, 1: 1, 2: 1, 3: 1}

@@ -12,7 +12,7 @@ from avalanche.training.storage_policy import ClassBalancedBuffer
 from torch import nn
 
 from continual import DistilledBuffer, GDumb, class_incremental
-from continual.weights import draw_weights
+from continual.weight_reset import draw_weights
 from distill import InputError
 from distill.networks import build_network
 from distill.runtime.seeds import generator_for
@@ -169,11 +169,11 @@ def test_train_steps_overrides_the_recipe() -> None:
 
 
 def test_gdumb_errors_say_how_to_fix_it() -> None:
-    with pytest.raises(InputError, match="storage_policy is a First; wanted an ExemplarsBuffer"):
+    with pytest.raises(InputError, match="storage_policy is a First; expected an ExemplarsBuffer"):
         GDumb(model=linear(), storage_policy=First())
     with pytest.raises(InputError, match=r"Flatten has no parameters to train"):
         GDumb(model=nn.Flatten(), storage_policy=ClassBalancedBuffer(6))
-    with pytest.raises(InputError, match=r"model is a str; wanted a torch module"):
+    with pytest.raises(InputError, match=r"model is a str; expected a torch module"):
         GDumb(model="resnet", storage_policy=ClassBalancedBuffer(6))
     strategy = GDumb(model=linear(), storage_policy=ClassBalancedBuffer(0), train_steps=1, evaluator=silent())
     with pytest.raises(InputError, match="ClassBalancedBuffer is empty after experience 0"):

@@ -22,7 +22,7 @@ from torch.utils.data import TensorDataset
 
 from continual import DistilledBuffer, GDumb, SoftLabelLoss, accuracy_evaluator, class_incremental, stream_accuracy
 from continual.model_outputs import model_outputs
-from continual.weights import draw_weights
+from continual.weight_reset import draw_weights
 from distill import Identity, InputError, PreprocessedImages, Random
 from distill.runtime.seeds import generator_for
 from distill.training.recipe import TrainingRecipe
@@ -98,7 +98,7 @@ def test_measuring_changes_nothing() -> None:
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (Both, r"Both returns tuple for 1 images; wanted \(n, classes\)"),
+        (Both, r"Both returns tuple for 1 images; expected \(n, classes\)"),
         (lambda: nn.Conv2d(1, 3, 1), r"Conv2d returns shape \(1, 3, 4, 4\) for 1 images"),
         (lambda: nn.Linear(7, C), r"Linear fails on images of shape \(1, 4, 4\), those of the stream"),
     ],
@@ -137,7 +137,7 @@ def test_growing_head_in_gdumb(loss: str) -> None:
 
 def test_growing_head_needs_the_number_of_classes_before_anything_else(monkeypatch) -> None:
     monkeypatch.setattr(Random, "distill", lambda *_, **__: pytest.fail("distilled first"))
-    with pytest.raises(InputError, match=r"the head of SimpleMLP grows, so the number of classes is unknown.*give num"):
+    with pytest.raises(InputError, match="the head of SimpleMLP grows, so the number of classes cannot be inferred"):
         gdumb(incremental(), buffer(None))
     strategy = Naive(
         model=incremental(), optimizer=torch.optim.SGD(linear().parameters(), lr=0.01), train_mb_size=10,
@@ -211,8 +211,8 @@ def test_attention_is_reset_by_its_own_rule() -> None:
 @pytest.mark.parametrize(
     ("reset", "message"),
     [
-        (lambda: linear(3), r"reset\(\) returns a model of other parts"),
-        (lambda: "resnet", r"reset\(\) returns a str; wanted a new model"),
+        (lambda: linear(3), r"reset\(\) returns a model with different parameters"),
+        (lambda: "resnet", r"reset\(\) returns a str; expected a new model"),
     ],
 )
 def test_a_factory_of_something_else_is_refused(reset, message: str) -> None:
@@ -221,7 +221,7 @@ def test_a_factory_of_something_else_is_refused(reset, message: str) -> None:
 
 
 def test_a_model_for_a_factory_is_refused() -> None:
-    with pytest.raises(InputError, match="reset is a dict; wanted a function that returns a new model"):
+    with pytest.raises(InputError, match="reset is a dict; expected a function that returns a new model"):
         gdumb(linear(), reset={})
 
 

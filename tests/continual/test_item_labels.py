@@ -47,7 +47,7 @@ def test_target_transforms_reach_the_soft_labels(change) -> None:
 
 def test_parts_with_other_target_transforms_are_refused() -> None:
     both = dataset(torch.arange(C)).concat(dataset(torch.arange(C), lambda y: 3 - int(y)))
-    with pytest.raises(InputError, match=r"items 0 and 4 have target 0, but class ids 0 and 3; wanted one class id"):
+    with pytest.raises(InputError, match=r"items 0 and 4 have target 0, but class ids 0 and 3; expected one class id"):
         with_soft_labels(both, C)
 
 
@@ -65,13 +65,13 @@ def test_looking_at_items_draws_no_random_number() -> None:
 
 @pytest.mark.parametrize(("labels", "low", "high"), [([0, 1, 4], 0, 4), ([-1, 0, 1], -1, 1)])
 def test_class_ids_out_of_range_are_refused(labels: list[int], low: int, high: int) -> None:
-    with pytest.raises(InputError, match=f"class ids run from {low} to {high}, but num_classes is 4: wanted 0 to 3"):
+    with pytest.raises(InputError, match=f"class ids run from {low} to {high}, but num_classes is 4: expected 0 to 3"):
         with_soft_labels(dataset(torch.tensor(labels)), C)
 
 
 def test_buffer_and_loss_of_other_numbers_of_classes_are_refused() -> None:
     policy = DistilledBuffer(Random(), images_per_class=1, num_classes=6)
-    with pytest.raises(InputError, match="soft labels of the dataset are of 6 classes, num_classes is 4; wanted"):
+    with pytest.raises(InputError, match="soft labels of the dataset are of 6 classes, num_classes is 4; expected"):
         train(SoftLabelLoss(C), policy, dataset(torch.arange(2)), dataset(torch.arange(2, 4)))
     with pytest.raises(InputError, match="soft labels of the dataset are of 4 classes, num_classes is 5"):
         with_soft_labels(with_soft_labels(dataset(torch.arange(C)), C), 5)

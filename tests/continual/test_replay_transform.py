@@ -155,7 +155,7 @@ def test_transform_by_option() -> None:
     policy = buffer_of(train, transforms.Compose(TO_TENSOR), transform=None)
     assert torch.equal(kept(policy, training=True), kept(policy, training=False))
     assert "in training no transform" in repr(policy)
-    with pytest.raises(InputError, match="transform is 'flip'; wanted 'stream', None or a function"):
+    with pytest.raises(InputError, match="transform is 'flip'; expected 'stream', None or a function"):
         DistilledBuffer(Random(), transform="flip")
     with pytest.raises(InputError, match=r"returns torch.float32 of shape \(3, 4, 4\) for torch.float32 of shape"):
         buffer_of(train, transforms.Compose(TO_TENSOR), transform=transforms.CenterCrop(4))
@@ -369,7 +369,7 @@ class Transforming(Pictures):
 
 def test_training_transforms_inside_the_data_set_are_warned_of() -> None:
     torch.manual_seed(0)
-    with pytest.warns(UserWarning, match="images of the stream differ from one read to the next.*transform_groups"):
+    with pytest.warns(UserWarning, match="images of the stream differ between two reads.*transform_groups"):
         buffer_of(None, None, Transforming())
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message="images of the stream")

@@ -92,10 +92,10 @@ def test_unequal_steps() -> None:
     [
         (3, 3, "6 classes cannot be split into 3 in the first step and equally many in each of 2 others"),
         (3, 0, "6 classes cannot be split into 0 in the first step"),
-        (3, "4", "first is '4'; wanted a whole number of classes"),
+        (3, "4", "first is '4'; expected a whole number of classes"),
         (2, 7, "6 classes cannot be split into 7 in the first step"),
         (1, 3, "6 classes cannot be split into 3 in the first step"),
-        (3, 6, "0 classes are left for 2 steps after the first"),
+        (3, 6, "0 classes are left for the 2 other steps"),
     ],
 )
 def test_unequal_steps_that_cannot_be_are_refused(steps: int, first: int, message: str) -> None:

@@ -119,11 +119,11 @@ def test_reduction_is_that_of_pytorchs_losses() -> None:
     assert float(SoftLabelLoss(C, loss=F.mse_loss, reduction="sum")(logits, targets)) > 0
     with pytest.raises(InputError, match="loss returns one number for all images"):
         SoftLabelLoss(C, loss=F.mse_loss, reduction="none")(logits, targets)
-    with pytest.raises(InputError, match="reduction is 'median'; wanted one of mean, sum, none"):
+    with pytest.raises(InputError, match="reduction is 'median'; expected one of mean, sum, none"):
         SoftLabelLoss(C, reduction="median")
-    with pytest.raises(InputError, match="temperature is 'warm'; wanted a number above 0"):
+    with pytest.raises(InputError, match="temperature is 'warm'; expected a number above 0"):
         SoftLabelLoss(C, temperature="warm")
-    with pytest.raises(InputError, match="loss is 'hinge'; wanted one of mse, soft-cross-entropy"):
+    with pytest.raises(InputError, match="loss is 'hinge'; expected one of mse, soft-cross-entropy"):
         SoftLabelLoss(C, loss="hinge")
     with pytest.raises(InputError, match="num_classes is 0"):
         SoftLabelLoss(0)

@@ -125,7 +125,7 @@ def test_string_fields_ride_along() -> None:
     policy.post_adapt(None, benchmark_from_datasets(train=[data]).train_stream[0])
     assert all(torch.equal(image, WithIndex()[int(name[:-4])][0]) for image, _, name, _ in policy.buffer)
     strategy = GDumb(model=linear(), storage_policy=policy, train_steps=1, evaluator=EvaluationPlugin())
-    with pytest.raises(InputError, match=r"a field of the items is '.*png'; wanted numbers"):
+    with pytest.raises(InputError, match=r"a field of the items is '.*png'; expected numbers"):
         strategy.train(benchmark_from_datasets(train=[data]).train_stream)
 
 
@@ -176,16 +176,16 @@ IMAGE = torch.zeros(1, 4, 4)
 REFUSED = {
     "no targets": (dataset([(IMAGE, 0)] * 4), "the dataset has no targets"),
     "dictionaries": (dataset([{"x": IMAGE}] * 4, [0] * 4), "items of the stream are of type dict"),
-    "images alone": (dataset([(IMAGE,)] * 4, [0] * 4), "wanted \\(image, class id"),
+    "images alone": (dataset([(IMAGE,)] * 4, [0] * 4), "expected \\(image, class id"),
     "no items": (dataset([], []), "the dataset is empty"),
     "bytes": (dataset([(IMAGE.byte(), 0)] * 4, [0] * 4), "images of the stream are torch.uint8"),
-    "no channels": (dataset([(IMAGE[0], 0)] * 4, [0] * 4), r"image 0 has shape \(4, 4\); wanted \(channels"),
+    "no channels": (dataset([(IMAGE[0], 0)] * 4, [0] * 4), r"image 0 has shape \(4, 4\); expected \(channels"),
     "mixed shapes": (
         dataset([(IMAGE, 0), (torch.zeros(1, 5, 4), 0)], [0, 0]),
         r"image 1 has shape \(1, 5, 4\), those before it \(1, 4, 4\)",
     ),
     "soft targets": (dataset([(IMAGE, torch.tensor([0.5, 0.5]))] * 4, [0] * 4), "class id of item 0 is tensor"),
-    "half a class": (dataset([(IMAGE, 0.5)] * 4, [0] * 4), "class id of item 0 is 0.5; wanted one whole number"),
+    "half a class": (dataset([(IMAGE, 0.5)] * 4, [0] * 4), "class id of item 0 is 0.5; expected one whole number"),
     "class ids in words": (dataset([(IMAGE, "cat")] * 4, ["cat"] * 4), "class id of item 0 is 'cat'"),
     "class id -1": (dataset([(IMAGE, -1)] * 4, [-1] * 4), "labels run from -1 to -1, but there are 4 classes"),
 }
@@ -207,7 +207,7 @@ def test_other_items_are_refused_in_one_line(case: str) -> None:
 
 def test_data_that_are_no_avalanche_dataset_are_refused() -> None:
     policy = DistilledBuffer(Random(), images_per_class=1, num_classes=C)
-    with pytest.raises(InputError, match="the data are a TensorDataset; wanted an Avalanche dataset"):
+    with pytest.raises(InputError, match="the data are a TensorDataset; expected an Avalanche dataset"):
         policy.update_from_dataset(TensorDataset(torch.zeros(4, 1, 4, 4), torch.arange(4)))
 
 
@@ -260,7 +260,7 @@ def test_a_delivery_of_another_form_is_refused_before_anything_is_stored(first, 
 
 def test_classes_without_a_place_are_named_once() -> None:
     policy = DistilledBuffer(Random(), images_per_class=2, classes=("ant", "bee", "cat", "dog"), max_size=3)
-    with pytest.warns(UserWarning, match=r"max_size is 3, so that 1 of 4 classes get no place in the buffer: dog"):
+    with pytest.warns(UserWarning, match=r"max_size is 3, so that 1 of 4 classes have no slot in the buffer: dog"):
         policy.post_adapt(None, with_index(0)[0])
     policy.post_adapt(None, with_index(100)[0])  # the same classes, no more words
     assert Counter(policy.buffer.targets) == {0: 1, 1: 1, 2: 1}

@@ -24,6 +24,7 @@ from benchmarks.studies.membership.options import MembershipOptions
 from benchmarks.studies.speed.options import SpeedOptions
 from distill import InputError, SyntheticSet
 from privacy import __main__ as privacy_program
+from programs import last_of_each
 
 OPTIONS = {"distillation": DistillationOptions, "cl_cifar100": ClassIncrementalOptions, "mia": MembershipOptions,
            "speed": SpeedOptions, "cl_stock_gdumb": StockOptions}  # fmt: skip
@@ -57,7 +58,7 @@ def said(monkeypatch, tmp_path, capsys) -> Callable[..., str]:
         before = contents(tmp_path)
         capsys.readouterr()
         try:
-            code = run_program(OPTIONS[program], [str(argument) for argument in arguments])
+            code = run_program(OPTIONS[program], last_of_each(*arguments))
         except TakenError:
             code = 0
         assert contents(tmp_path) == before
@@ -109,7 +110,7 @@ def test_data_that_cannot_be_distilled_is_refused_by_every_program(said, tmp_pat
 @pytest.mark.parametrize(("program", "case"), crossed(PROGRAMS, bad_input.TOLD))
 def test_what_is_not_taken_as_it_was_given_is_told(said, tmp_path, program, case):
     make, message = bad_input.TOLD[case]
-    size = ["--members", "10", "--images-per-class", "1"] if program == "mia" else ["--images-per-class", "1"]
+    size = ["--members", "10"] if program == "mia" else ["--images-per-class", "1"]
     lines = said(program, *PROGRAMS[program], *size, "--dataset", make(tmp_path))
     assert re.search(f"^warning: .*{message}", lines), lines
 
@@ -149,39 +150,39 @@ def test_bad_set_of_others_is_refused_by_the_program(said, tmp_path, case):
 # -- options -----------------------------------------------------------------------------------------------------------
 
 RUN_OPTIONS = {
-    "resolution of 0": (["--resolution", "0"], "resolution is 0; wanted"),
-    "resolution of text": (["--resolution", "big"], "--resolution is 'big'; wanted a whole number"),
+    "resolution of 0": (["--resolution", "0"], "resolution is 0; expected"),
+    "resolution of text": (["--resolution", "big"], "--resolution is 'big'; expected a whole number"),
     "a data folder that is a file": (["--data-dir", __file__, "--dataset", "mnist"], "no mnist on disk"),
     "no data set": (["--dataset", ""], "no data set, folder or file is called ''"),
-    "no preset": (["--preset", "fast"], "--preset is 'fast'; wanted one of quick, paper"),
+    "no preset": (["--preset", "fast"], "--preset is 'fast'; expected one of quick, paper"),
     "width of 0": (["--width", "0"], "width (is )?0"),
-    "width of text": (["--width", "wide"], "--width is 'wide'; wanted a whole number"),
-    "device": (["--device", "abacus"], "device 'abacus' cannot be used"),
-    "device of nothing": (["--device", ""], "device '' cannot be used"),
-    "precision": (["--precision", "float8"], "--precision is 'float8'; wanted one of float32, "),
+    "width of text": (["--width", "wide"], "--width is 'wide'; expected a whole number"),
+    "device": (["--device", "abacus"], "device is 'abacus', which torch does not know"),
+    "device of nothing": (["--device", ""], "device is '', which torch does not know"),
+    "precision": (["--precision", "float8"], "--precision is 'float8'; expected one of float32, "),
     "precision of a GPU": (["--precision", "tf32"], "tf32 is for NVIDIA GPUs"),
-    "images of 0": (["--images-per-class", "0"], "is 0; wanted at least 1"),
-    "images of a half": (["--images-per-class", "0.5"], "--images-per-class is '0.5'; wanted a whole number"),
+    "images of 0": (["--images-per-class", "0"], "is 0; expected at least 1"),
+    "images of a half": (["--images-per-class", "0.5"], "--images-per-class is '0.5'; expected a whole number"),
     "seeds below 0": (["--seeds", "-1"], "--seeds"),
     "seeds twice": (["--seeds", "1", "1"], "--seeds"),
-    "seeds of text": (["--seeds", "one"], "--seeds is 'one'; wanted one or more, each a whole number"),
-    "no jobs": (["--jobs", "0"], "--jobs is 0; wanted at least 1"),
+    "seeds of text": (["--seeds", "one"], "--seeds is 'one'; expected one or more, each a whole number"),
+    "no jobs": (["--jobs", "0"], "--jobs is 0; expected at least 1"),
     "no such option": (["--magic"], "unknown option --magic; see --help-all"),
-    "a word too many": (["magic"], "unexpected 'magic'; see --help|--method is 'magic'; wanted one of frepo"),
+    "a word too many": (["magic"], "unexpected 'magic'; see --help|--method is 'magic'; expected one of frepo"),
 }
 SPEED_OPTIONS = {
-    "no study": (["--study", "magic"], "--study is 'magic'; wanted one of target"),
-    "no seconds": (["--seconds", "0"], "--seconds is 0.0; wanted more than 0"),
+    "no study": (["--study", "magic"], "--study is 'magic'; expected one of target"),
+    "no seconds": (["--seconds", "0"], "--seconds is 0.0; expected more than 0"),
     "seconds of NaN": (["--seconds", "nan"], "--seconds is nan"),
     "longest below 0": (["--longest", "-1"], "--longest is -1.0"),
-    "longest of text": (["--longest", "long"], "--longest is 'long'; wanted a number"),
+    "longest of text": (["--longest", "long"], "--longest is 'long'; expected a number"),
     "device of speed": (["--device", "abacus"], "device 'abacus' cannot be used"),
 }
 STOCK_OPTIONS = {
     "rates of 0": (["--rates", "0"], "--rates"),
-    "rates of text": (["--rates", "fast"], "--rates is 'fast'; wanted one or more, each a number"),
+    "rates of text": (["--rates", "fast"], "--rates is 'fast'; expected one or more, each a number"),
     "steps of 3": (["--steps", "3"], "cannot be split into 3 equal steps"),
-    "steps of 0": (["--steps", "0"], "cannot be split into 0 equal steps"),
+    "steps of 0": (["--steps", "0"], "--steps is 0"),
     "seeds of -1": (["--seeds", "-1"], "--seeds"),
     "images of -1": (["--images-per-class", "-1"], "--images-per-class"),
 }
@@ -229,7 +230,8 @@ def refused(said: Callable[..., str], program: str, flag: str, value: str) -> No
         "cl_cifar100": ["--steps", "1", "--method", "random" if method == "train" else method],
         "distillation": ["--method", "random" if method == "train" else method],
     }[program]
-    line = said(program, "--dataset", "digits", "--images-per-class", "2", *chosen, f"{flag}={value}")
+    few = [] if "real" in chosen else ["--images-per-class", "2"]
+    line = said(program, "--dataset", "digits", *few, *chosen, f"{flag}={value}")
     assert "error: " in line, f"{flag}={value} was taken"
 
 

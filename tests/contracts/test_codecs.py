@@ -171,12 +171,12 @@ def test_another_codec_or_shape_is_found(codec):
 @pytest.mark.parametrize(
     ("images", "message"),
     [
-        (torch.zeros(2, 3, 8, 8, dtype=torch.uint8), "images are torch.uint8; wanted floats"),
-        (torch.zeros(3, 8, 8), r"images have shape \(3, 8, 8\); wanted \(n, channels, height, width\)"),
+        (torch.zeros(2, 3, 8, 8, dtype=torch.uint8), "images are torch.uint8; expected floats"),
+        (torch.zeros(3, 8, 8), r"images have shape \(3, 8, 8\); expected \(n, channels, height, width\)"),
         (torch.full((1, 1, 8, 8), torch.nan), "NaN or infinite"),
         (torch.full((1, 1, 8, 8), torch.inf), "NaN or infinite"),
-        (torch.zeros(2, 1, 0, 8), "a size of images is 0; wanted 1 or more"),
-        (np.zeros((2, 1, 8, 8)), "images is a ndarray; wanted Tensor"),
+        (torch.zeros(2, 1, 0, 8), "a size of images is 0; expected 1 or more"),
+        (np.zeros((2, 1, 8, 8)), "images is a ndarray; expected Tensor"),
     ],
 )
 def test_what_is_no_images_is_refused(codec, images, message):

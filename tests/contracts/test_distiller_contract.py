@@ -22,11 +22,12 @@ from distill import (
 )
 from distill.distillers.trained_network import TrainsNetwork
 from distill.preprocess import default_preprocessing
+from distill.runtime.seeds import generator_for
 from distillers import DISTILLERS
 
 
 def made(distiller: Distiller, data, **arguments) -> SyntheticSet:
-    """A set of two images a class, unless `arguments` say otherwise."""
+    """A set of two images per class, unless `arguments` say otherwise."""
     return distiller.distill(data, **{"images_per_class": 2, **arguments})
 
 
@@ -96,6 +97,27 @@ def test_result_does_not_depend_on_global_random_state(distiller, data):
     one = made(distiller, data)
     torch.manual_seed(2)
     assert_same_set(one, made(distiller, data))
+
+
+def test_shares_no_random_numbers_with_the_evaluation(distiller, make_images, monkeypatch):
+    """Networks that judge a set are none of those it was distilled with, also when both have the same seed."""
+    drawn: list[set[int]] = [set(), set()]
+    places = ("distill.distillers.run.generator_for", "distill.training.evaluation.generator_for")
+    for seeds, place in zip(drawn, places, strict=True):
+
+        def recorded(*numbers: int, seeds: set[int] = seeds) -> torch.Generator:
+            generator = generator_for(*numbers)
+            seeds.add(generator.initial_seed())
+            return generator
+
+        monkeypatch.setattr(place, recorded)
+    images = make_images()
+    synthetic = made(distiller, images, held_out=images)
+    recipe = TrainingRecipe(width=4, depth=2, train_steps=1)
+    evaluate(synthetic, images, recipe=recipe, networks=10)
+    assert drawn[0]
+    assert len(drawn[1]) == 10
+    assert not drawn[0] & drawn[1]
 
 
 def test_leaves_global_random_state_alone(distiller, data):
@@ -175,7 +197,7 @@ def test_no_images_is_an_input_error(distiller, make_images, data, raw):
 
 
 def test_class_with_fewer_images_gets_as_many_as_it_has_with_a_warning(distiller, make_images):
-    wanted = r"images_per_class is 4, but 2 classes .* \('class 1' has 3, 'class 2' has 1\): they get as many as they h"
+    wanted = r"images_per_class is 4, but 2 classes .* \('class 1' has 3, 'class 2' has 1\): all their images are used"
     with pytest.warns(InputWarning, match=wanted):
         synthetic = distiller.distill(make_images((5, 3, 1)), images_per_class=4)
     assert torch.bincount(synthetic.class_ids).tolist() == [4, 3, 1]
@@ -205,7 +227,7 @@ def test_raw_held_out_images_are_preprocessed_as_the_data(distiller, data, make_
 
 @pytest.mark.parametrize("count", [0, -1])
 def test_images_per_class_below_one_is_an_input_error(distiller, data, count):
-    with pytest.raises(InputError, match=rf"images_per_class is {count}; wanted more than 0"):
+    with pytest.raises(InputError, match=rf"images_per_class is {count}; expected more than 0"):
         distiller.distill(data, images_per_class=count)
 
 
@@ -233,8 +255,19 @@ def test_held_out_images_change_nothing(distiller, data, make_images):
 
 def test_held_out_images_preprocessed_in_another_way_are_refused(distiller, data, make_images):
     held_out = make_images((3, 3, 3), seed=5, noise=90)
-    with pytest.raises(InputError, match=r"held_out was not preprocessed like the data; give it raw"):
-        made(distiller, data, held_out=Standardize.fit(held_out).apply(held_out))
+    pixels = Identity().apply(make_images())
+    whitened = Standardize.fit(held_out).apply(held_out)
+    for distilled, given in ((data, whitened), (data, Identity().apply(held_out)), (pixels, whitened)):
+        with pytest.raises(InputError, match=r"held_out was not preprocessed like the data; give it raw"):
+            made(distiller, distilled, held_out=given)
+
+
+def test_held_out_images_of_other_classes_are_refused(distiller, data, make_images):
+    raw = make_images((3, 3, 3), seed=5)
+    turned = LabelledImages(raw.images, raw.labels, raw.classes[::-1])
+    with pytest.raises(InputError, match=r"held_out has the classes .*; expected the same names in the same order"):
+        made(distiller, data, held_out=turned)
+    made(distiller, data, held_out=LabelledImages(raw.images, raw.labels, ("0", "1", "2")))
 
 
 def test_checkpoint_changes_nothing_even_when_all_is_done(distiller, data, tmp_path, monkeypatch):

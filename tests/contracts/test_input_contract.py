@@ -74,9 +74,15 @@ RIGHT: dict[tuple[str, str], set[str]] = {
     ("DistilledBuffer", "preprocessing"): {"None"},
     ("DistilledBuffer", "max_size"): {"None", "3"},
     ("DistilledBuffer", "held_out"): {"None"},
-    ("DistilledBuffer", "images_per_class"): {"3"},
+    ("DistilledBuffer", "images_per_class"): {"None", "3"},
+    ("DistilledBuffer", "memory_bytes"): {"None"},
     ("DistilledBuffer", "seed"): {"0", "3"},
     ("DistilledBuffer", "store"): {"None", "text", "bytes", "path", "folder"},
+    ("EncodedBuffer", "num_classes"): {"3"},
+    ("EncodedBuffer", "classes"): {"None"},
+    ("EncodedBuffer", "preprocessing"): {"None"},
+    ("EncodedBuffer", "transform"): {"None"},
+    ("EncodedBuffer", "seed"): {"0", "3"},
     ("post_adapt", "strategy"): set(WRONG),  # not asked where the number of classes is given
     ("resize", "strategy"): set(WRONG),  # never asked
     ("resize", "new_size"): {"3"},
@@ -92,10 +98,10 @@ PUBLIC = {
     distill: {*DISTILLERS_BY_NAME, "CheckerboardZCA", "ZCA", "Standardize", "Store", "SyntheticSet",
               "EncodedSet", "ImageCodec", "LabelledImages", "PreprocessedImages", "TrainingRecipe", "codec_of",
               "evaluate", "import_set", "load_images"},
-    continual: {"DistilledBuffer", "GDumb", "SoftLabelLoss", "class_incremental", "class_order",
+    continual: {"DistilledBuffer", "EncodedBuffer", "GDumb", "SoftLabelLoss", "class_incremental", "class_order",
                 "experience_accuracies", "stream_accuracy", "with_soft_labels"},
 }  # fmt: skip
-TAKES_NOTHING = {"Distiller", "Evaluation", "Identity", "InputError", "InputWarning", "Preprocessing",
+TAKES_NOTHING = {"Distiller", "TeacherLabels", "Evaluation", "Identity", "InputError", "InputWarning", "Preprocessing",
                  "accuracy_evaluator", "average_incremental_accuracy", "forgetting"}  # fmt: skip
 
 
@@ -243,9 +249,9 @@ def test_raw_test_images_are_preprocessed_as_the_set(tmp_path):
 
 def test_what_is_no_data_is_told_how_to_become_it():
     dataset = torch.utils.data.TensorDataset(preprocessed().images, preprocessed().labels)
-    with pytest.raises(InputError, match=r"data is a TensorDataset; wanted LabelledImages or .*: LabelledImages\("):
+    with pytest.raises(InputError, match=r"data is a TensorDataset; expected LabelledImages or .*: LabelledImages\("):
         Herding().distill(dataset)
-    with pytest.raises(InputError, match=r"test is a TensorDataset; wanted LabelledImages or .*: load_images"):
+    with pytest.raises(InputError, match=r"test is a TensorDataset; expected LabelledImages or .*: load_images"):
         evaluate(synthetic(), dataset)
 
 
@@ -257,7 +263,7 @@ def test_test_images_of_another_kind_are_refused(change):
         "channels": LabelledImages(np.repeat(images, 3, axis=3), raw().labels, raw().classes),
         "size": LabelledImages(images[:, :4], raw().labels, raw().classes),
     }[change]
-    with pytest.raises(InputError, match=r"wanted the same in both|does not fit the images"):
+    with pytest.raises(InputError, match=r"expected the same in both|does not fit the images"):
         evaluate(synthetic(), test)
 
 

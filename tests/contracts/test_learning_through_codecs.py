@@ -117,9 +117,9 @@ def test_a_killed_distillation_ends_in_the_same_bits(distiller, data, tmp_path, 
     [
         ({"codec": "webq:50"}, "unknown codec 'webq:50'.* did you mean 'webp'"),
         ({"codec": "webp"}, "webp:QUALITY"),
-        ({"codec": codec_of("webp:50")}, "codec is .*wanted text"),
+        ({"codec": codec_of("webp:50")}, "codec is .*expected text"),
         ({"codec": "webp:50", "codec_share": 1.5}, r"codec_share is 1.5; expected at most 1, which is all updates"),
-        ({"codec": "webp:50", "codec_share": 0}, r"codec_share is 0; wanted more than 0"),
+        ({"codec": "webp:50", "codec_share": 0}, r"codec_share is 0; expected more than 0"),
     ],
     ids=str,
 )
@@ -154,6 +154,6 @@ def test_what_is_recorded_on_held_out_images_is_of_what_networks_see(data, monke
         monkeypatch.setattr(
             model.network, "features", lambda images, features=features: seen.append(images) or features(images)
         )
-    distiller.watch(state).record_if_due()
+    distiller.recorder(state).record_if_due()
     assert any(torch.equal(images, state.seen()) for images in seen if images.shape == state.images.shape)
     assert not any(torch.equal(images, state.images) for images in seen if images.shape == state.images.shape)

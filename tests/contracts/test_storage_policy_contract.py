@@ -11,7 +11,7 @@ from avalanche.training.plugins import EvaluationPlugin, ReplayPlugin
 from avalanche.training.storage_policy import ClassBalancedBuffer, ExemplarsBuffer
 from torch import nn
 
-from continual import DistilledBuffer, GDumb, SoftLabelLoss, class_incremental, with_soft_labels
+from continual import DistilledBuffer, EncodedBuffer, GDumb, SoftLabelLoss, class_incremental, with_soft_labels
 from distill import Distiller, Herding, Identity, PreprocessedImages, Random, SyntheticSet
 from distill.sets.synthetic import describe, initial_labels
 from distill.training.recipe import TrainingRecipe
@@ -55,7 +55,15 @@ POLICIES: dict[str, Callable[[], ExemplarsBuffer]] = {
     "distilled, max_size 7": lambda: DistilledBuffer(First(), images_per_class=3, num_classes=C, max_size=7),
     "random": lambda: DistilledBuffer(Random(), images_per_class=3, classes=CLASSES),
     "herding": lambda: DistilledBuffer(Herding(steps=1, width=2), images_per_class=3, classes=CLASSES),
+    "distilled, so many bytes": lambda: DistilledBuffer(First(), memory_bytes=2500, num_classes=C),
+    "distilled, shared bytes": lambda: DistilledBuffer(First(), memory_bytes=2500, num_classes=C, adaptive=True),
     "class-balanced": lambda: ClassBalancedBuffer(max_size=12),
+    "class-balanced, encoded": lambda: EncodedBuffer(
+        policy=ClassBalancedBuffer(1), memory_bytes=1500, codec="uint8:scaled", num_classes=C
+    ),
+    "class-balanced, encoded, model's classes": lambda: EncodedBuffer(
+        policy=ClassBalancedBuffer(1), memory_bytes=1500, codec="float32"
+    ),
 }
 
 

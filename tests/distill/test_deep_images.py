@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from distill.data import levels
+from distill.data import bit_depth
 from distill.data.labelled import load_images
 from distill.errors import InputWarning
 from tiny_sources import arrays, fails, picture, save, two_classes
@@ -61,7 +61,7 @@ def test_photographs_that_ask_to_be_turned_are_told(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.new("L", (4, 3), 9).save(tmp_path / "a" / "9.jpg", exif=exif)
-    with pytest.warns(InputWarning, match=r"1 files of .* ask to be rotated \(EXIF orientation; 9.jpg\), which"):
+    with pytest.warns(InputWarning, match=r"1 files of .* have an EXIF orientation tag \(9.jpg\), which is not"):
         assert load_images(tmp_path).images.shape[1:] == (3, 4, 1)
 
 
@@ -81,7 +81,7 @@ def test_files_of_every_format_that_ask_to_be_turned_are_told(tmp_path, ending, 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         top = load_images(tmp_path).images[0, :6, :6].mean()
-    done = "Pillow does as it reads" if ending == ".tif" else "is not done; rotate"
+    done = "Pillow applies when it reads" if ending == ".tif" else "is not applied; rotate"
     assert [done in str(warning.message) for warning in caught] == [True] * (way != 1)
     if way == 3:  # upside down
         assert top < 60 if ending == ".tif" else top > 200
@@ -97,7 +97,7 @@ def test_orientation_behind_the_pixels_of_a_png_is_told(tmp_path):
         start = content.index(b"eXIf") - 4
         end = start + 12 + int.from_bytes(content[start : start + 4], "big")
         file.write_bytes(content[:start] + content[end:-12] + content[start:end] + content[-12:])
-    with pytest.warns(InputWarning, match=r"3 files of .* ask to be rotated \(EXIF orientation; 0.png\)"):
+    with pytest.warns(InputWarning, match=r"3 files of .* have an EXIF orientation tag \(0.png\)"):
         load_images(tmp_path)
 
 
@@ -119,18 +119,18 @@ def test_deeper_integers_keep_their_levels(tmp_path):
 
 def test_deep_images_below_0_are_refused(tmp_path):
     deep(tmp_path, [-5, 3, 7], dtype=np.int32, ending=".tif")
-    fails(tmp_path, "6 grey images of .* more than 8 bits and run from -5 to 7; wanted values from 0: shift them")
+    fails(tmp_path, "6 grey images of .* more than 8 bits and run from -5 to 7; expected values from 0: shift them")
 
 
 def png_of_16_bits(path, values):
-    """An RGB file of 16 bits a channel, which Pillow reads but cannot write."""
+    """An RGB file of 16 bits per channel, which Pillow reads but cannot write."""
     raw_png(path, b"".join(b"\0" + row.astype(">u2").tobytes() for row in values), values.shape, bits=16, kind=2)
 
 
 SPOILT = {  # values of deep images, and what is said of them
-    "one hot pixel": (np.append(np.arange(0, 4096, 3), 65535), "hold 1367 .* of 0 to 65535, .* leave 18 with 65535 as"),
-    "starts late": (np.arange(32640, 32896), "hold 256 different values of 32640 to 32895, .* leave 2 with 65535"),
-    "24 bits": (np.append(np.arange(500), 2**24 - 1), "hold 501 different values .* leave 2 with 16777215 as white"),
+    "one hot pixel": (np.append(np.arange(0, 4096, 3), 65535), "hold 1367 .* 65535, .* 65535. .* keeps only 18"),
+    "starts late": (np.arange(32640, 32896), "hold 256 different values of 32640 to 32895, .* 65535. .* keeps only 2"),
+    "24 bits": (np.append(np.arange(500), 2**24 - 1), "hold 501 different values .* 16777215. to 8 bits keeps only 2"),
 }
 
 
@@ -142,7 +142,7 @@ def test_deep_images_of_which_8_bits_would_leave_little_are_refused(tmp_path, ca
         picture(tmp_path / "set" / "a" / f"{i}.tif")
         pixels = np.resize(values, (40, 40)).astype(np.int32 if values.max() > 65535 else np.uint16)
         Image.fromarray(pixels).save(tmp_path / "set" / "a" / f"{i}.tif")
-    message = f"3 grey images of .* {message}.*; correct single pixels .*, shift .*, or save .* with 8 bits"
+    message = f"3 grey images of .* {message}; fix outlier pixels .*, shift .*, or save .* with 8 bits"
     fails(tmp_path / "set", message, resolution=resolution, cache_dir=tmp_path / "cache")
 
 
@@ -168,13 +168,13 @@ def test_floats_of_which_most_pixels_keep_few_levels_are_told(tmp_path):
     images = np.linspace(0, 0.02, 6 * 10000).reshape(6, 100, 100, 1)
     images.flat[:200] = np.linspace(0, 1, 200)
     path = save(tmp_path, arrays(shape=(100, 100, 1)) | {"x_train": images})
-    with pytest.warns(InputWarning, match=r"x_train of .* leave \d+, and 99% of the pixels 6 alone; spread it over"):
+    with pytest.warns(InputWarning, match=r"x_train of .* keeps \d+, and only 6 for 99% of the pixels; spread it over"):
         load_images(path)
 
 
 def test_values_too_many_to_keep_are_kept_to_fewer_bits(monkeypatch):
-    monkeypatch.setattr(levels, "KEPT", 100)
-    values = levels.Values()
+    monkeypatch.setattr(bit_depth, "KEPT", 100)
+    values = bit_depth.Values()
     for start in range(7, 3007, 30):
         values.add(np.arange(start, start + 30))
     kept, counts = values.all()
@@ -200,9 +200,9 @@ def test_colours_of_16_bits_are_told_or_refused_where_little_would_be_left(tmp_p
         for i in range(3):
             png_of_16_bits(tmp_path / name / f"{i}.png", np.full((3, 4, 3), most))
     if refused:
-        fails(tmp_path, "6 colour images of .* have 16 bits a channel and use 16 of the 256 .*; save them with 8 bits")
+        fails(tmp_path, "6 colour images of .* have 16 bits per channel and use 16 of the 256 .*; save them with 8")
         return
-    with pytest.warns(InputWarning, match="6 colour images of .* 16 bits a channel; the upper 8 are read"):
+    with pytest.warns(InputWarning, match="6 colour images of .* 16 bits per channel; the upper 8 are read"):
         assert load_images(tmp_path).images.min() == 255
 
 
@@ -211,7 +211,7 @@ def test_one_bright_pixel_does_not_hide_dark_colours_of_16_bits(tmp_path):
         values = np.arange(4096 * 3 // 4).reshape(32, 32, 3)
         values[0, 0, 0] = 65535
         png_of_16_bits(tmp_path / "a" / f"{i}.png", values)
-    fails(tmp_path, "3 colour images of .* have 16 bits a channel and use 13 of the 256 .*; save them with 8 bits")
+    fails(tmp_path, "3 colour images of .* have 16 bits per channel and use 13 of the 256 .*; save them with 8 bits")
 
 
 TRANSPARENT = {  # bits, kind of PNG, the value of a dark and of a bright pixel as they lie in the file

@@ -117,18 +117,18 @@ def test_write_that_fails_leaves_nothing_behind(draw, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("draw", "message"),
     [
-        (lambda s: plot_labels(s, "p.gif"), "cannot draw p.gif; wanted a name that ends in .png, .pdf, .svg, .jpg"),
-        (lambda s: plot_labels(s, "p.png", examples=0), "examples is 0; wanted 1 or more"),
-        (lambda s: plot_before_after(s, s, "p"), "cannot draw p; wanted"),
-        (lambda s: plot_before_after(s, s, "p.png", images_per_class=0), "images_per_class is 0; wanted 1 or more"),
-        (lambda s: plot_before_after(s, s, "p.png", max_classes=0), "max_classes is 0; wanted 1 or more"),
-        (lambda s: plot_evolution([s], [0], "p.gif"), "cannot draw p.gif; wanted"),
-        (lambda s: plot_evolution([s], [0], "p.png", images=0), "images is 0; wanted 1 or more"),
-        (lambda s: plot_evolution([s], [0, 1], "p.png"), "1 sets and 2 steps were given; wanted one step for each"),
+        (lambda s: plot_labels(s, "p.gif"), "cannot draw p.gif; expected a name that ends in .png, .pdf, .svg, .jpg"),
+        (lambda s: plot_labels(s, "p.png", examples=0), "examples is 0; expected 1 or more"),
+        (lambda s: plot_before_after(s, s, "p"), "cannot draw p; expected"),
+        (lambda s: plot_before_after(s, s, "p.png", images_per_class=0), "images_per_class is 0; expected 1 or more"),
+        (lambda s: plot_before_after(s, s, "p.png", max_classes=0), "max_classes is 0; expected 1 or more"),
+        (lambda s: plot_evolution([s], [0], "p.gif"), "cannot draw p.gif; expected"),
+        (lambda s: plot_evolution([s], [0], "p.png", images=0), "images is 0; expected 1 or more"),
+        (lambda s: plot_evolution([s], [0, 1], "p.png"), "1 sets and 2 steps were given; expected one step for each"),
         (lambda s: save_gif([], [], "p.gif"), "0 sets and 0 steps were given"),
-        (lambda s: save_gif([s], [0], "p.png"), "cannot draw p.png; wanted a name that ends in .gif"),
-        (lambda s: save_gif([s], [0], "p.gif", seconds_per_frame=0), "seconds_per_frame is 0; wanted 0.01 to 60"),
-        (lambda s: save_gif([s], [0], "p.gif", scale=0), "scale is 0; wanted 1 or more"),
+        (lambda s: save_gif([s], [0], "p.png"), "cannot draw p.png; expected a name that ends in .gif"),
+        (lambda s: save_gif([s], [0], "p.gif", seconds_per_frame=0), "seconds_per_frame is 0; expected 0.01 to 60"),
+        (lambda s: save_gif([s], [0], "p.gif", scale=0), "scale is 0; expected 1 or more"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused(draw, message, tmp_path, monkeypatch):
@@ -146,7 +146,7 @@ def test_sets_that_hold_other_images_are_refused(other, tmp_path):
     for draw in (lambda: plot_before_after(a_set(), other, tmp_path / "p.png"),
                  lambda: plot_evolution([a_set(), other], [0, 1], tmp_path / "p.png"),
                  lambda: save_gif([a_set(), other], [0, 1], tmp_path / "p.gif")):
-        with pytest.raises(InputError, match="do not hold the same images; wanted one set at different steps"):
+        with pytest.raises(InputError, match="hold different images; expected one set at different steps"):
             draw()
 
 

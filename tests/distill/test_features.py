@@ -15,7 +15,7 @@ TINY = FRePo(steps=3, batch_size=20, pool_size=2, width=4, depth=2, dtype="float
 
 
 def made(distiller: Distiller, data, **arguments) -> SyntheticSet:
-    """A set of four images a class, unless `arguments` say otherwise."""
+    """A set of four images per class, unless `arguments` say otherwise."""
     return distiller.distill(data, **{"images_per_class": 4, **arguments})
 
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from distill import Identity, InputError, LabelledImages, PreprocessedImages
-from distill.fingerprint import data_fingerprint, file_fingerprint, fingerprint
+from distill.fingerprint import data_fingerprint, file_fingerprint, fingerprint, tolerant_fingerprint
+from distill.store import same
 
 
 def changed(data: LabelledImages, part: str) -> LabelledImages:
@@ -78,3 +79,45 @@ def test_a_folder_is_known_by_the_names_and_bytes_of_its_files(tmp_path: Path):
     assert len(set(found)) == 4
     (tmp_path / "class" / "2.png").unlink()
     assert file_fingerprint(tmp_path) == found[2]
+
+
+# -- pixels that differ in their last bits ----------------------------------------------------------------------------
+
+
+def sums_differ(one: torch.Tensor, other: torch.Tensor, labels: torch.Tensor) -> bool:
+    """Whether the tolerant fingerprints of these images do not pass as the same."""
+    classes = tuple(map(str, range(100)))
+    found = [
+        tolerant_fingerprint(PreprocessedImages(images, labels, classes, Identity()))["images"]
+        for images in (one, other)
+    ]
+    return not same(*found)
+
+
+def many() -> tuple[torch.Tensor, torch.Tensor]:
+    """Fifty thousand images of a hundred classes."""
+    images = torch.randn(50_000, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    return images, torch.arange(50_000) % 100
+
+
+@pytest.mark.parametrize("class_id", [0, 1, 50, 99])
+def test_one_image_of_any_class_that_was_replaced_is_noticed(class_id):
+    images, labels = many()
+    for position in torch.nonzero(labels == class_id).squeeze(1)[::100].tolist():
+        changed = images.clone()
+        changed[position] = torch.randn(1, 4, 4, generator=torch.Generator().manual_seed(1 + position))
+        assert sums_differ(images, changed, labels), position
+
+
+def test_images_that_changed_places_are_noticed():
+    images, labels = many()
+    for position in range(0, 1000, 100):
+        order = torch.arange(len(images))
+        order[[position, position + 1]] = order[[position + 1, position]]
+        assert sums_differ(images, images[order], labels), position
+
+
+def test_last_bits_of_many_images_are_not_noticed():
+    images, labels = many()
+    jittered = images + 1e-4 * torch.randn(images.shape, generator=torch.Generator().manual_seed(1))
+    assert not sums_differ(images, jittered, labels)

@@ -93,7 +93,7 @@ def test_bad_folders(tmp_path):
 
 def test_folder_of_a_split_without_its_other_part(tmp_path):
     picture(tmp_path / "train" / "a" / "0.png")
-    fails(tmp_path, r"train holds no images .* wanted train/ and test/ \(or val/\) side by side")
+    fails(tmp_path, r"train holds no images .* expected train/ and test/ \(or val/\) in one folder")
 
 
 @pytest.mark.filterwarnings("error")
@@ -103,7 +103,7 @@ def test_classes_named_like_the_parts_are_told_the_way_out(tmp_path, names):
         for j in range(3):
             picture(tmp_path / name / f"{j}.png", color=i)
     test = next(name for name in names if name in ("test", "val"))
-    message = rf"folders train and {test}, .* no class folders; if train and {test} are classes, rename one of them"
+    message = rf"{test}, .* instead of class folders; if train and {test} are classes, rename one of them"
     fails(tmp_path, message)
     (tmp_path / "train").rename(tmp_path / "train-images")
     assert load_images(tmp_path).num_classes == len(names)
@@ -186,7 +186,7 @@ LEFT_OUT = {
 def test_what_is_left_out_of_a_folder_is_counted_and_named(tmp_path, case):
     add, message = LEFT_OUT[case]
     add(two_classes(tmp_path / "set"))
-    with pytest.warns(InputWarning, match=rf"left out of .*set: {message}$"):
+    with pytest.warns(InputWarning, match=rf"skipped in .*set: {message}$"):
         assert len(load_images(tmp_path / "set")) == 6
 
 
@@ -197,7 +197,7 @@ def test_names_that_are_no_utf8_can_be_printed_and_drawn(tmp_path):
     assert data.classes == ("b", "caf\\xe9")
     assert data.name == "s\\xe9t"
     Random().distill(data, images_per_class=1).plot(tmp_path / "images.png")
-    with pytest.raises(InputError, match="which is no text in UTF-8"):
+    with pytest.raises(InputError, match="which is not valid UTF-8"):
         LabelledImages(data.images, data.labels, ("b", os.fsdecode(b"caf\xe9")))
 
 

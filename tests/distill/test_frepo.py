@@ -21,7 +21,7 @@ CHECKPOINT = "checkpoint-frepo-2-seed-0.safetensors"
 
 
 def made(distiller: Distiller, data, **arguments) -> SyntheticSet:
-    """A set of two images a class, unless `arguments` say otherwise."""
+    """A set of two images per class, unless `arguments` say otherwise."""
     return distiller.distill(data, **{"images_per_class": 2, **arguments})
 
 
@@ -49,22 +49,22 @@ def assert_same_set(one: SyntheticSet, other: SyntheticSet) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"version": "v3"}, "version is 'v3'; wanted one of v1, v2"),
-        ({"meta_gradient": "ntk"}, "meta_gradient is 'ntk'; wanted one of krr, tbptt"),
-        ({"label_scale": 0.0}, "label_scale is 0.0; wanted more than 0"),
-        ({"init": "zero"}, r"init is 'zero'; wanted one of real, noise, real\+noise"),
-        ({"dtype": "float16"}, "dtype is 'float16'; wanted one of float32, float64"),
-        ({"batch_size": 0}, "batch_size is 0; wanted more than 0"),
-        ({"pool_size": 0}, "pool_size is 0; wanted more than 0"),
-        ({"pool_batch_size": -1}, "pool_batch_size is -1; wanted more than 0"),
-        ({"width": 0}, "width is 0; wanted more than 0"),
-        ({"learning_rate": 0.0}, "learning_rate is 0.0; wanted more than 0"),
-        ({"pool_learning_rate": -1e-3}, "pool_learning_rate is -0.001; wanted more than 0"),
-        ({"steps": -1}, "steps is -1; wanted 0 or more"),
-        ({"max_updates": -1}, "max_updates is -1; wanted 0 or more"),
-        ({"regularization": -1e-6}, "regularization is -1e-06; wanted more than 0"),
-        ({"noise_std": -1.0}, "noise_std is -1.0; wanted 0 or more"),
-        ({"history_points": -1}, "history_points is -1; wanted 0 or more"),
+        ({"version": "v3"}, "version is 'v3'; expected one of v1, v2"),
+        ({"meta_gradient": "ntk"}, "meta_gradient is 'ntk'; expected one of krr, tbptt"),
+        ({"label_scale": 0.0}, "label_scale is 0.0; expected more than 0"),
+        ({"init": "zero"}, r"init is 'zero'; expected one of real, noise, real\+noise"),
+        ({"dtype": "float16"}, "dtype is 'float16'; expected one of float32, float64"),
+        ({"batch_size": 0}, "batch_size is 0; expected more than 0"),
+        ({"pool_size": 0}, "pool_size is 0; expected more than 0"),
+        ({"pool_batch_size": -1}, "pool_batch_size is -1; expected more than 0"),
+        ({"width": 0}, "width is 0; expected more than 0"),
+        ({"learning_rate": 0.0}, "learning_rate is 0.0; expected more than 0"),
+        ({"pool_learning_rate": -1e-3}, "pool_learning_rate is -0.001; expected more than 0"),
+        ({"steps": -1}, "steps is -1; expected 0 or more"),
+        ({"max_updates": -1}, "max_updates is -1; expected 0 or more"),
+        ({"regularization": -1e-6}, "regularization is -1e-06; expected more than 0"),
+        ({"noise_std": -1.0}, "noise_std is -1.0; expected 0 or more"),
+        ({"history_points": -1}, "history_points is -1; expected 0 or more"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
@@ -97,7 +97,7 @@ def test_depth_that_pools_images_away_is_refused(data):
 
 
 def test_mirror_is_refused_for_one_channel(data):
-    with pytest.raises(InputError, match="mirror is on, but the images have one channel"):
+    with pytest.raises(InputError, match="mirror=True needs RGB images, but these have one channel"):
         made(TINY.with_options(mirror=True), data)
 
 
@@ -364,7 +364,7 @@ def test_synthetic_set_in_the_place_of_a_checkpoint_is_refused_and_kept(data, tm
     path = made(Random(), data).save(tmp_path / CHECKPOINT)
     with pytest.raises(InputError, match=f"{path} was made by another version of this toolkit, or is not an entry"):
         made(TINY, data, store=tmp_path)
-    with pytest.raises(InputError, match=f"store is the file {path}; wanted a folder"):
+    with pytest.raises(InputError, match=f"store is the file {path}; expected a folder"):
         made(TINY, data, store=path)
     assert len(SyntheticSet.load(path)) == 6
 

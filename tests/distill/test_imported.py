@@ -82,7 +82,7 @@ def test_mtt_keeps_images_and_labels_in_two_files(tmp_path):
     assert torch.equal(made.images, images())
     assert made.made_by["name"] == "MTT"
     assert made.made_by["options"]["labels_sha256"] == hashlib.sha256(labels.read_bytes()).hexdigest()
-    refused(r"images_best.pt holds one array of shape \(4, 3, 8, 8\); wanted images and labels: .* as `labels`", path)
+    refused(r"images_best.pt holds one array of shape \(4, 3, 8, 8\); expected images and labels: .* as `labels`", path)
 
 
 @pytest.mark.parametrize("pair", [tuple, list])
@@ -154,11 +154,11 @@ def test_layout_that_reads_both_ways_must_be_said(tmp_path):
 @pytest.mark.parametrize(
     ("shape", "options", "message"),
     [
-        ((4, 192), {}, r"have shape \(4, 192\); wanted at least one image, as \(n, channels, height, width\)"),
-        ((0, 3, 8, 8), {}, r"have shape \(0, 3, 8, 8\); wanted at least one image"),
-        ((4, 8, 8, 2), {}, r"shape \(4, 8, 8, 2\), so 8 channels \(nchw\); wanted 1 or 3 channels"),
-        ((4, 3, 8, 8), {"layout": "nhwc"}, r"so 8 channels \(nhwc\); wanted 1 or 3 channels"),
-        ((4, 3, 8, 8), {"layout": "chwn"}, "layout is 'chwn'; wanted one of auto, nchw, nhwc"),
+        ((4, 192), {}, r"have shape \(4, 192\); expected at least one image, as \(n, channels, height, width\)"),
+        ((0, 3, 8, 8), {}, r"have shape \(0, 3, 8, 8\); expected at least one image"),
+        ((4, 8, 8, 2), {}, r"shape \(4, 8, 8, 2\), so 8 channels \(nchw\); expected 1 or 3 channels"),
+        ((4, 3, 8, 8), {"layout": "nhwc"}, r"so 8 channels \(nhwc\); expected 1 or 3 channels"),
+        ((4, 3, 8, 8), {"layout": "chwn"}, "layout is 'chwn'; expected one of auto, nchw, nhwc"),
     ],
 )
 def test_wrong_shapes_are_refused(tmp_path, shape, options, message):
@@ -201,14 +201,14 @@ def test_imported_set_can_be_evaluated(tmp_path, make_images):
     ("given", "options", "message"),
     [
         (torch.zeros(4, 3, 8, 8, dtype=torch.uint8), {}, r"are uint8, so raw pixels; say so with `pixels`.*identity"),
-        (torch.zeros(4, 3, 8, 8, dtype=torch.int64), {}, "are torch.int64; wanted floats, or uint8 pixels"),
-        (torch.full((4, 3, 8, 8), 255.0), {"pixels": True}, r"run from 255 to 255; wanted pixels in \[0, 1\]"),
+        (torch.zeros(4, 3, 8, 8, dtype=torch.int64), {}, "are torch.int64; expected floats, or uint8 pixels"),
+        (torch.full((4, 3, 8, 8), 255.0), {"pixels": True}, r"run from 255 to 255; expected pixels in \[0, 1\]"),
         (torch.full((4, 3, 8, 8), -0.5), {"pixels": True}, r"run from -0.5 to -0.5; .* or leave out `pixels`"),
         (torch.full((4, 3, 8, 8), torch.nan), {}, "4 of 4 images of .* hold NaN or infinite values"),
         (images(), {"preprocessing": KeptElsewhere()}, "the preprocessing of this set is not in its file"),
         (images(4, 1, 8, 8), {"preprocessing": parse_preprocessing(RGB, channels=3)},
          r"preprocessing \(standardize\) is not for images of shape \(1, 8, 8\)"),
-        (images(), {"preprocessing": GREY.replace(".5;", ".5,.5;")}, "mean of .* has 2 numbers; wanted 3, one for"),
+        (images(), {"preprocessing": GREY.replace(".5;", ".5,.5;")}, "mean of .* has 2 numbers; expected 3, one for"),
     ],
 )
 def test_images_that_do_not_fit_what_is_stated_are_refused(tmp_path, given, options, message):
@@ -234,16 +234,16 @@ def test_text_of_a_preprocessing():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "preprocessing is ''; wanted identity, standardize:mean=M"),
-        ("zca", "preprocessing is 'zca'; wanted identity, .* or a .safetensors file"),
-        ("standardize", "wanted a mean and a std: standardize:mean"),
-        ("standardize:mean=1", "wanted a mean and a std"),
-        ("standardize:mean=1;std=1;zca=1", "wanted a mean and a std"),
-        ("standardize:mean=1;std=1;mean=2", "wanted a mean and a std"),
-        ("standardize:mean=a;std=1", "mean of .* is no list of numbers; wanted 1"),
-        ("standardize:mean=1,2;std=1", "mean of .* has 2 numbers; wanted 1, one for each channel"),
+        ("", "preprocessing is ''; expected identity, standardize:mean=M"),
+        ("zca", "preprocessing is 'zca'; expected identity, .* or a .safetensors file"),
+        ("standardize", "expected a mean and a std: standardize:mean"),
+        ("standardize:mean=1", "expected a mean and a std"),
+        ("standardize:mean=1;std=1;zca=1", "expected a mean and a std"),
+        ("standardize:mean=1;std=1;mean=2", "expected a mean and a std"),
+        ("standardize:mean=a;std=1", "mean of .* is no list of numbers; expected 1"),
+        ("standardize:mean=1,2;std=1", "mean of .* has 2 numbers; expected 1, one for each channel"),
         ("standardize:mean=nan;std=1", "mean of .* holds NaN"),
-        ("standardize:mean=1;std=0", "std of .* is 0; wanted more than 0"),
+        ("standardize:mean=1;std=0", "std of .* is 0; expected more than 0"),
         ("none.safetensors", "cannot read none.safetensors: there is no such file"),
     ],
 )
@@ -276,15 +276,15 @@ def test_one_hot_labels_are_soft_labels(tmp_path):
 @pytest.mark.parametrize(
     ("labels", "classes", "message"),
     [
-        (IDS[:3], None, r"images of shape \(4, 3, 8, 8\) and labels of shape \(3,\); wanted one label for each image"),
-        (IDS.float(), None, r"are torch.float32 of shape \(4,\); wanted class ids, integers of shape \(n,\), or soft"),
-        (torch.zeros(4, 2, 2), None, r"of shape \(4, 2, 2\); wanted class ids"),
-        (IDS - 1, None, "hold the class id -1; wanted class ids from 0"),
+        (IDS[:3], None, r"images of shape \(4, 3, 8, 8\) and labels of shape \(3,\); expected one label for each"),
+        (IDS.float(), None, r"are torch.float32 of shape \(4,\); expected class ids, integers of shape \(n,\), or"),
+        (torch.zeros(4, 2, 2), None, r"of shape \(4, 2, 2\); expected class ids"),
+        (IDS - 1, None, "hold the class id -1; expected class ids from 0"),
         (IDS * 10**9, None, "hold the class id 2000000000, for 4 images; name all classes"),
         (IDS, ["a", "b"], "hold the class id 2, but 2 class names were given"),
         (SOFT, ["a", "b"], "2 class names were given, but labels of .* have 3 columns"),
-        (SOFT, ["a", "b", "a"], "classes hold a name twice; wanted 3 different names"),
-        (SOFT, "abc", "classes are the one text 'abc'; wanted a list of names"),
+        (SOFT, ["a", "b", "a"], "classes hold a name twice; expected 3 different names"),
+        (SOFT, "abc", "classes is the single string 'abc'; expected a list of names"),
         (torch.full((4, 3), torch.inf), None, "labels of .* hold NaN or infinite values"),
     ],
 )
@@ -342,21 +342,21 @@ def test_plain_pickle_under_any_name_does_not_run(tmp_path, payload, name):
 
 def test_malicious_npz_is_refused_and_does_not_run(tmp_path, payload):
     np.savez(tmp_path / "set.npz", images=np.array([payload], dtype=object), labels=IDS.numpy(), allow_pickle=True)
-    refused("images of .*set.npz holds Python objects, which are not read because they can run code; wanted one plain",
+    refused("images of .*set.npz holds Python objects, which are not read because they can run code; expected one",
             tmp_path / "set.npz")
 
 
 def test_missing_arrays_are_named_with_what_was_found(tmp_path):
-    refused(r"has no labels: found images, weights; wanted one of labels, label, y",
+    refused(r"has no labels: found images, weights; expected one of labels, label, y",
             npz(tmp_path, images=images(), weights=IDS))
-    refused("has no images: found y; wanted one of images, image, x", pt(tmp_path, {"y": IDS}))
+    refused("has no images: found y; expected one of images, image, x", pt(tmp_path, {"y": IDS}))
     refused("has no images: found nothing", pt(tmp_path, {}))
-    refused("holds a list of 3; wanted images and labels", pt(tmp_path, [images(), IDS, IDS]))
+    refused("holds a list of 3; expected images and labels", pt(tmp_path, [images(), IDS, IDS]))
 
 
 def test_arrays_that_are_no_numbers_are_refused(tmp_path):
-    refused("labels of .* are <U1; wanted one array of numbers", npz(tmp_path, images=images(), labels=list("abca")))
-    refused("labels of .* are dict; wanted one array of numbers", pt(tmp_path, {"images": images(), "labels": {}}))
+    refused("labels of .* are <U1; expected one array of numbers", npz(tmp_path, images=images(), labels=list("abca")))
+    refused("labels of .* are dict; expected one array of numbers", pt(tmp_path, {"images": images(), "labels": {}}))
 
 
 @pytest.mark.parametrize("name", ["set.npz", "set.pt"])
@@ -370,7 +370,7 @@ def test_damaged_files_are_input_errors_that_name_them(tmp_path, name, left):
 
 def test_missing_and_foreign_files_are_input_errors_that_name_them(tmp_path):
     refused(f"cannot read {tmp_path / 'none.pt'}: there is no such file", tmp_path / "none.pt")
-    refused("cannot import set.pkl; wanted a file that ends in .npz, .npy, .pt, .pth", "set.pkl")
+    refused("cannot import set.pkl; expected a file that ends in .npz, .npy, .pt, .pth", "set.pkl")
 
 
 def test_arrays_that_are_not_taken_are_named(tmp_path):
@@ -421,7 +421,7 @@ BAD_FOLDERS = {
     "a number too large": (["0", "2"], {"classes": ["a", "b"]}, "class folder '2', which is none of the 2 classes"),
     "a class twice": (["a", "0"], {"classes": ["a", "b"]}, "two class folders of .*set are of the same class"),
     "labels": (["a", "b"], {"labels": "labels.pt"}, "is a folder, whose class folders are the labels; leave"),
-    "colours": (["a", "b"], {"channels": 1}, "images of .*set have colours; wanted grey ones"),
+    "colours": (["a", "b"], {"channels": 1}, "images of .*set have colours; expected grey ones"),
 }
 
 
@@ -434,7 +434,7 @@ def test_folders_that_do_not_fit_are_refused(tmp_path, case):
         import_set(given, preprocessing="identity", **options)
 
 
-# -- values a step outside, ids that start late --------------------------------------------------------------------
+# -- values a step outside, ids that start late ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("beyond", "refused"), [(1e-7, False), (2**-10, False), (2**-9, True)])
@@ -442,7 +442,7 @@ def test_pixels_a_rounding_step_outside_are_clipped(tmp_path, beyond, refused):
     images = torch.linspace(-beyond, 1 + beyond, 2 * 16, dtype=torch.float64).view(2, 1, 4, 4)
     torch.save({"images": images, "labels": torch.tensor([0, 1])}, tmp_path / "set.pt")
     if refused:
-        with pytest.raises(InputError, match=r"run from -0.001953125 to 1.00195312; wanted pixels in \[0, 1\]"):
+        with pytest.raises(InputError, match=r"run from -0.001953125 to 1.00195312; expected pixels in \[0, 1\]"):
             import_set(tmp_path / "set.pt", preprocessing="identity", pixels=True)
         return
     images = import_set(tmp_path / "set.pt", preprocessing="identity", pixels=True).images
@@ -453,9 +453,17 @@ def test_class_ids_that_start_at_1_or_have_gaps_are_told(tmp_path):
     images = torch.zeros(3, 1, 4, 4)
     torch.save({"images": images, "labels": torch.tensor([1, 2, 3])}, tmp_path / "late.pt")
     torch.save({"images": images, "labels": torch.tensor([0, 3, 3])}, tmp_path / "gaps.pt")
-    with pytest.raises(InputError, match=r"labels of .* start at 1 and end at 3; wanted class ids from 0: subtract 1"):
+    with pytest.raises(InputError, match=r"labels of .* start at 1 and end at 3; expected class ids from 0: subtract"):
         import_set(tmp_path / "late.pt", preprocessing="identity")
     with pytest.raises(InputError, match=r"hold the class id 3, .* they start at 1: subtract 1"):
         import_set(tmp_path / "late.pt", preprocessing="identity", classes=["a", "b", "c"])
     with pytest.warns(InputWarning, match="labels of .* have gaps: no image has the class id 1, 2; assumed"):
         assert import_set(tmp_path / "gaps.pt", preprocessing="identity").num_classes == 4
+
+
+@pytest.mark.parametrize("options", [{"layout": "nhwc"}, {"layout": "nchw"}, {"pixels": False}], ids=str)
+def test_what_a_folder_of_files_leaves_no_choice_of_is_refused(tmp_path, options):
+    given = class_folders(tmp_path / "set", np.zeros((2, 4, 4), np.uint8), ["cat", "dog"])
+    with pytest.raises(InputError, match=r"set is a folder"):
+        import_set(given, preprocessing="identity", **options)
+    assert import_set(given, preprocessing="identity", pixels=True).made_by["options"]["pixels"]

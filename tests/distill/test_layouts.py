@@ -224,7 +224,7 @@ def test_a_missing_or_unreadable_image_is_named_and_nothing_is_kept(tmp_path):
 
 def test_images_that_no_table_names_are_told_or_refused(tmp_path):
     picture(tiny(tmp_path) / "val" / "images" / "val_9.JPEG")
-    with pytest.warns(InputWarning, match=r"left out of .*images: 1 images that val_annotations.txt .* \(val_9.JPEG\)"):
+    with pytest.warns(InputWarning, match=r"skipped in .*images: 1 images that val_annotations.txt .* \(val_9.JPEG\)"):
         assert len(load_images("tiny-imagenet", split="test", data_dir=tmp_path)) == 2
     write(cub(tmp_path) / "train_test_split.txt", "1 1", "2 0", "3 0")
     fails("cub200", r"puts 1 images of images.txt in neither split \(002.*d.jpg, ...\)", data_dir=tmp_path)
@@ -299,7 +299,7 @@ def test_resolution_of_sets_that_are_no_files(tmp_path):
     np.savez(tmp_path / "cub200.npz", **content, x_test=content["x_train"], y_test=content["y_train"])
     assert load_images("cub200", data_dir=tmp_path).images.shape == (2, 9, 7, 3)
     assert load_images("cub200", data_dir=tmp_path, resolution=4).images.shape == (2, 4, 4, 3)
-    fails("digits", "resolution is 0; wanted 1 or more", resolution=0)
+    fails("digits", "resolution is 0; expected 1 or more", resolution=0)
 
 
 def test_a_folder_of_images_of_different_sizes_is_resized(tmp_path):
@@ -433,7 +433,7 @@ def test_a_damaged_cache_file_is_made_again(tmp_path, decoded, damage):
 def test_a_cache_that_cannot_be_written_or_a_full_disk(tmp_path, monkeypatch):
     tiny(tmp_path)
     (tmp_path / "cache").write_text("no folder")
-    fails("tiny-imagenet", "store is the file .*cache; wanted a folder; .*FREPO_CACHE", data_dir=tmp_path)
+    fails("tiny-imagenet", "store is the file .*cache; expected a folder; .*FREPO_CACHE", data_dir=tmp_path)
     (tmp_path / "cache").unlink()
 
     def full(*_):

@@ -37,7 +37,7 @@ def test_missing_path_and_wrong_kind_of_file(tmp_path):
 
 
 def test_unknown_split():
-    fails("digits", "unknown split 'val'; wanted 'train' or 'test'", split="val")
+    fails("digits", "unknown split 'val'; expected 'train' or 'test'", split="val")
 
 
 def test_a_name_wins_over_a_folder_unless_written_as_a_path(tmp_path, monkeypatch):

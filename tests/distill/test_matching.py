@@ -42,7 +42,7 @@ TINY = [pytest.param(distiller, id=distiller.method) for distiller in (TINY_DM, 
 
 
 def made(distiller: Distiller, data, **arguments) -> SyntheticSet:
-    """A set of two images a class, unless `arguments` say otherwise."""
+    """A set of two images per class, unless `arguments` say otherwise."""
     return distiller.distill(data, **{"images_per_class": 2, **arguments})
 
 
@@ -419,7 +419,7 @@ def test_flip_is_on_for_rgb_and_can_be_turned_off(make_images) -> None:
     assert TINY_DM.mirrors((3, 8, 8))
     assert not TINY_DM.mirrors((1, 8, 8))
     assert not TINY_DM.with_options(flip=False).mirrors((3, 8, 8))
-    with pytest.raises(InputError, match="flip is on, but the images have one channel"):
+    with pytest.raises(InputError, match="flip=True needs RGB images, but these have one channel"):
         made(TINY_DM.with_options(flip=True), make_images())
 
 
@@ -430,15 +430,15 @@ def test_flip_is_on_for_rgb_and_can_be_turned_off(make_images) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"init": "zero"}, r"init is 'zero'; wanted one of real, noise, real\+noise"),
-        ({"norm": "batch"}, "norm is 'batch'; wanted one of none, instance, layer, group"),
-        ({"dtype": "float16"}, "dtype is 'float16'; wanted one of float32, float64"),
-        ({"batch_size": 0}, "batch_size is 0; wanted more than 0"),
-        ({"width": 0}, "width is 0; wanted more than 0"),
-        ({"learning_rate": float("nan")}, "learning_rate is nan; wanted more than 0"),
-        ({"momentum": -0.1}, "momentum is -0.1; wanted 0 or more"),
-        ({"noise_std": -1.0}, "noise_std is -1.0; wanted 0 or more"),
-        ({"history_points": -1}, "history_points is -1; wanted 0 or more"),
+        ({"init": "zero"}, r"init is 'zero'; expected one of real, noise, real\+noise"),
+        ({"norm": "batch"}, "norm is 'batch'; expected one of none, instance, layer, group"),
+        ({"dtype": "float16"}, "dtype is 'float16'; expected one of float32, float64"),
+        ({"batch_size": 0}, "batch_size is 0; expected more than 0"),
+        ({"width": 0}, "width is 0; expected more than 0"),
+        ({"learning_rate": float("nan")}, "learning_rate is nan; expected more than 0"),
+        ({"momentum": -0.1}, "momentum is -0.1; expected 0 or more"),
+        ({"noise_std": -1.0}, "noise_std is -1.0; expected 0 or more"),
+        ({"history_points": -1}, "history_points is -1; expected 0 or more"),
         ({"network": "vgg"}, r"unknown network 'vgg'; known: conv, conv-after, dcconv, .*; did you mean 'vgg11'\?"),
     ],
     ids=str,
@@ -450,13 +450,13 @@ def test_option_that_makes_no_sense_is_refused(distiller, options, message) -> N
 
 @pytest.mark.parametrize("name", ["outer_loop", "network_learning_rate", "network_batch_size"])
 def test_dsa_refuses_what_must_be_positive(name) -> None:
-    with pytest.raises(InputError, match=f"^{name} is 0; wanted more than 0$"):
+    with pytest.raises(InputError, match=f"^{name} is 0; expected more than 0$"):
         DSA(**{name: 0})
 
 
 @pytest.mark.parametrize(("distiller", "name"), [(DM, "steps"), (DSA, "iterations"), (DSA, "inner_loop")])
 def test_what_must_not_be_negative_is_refused(distiller, name) -> None:
-    with pytest.raises(InputError, match=f"^{name} is -1; wanted 0 or more$"):
+    with pytest.raises(InputError, match=f"^{name} is -1; expected 0 or more$"):
         distiller(**{name: -1})
 
 
@@ -557,7 +557,7 @@ def test_dsa_takes_about_as_many_updates_as_asked_for_from_networks_used_about_a
 
 @pytest.mark.parametrize("distiller", TINY)
 def test_divergence_is_an_input_error_that_names_the_learning_rate(distiller, data) -> None:
-    lower = r"the distilled set became NaN at step .*; lower learning_rate \(it is 1e\+38\)"
+    lower = r"the distillation diverged \(NaN\) at step .*; lower learning_rate \(it is 1e\+38\)"
     with pytest.raises(InputError, match=lower):
         made(distiller.with_options(learning_rate=1e38), data)
 

@@ -386,19 +386,19 @@ def test_depths_of_the_conv_family(name: str) -> None:
     for depth in range(1, 6):
         network = build(name, depth=depth, width=2)
         assert sum(isinstance(module, nn.Conv2d) for module in network.modules()) == depth
-    with pytest.raises(InputError, match=r"^images of 32x32 cannot be pooled 6 times; wanted a smaller depth$"):
+    with pytest.raises(InputError, match=r"^images of 32x32 cannot be pooled 6 times; expected a smaller depth$"):
         build(name, depth=6, width=2)
 
 
 @every_network
 def test_width_0_is_refused(name: str) -> None:
-    message = "^a network of width 0 and depth None cannot be built; wanted at least 1 of each$"
+    message = "^a network of width 0 and depth None cannot be built; expected at least 1 of each$"
     with pytest.raises(InputError, match=message):
         build(name, width=0)
 
 
 def test_images_too_small_to_be_pooled_are_refused() -> None:
-    message = "cannot be pooled 5 times, as VGG11 does; wanted larger images or another network$"
+    message = "cannot be pooled 5 times, as VGG11 does; expected larger images or another network$"
     for shape in ((1, 8, 8), (3, 27, 27), (3, 64, 16)):
         with pytest.raises(InputError, match=f"^images of {shape[1]}x{shape[2]} {message}"):
             build("vgg11", image_shape=shape)
@@ -409,7 +409,7 @@ def test_images_too_small_to_be_pooled_are_refused() -> None:
 
 @pytest.mark.parametrize("norm", ["instance", "group"])
 def test_resnet_refuses_norms_that_would_leave_nothing_of_the_digits(norm: Norm) -> None:
-    message = rf"^images of 8x8 are 1x1 at the end of ResNet18, and norm '{norm}' makes each of these maps zero; wanted"
+    message = rf"^images of 8x8 are 1x1 at the end of ResNet18, and norm '{norm}' makes each of these maps zero; exp"
     with pytest.raises(InputError, match=message):
         build("resnet18", norm, image_shape=(1, 8, 8))  # 32 channels in the end: as many groups
     assert build("resnet18", norm, image_shape=(1, 9, 9)).head.in_features == 32

@@ -49,8 +49,8 @@ def floats(low, high):
 BAD_NPZ = {
     "no images": ({"x_test": np.zeros((0, 5, 4, 3), np.uint8), "y_test": np.zeros(0, int)}, r"x_test .* at least one"),
     "no pixels": ({"x_train": np.zeros((6, 0, 4, 3), np.uint8)}, r"\(6, 0, 4, 3\), so no pixels"),
-    "int images": ({"x_train": np.zeros((6, 5, 4, 3), int)}, "x_train of .* is int64; wanted uint8, or floats"),
-    "flat images": ({"x_train": np.zeros((6, 60), np.uint8)}, r"shape \(6, 60\); wanted \(n, height, width,"),
+    "int images": ({"x_train": np.zeros((6, 5, 4, 3), int)}, "x_train of .* is int64; expected uint8, or floats"),
+    "flat images": ({"x_train": np.zeros((6, 60), np.uint8)}, r"shape \(6, 60\); expected \(n, height, width,"),
     "channels first": ({"x_train": np.zeros((6, 3, 5, 4), np.uint8)}, r"transpose it with \(0, 2, 3, 1\)"),
     "shapes": ({"x_test": np.zeros((4, 5, 5, 3), np.uint8)}, r"\(5, 4, 3\) and test images of shape \(5, 5, 3\)"),
     "channels": ({"x_test": np.zeros((4, 5, 4), np.uint8)}, r"test images of shape \(5, 4, 1\).*resize or convert"),
@@ -58,22 +58,22 @@ BAD_NPZ = {
     "object labels": ({"y_test": np.array([None] * 4)}, "y_test of .* holds Python objects"),
     "object names": ({"classes": np.array(["a", None])}, "classes of .* holds Python objects.*text for classes"),
     "NaN": ({"x_train": np.full((6, 5, 4, 3), np.nan)}, "6 of 6 images hold NaN or infinite pixels"),
-    "0 to 255": ({"x_train": floats(0, 255)}, r"runs from 0 to 255; wanted floats in \[0, 1\]"),
-    "-1 to 1": ({"x_train": floats(-1, 1)}, r"runs from -1 to 1; wanted floats in \[0, 1\]"),
-    "float labels": ({"y_train": np.zeros(6)}, "y_train of .* is float64; wanted integers from 0"),
-    "negative": ({"y_test": np.array([0, 1, -1, 0])}, "y_test of .* holds the label -1; wanted labels from 0"),
+    "0 to 255": ({"x_train": floats(0, 255)}, r"runs from 0 to 255; expected floats in \[0, 1\]"),
+    "-1 to 1": ({"x_train": floats(-1, 1)}, r"runs from -1 to 1; expected floats in \[0, 1\]"),
+    "float labels": ({"y_train": np.zeros(6)}, "y_train of .* is float64; expected integers from 0"),
+    "negative": ({"y_test": np.array([0, 1, -1, 0])}, "y_test of .* holds the label -1; expected labels from 0"),
     "too large": ({"y_test": np.array([0, 1, 2, 0])}, "holds the label 2, but `classes` has 2 names"),
-    "count": ({"y_train": np.zeros(5, int)}, r"y_train .* shape \(5,\); wanted \(6,\), one label for each image"),
-    "two columns": ({"y_train": np.zeros((6, 2), int)}, r"y_train .* shape \(6, 2\); wanted \(6,\)"),
-    "a bit above 1": ({"x_train": floats(0, 1.0012)}, r"runs from 0 to 1.0012; wanted floats in \[0, 1\]"),
-    "a bit below 0": ({"x_train": floats(-0.00100001, 1)}, r"runs from -0.00100001 to 1; wanted"),
-    "narrow": ({"x_train": floats(0, 0.02)}, "runs from 0 to 0.02 and holds 360 .* leave 6; spread it over .*uint8"),
-    "divided twice": ({"x_train": floats(0, 1 / 255)}, r"to 0.00392156863 and .* leave 2; .*divided by 255 twice\?"),
-    "narrow amid": ({"x_train": floats(0.5, 0.55)}, "runs from 0.5 to 0.55 and .* leave 13"),
-    "one hot": ({"x_train": np.append(floats(0, 0.02).flat[:-1], 1).reshape(6, 5, 4, 3)}, "to 1 and .* leave 7; sp"),
-    "16 bits": ({"x_train": np.zeros((6, 5, 4, 3), np.uint16)}, "is uint16; wanted uint8, .*; divide by the largest"),
+    "count": ({"y_train": np.zeros(5, int)}, r"y_train .* shape \(5,\); expected \(6,\), one label for each image"),
+    "two columns": ({"y_train": np.zeros((6, 2), int)}, r"y_train .* shape \(6, 2\); expected \(6,\)"),
+    "a bit above 1": ({"x_train": floats(0, 1.0012)}, r"runs from 0 to 1.0012; expected floats in \[0, 1\]"),
+    "a bit below 0": ({"x_train": floats(-0.00100001, 1)}, r"runs from -0.00100001 to 1; expected"),
+    "narrow": ({"x_train": floats(0, 0.02)}, "from 0 to 0.02 and holds 360 .* keeps only 6; spread it over .*uint8"),
+    "divided twice": ({"x_train": floats(0, 1 / 255)}, r"to 0.00392156863 and .* keeps only 2; .* by 255 twice\?"),
+    "narrow amid": ({"x_train": floats(0.5, 0.55)}, "runs from 0.5 to 0.55 and .* keeps only 13"),
+    "one hot": ({"x_train": np.append(floats(0, 0.02).flat[:-1], 1).reshape(6, 5, 4, 3)}, "to 1 and .* only 7; sp"),
+    "16 bits": ({"x_train": np.zeros((6, 5, 4, 3), np.uint16)}, "is uint16; expected uint8, .*; divide by the largest"),
     "labels from 1": ({"y_train": np.array([1, 2] * 3), "y_test": np.array([1, 2] * 2)}, "start at 1: subtract 1"),
-    "number names": ({"classes": np.arange(2)}, "classes of .* is int64 .*; wanted one text"),
+    "number names": ({"classes": np.arange(2)}, "classes of .* is int64 .*; expected one string per class"),
     "same names": ({"classes": np.array(["cat", "cat"])}, "classes of .* holds a name twice"),
 }
 
@@ -106,7 +106,7 @@ def test_labels_of_named_classes_may_have_gaps(tmp_path):
 
 def test_other_arrays_are_named(tmp_path):
     content = arrays() | {"x_val": np.zeros((2, 5, 4, 3), np.uint8), "y_val": np.zeros(2, int)}
-    with pytest.warns(InputWarning, match=r"left out of .*tiny.npz: the arrays x_val, y_val$"):
+    with pytest.warns(InputWarning, match=r"ignored unknown arrays in .*tiny.npz: x_val, y_val$"):
         assert len(load_images(save(tmp_path, content))) == 6
 
 
@@ -126,7 +126,7 @@ def test_floats_a_rounding_step_outside_are_clipped(tmp_path, low, high):
 
 def test_floats_that_lose_more_than_half_of_the_levels_are_told(tmp_path):
     path = save(tmp_path, arrays() | {"x_train": floats(0, 0.4)})
-    with pytest.warns(InputWarning, match=r"x_train of .* runs from 0 to 0.4 and .* leave 103; spread it"):
+    with pytest.warns(InputWarning, match=r"x_train of .* runs from 0 to 0.4 and .* keeps only 103; spread it"):
         assert load_images(path).images.max() == 102
 
 
@@ -149,7 +149,7 @@ def test_npz_with_a_wild_label_and_no_names(tmp_path):
 def test_npz_without_a_key(tmp_path):
     content = arrays()
     del content["y_test"]
-    fails(save(tmp_path, content), "has no y_test; wanted x_train, y_train, x_test, y_test, found x_train, y_train")
+    fails(save(tmp_path, content), "has no y_test; expected x_train, y_train, x_test, y_test, found x_train, y_train")
 
 
 def test_npz_that_is_something_else(tmp_path):

@@ -17,7 +17,7 @@ import reference
 from distill import ZCA, FRePo, Identity, InputError, LabelledImages, PreprocessedImages, Standardize
 from distill.distillers.frepo import FRePoState, label_margin, sample_batch
 from distill.distillers.lamb import LAMB
-from distill.distillers.pool import ModelPool
+from distill.distillers.model_pool import ModelPool
 from distill.distillers.run import Run
 from distill.networks import Conv, Network, ReLUAvgPool2d, build_network, default_depth, lecun_normal_
 from distill.preprocess import Preprocessing

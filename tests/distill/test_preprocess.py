@@ -101,7 +101,7 @@ def test_a_large_set_is_whitened_by_a_sample_that_is_always_the_same(monkeypatch
 
 
 def test_whitening_above_the_largest_size_names_the_alternatives():
-    with pytest.raises(InputError, match=r"13824 x 13824; wanted at most 12288 .*resolution=.*CheckerboardZCA"):
+    with pytest.raises(InputError, match=r"13824 x 13824; expected at most 12288 .*resolution=.*CheckerboardZCA"):
         ZCA.fit(photographs(2, height=72, width=64))
 
 
@@ -182,7 +182,8 @@ def test_the_stride_keeps_grids_at_most_as_large_as_whitening_allows(side, strid
 
 
 def test_sides_that_the_stride_does_not_divide_are_refused():
-    with pytest.raises(InputError, match=r"of 12x9 images takes every 2th pixel: wanted sides that 2 divides; resize"):
+    message = "of 12x9 images takes every 2th pixel: expected sides that 2 divides; resize"
+    with pytest.raises(InputError, match=message):
         CheckerboardZCA.fit(photographs(height=9))
 
 

@@ -1,6 +1,7 @@
 """How networks are trained and measured: augmentation, schedule, loss, number of steps, accuracies."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distill import InputError, PreprocessedImages, Random, Standardize, TrainingRecipe, evaluate
-from distill.runtime.seeds import generator_for
+from distill.runtime.seeds import Purpose, generator_for
 from distill.training import augmentation
 from distill.training.augmentation import (
     EVALUATION,
@@ -284,11 +285,11 @@ def test_soft_cross_entropy_is_against_the_softmax_of_labels_over_the_temperatur
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"loss": "hinge"}, "loss is 'hinge'; wanted one of mse, soft-cross-entropy"),
-        ({"batch_size": 0}, "batch_size is 0; wanted more than 0"),
-        ({"train_steps": 0}, "train_steps is 0; wanted more than 0"),
-        ({"learning_rate": 0.0}, "learning_rate is 0.0; wanted more than 0"),
-        ({"temperature": -1.0}, "temperature is -1.0; wanted more than 0"),
+        ({"loss": "hinge"}, "loss is 'hinge'; expected one of mse, soft-cross-entropy"),
+        ({"batch_size": 0}, "batch_size is 0; expected more than 0"),
+        ({"train_steps": 0}, "train_steps is 0; expected more than 0"),
+        ({"learning_rate": 0.0}, "learning_rate is 0.0; expected more than 0"),
+        ({"temperature": -1.0}, "temperature is -1.0; expected more than 0"),
     ],
 )
 def test_option_that_makes_no_sense_is_refused(options, message):
@@ -344,6 +345,13 @@ def test_same_seed_gives_the_same_accuracies(problem):
     assert one.network[0] != one.network[1]
 
 
+def test_test_images_of_other_classes_are_refused(problem):
+    synthetic, test = problem
+    other = replace(test, classes=test.classes[::-1])
+    with pytest.raises(InputError, match=r"the synthetic set has the classes .*; expected the same names in the same"):
+        evaluate(synthetic, other, recipe=QUICK, networks=1)
+
+
 def test_first_network_does_not_depend_on_how_many_follow(problem):
     one, two = (evaluate(*problem, recipe=QUICK, networks=networks) for networks in (1, 2))
     assert (one.network, one.krr) == (two.network[:1], two.krr[:1])
@@ -351,7 +359,7 @@ def test_first_network_does_not_depend_on_how_many_follow(problem):
 
 def test_evaluation_counts_right_answers_by_hand(problem):
     synthetic, test = problem
-    network = train_network(synthetic, recipe=QUICK, generator=generator_for(0, 0))
+    network = train_network(synthetic, recipe=QUICK, generator=generator_for(0, Purpose.EVALUATION))
     with torch.no_grad():
         found = [int(network(image[None]).argmax()) for image in test.images]
     right = sum(answer == label for answer, label in zip(found, test.labels.tolist(), strict=True))

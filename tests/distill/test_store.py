@@ -14,7 +14,7 @@ from distill import FRePo, Herding, InputError, SyntheticSet
 from distill.fingerprint import tolerant_fingerprint
 from distill.preprocess import Standardize
 from distill.store import MadeFrom, Store, as_store
-from distill.tensor_files import write_tensors
+from distill.tensor_files import read_tensors, write_tensors
 
 MADE_FROM = MadeFrom(options={"steps": 10, "layers": (1, 2)}, data={"images": "abc", "held-out images": None})
 TENSORS = {"weight": torch.arange(6.0).view(2, 3), "generator": torch.Generator().get_state()}
@@ -123,13 +123,13 @@ def test_a_damaged_array_is_refused(store, left):
 
 def test_tensors_are_no_array(store):
     path = store.save("network", MADE_FROM, TENSORS)
-    with pytest.raises(InputError, match=f"{path} is damaged: it holds generator, weight; wanted one uint8 array"):
+    with pytest.raises(InputError, match=f"{path} is damaged: it holds generator, weight; expected one uint8 array"):
         store.load_array("network", MADE_FROM)
 
 
 @pytest.mark.parametrize("shape", [(5, 2, 3), (3, 2, 3)])
 def test_parts_that_do_not_fill_the_shape_are_not_kept(store, shape):
-    with pytest.raises(InputError, match=r"pixels\S+: its parts have 24 bytes; wanted (30|18) for \(., 2, 3\)"):
+    with pytest.raises(InputError, match=r"pixels\S+: its parts have 24 bytes; expected (30|18) for \(., 2, 3\)"):
         store.save_array("pixels", MADE_FROM, shape, rows())
     assert not list(store.folder.iterdir())
 
@@ -144,6 +144,23 @@ def test_a_file_that_is_no_entry_is_refused(store, metadata):
         store.load("network", MADE_FROM)
 
 
+@pytest.mark.parametrize("part", [{"options": None}, {"options": []}, {"data": "x"}], ids=str)
+def test_an_entry_whose_description_is_damaged_is_refused(store, part):
+    path = store.save("network", MADE_FROM, TENSORS)
+    tensors, metadata = read_tensors(path)
+    write_tensors(path, tensors, {"made_from": {**metadata["made_from"], **part}})
+    with pytest.raises(InputError, match=r"network.safetensors was made by another version of this toolkit, or is not"):
+        store.load("network", MADE_FROM)
+
+
+@pytest.mark.parametrize("sums", [[1.0], None, ["a"] * 8, 3], ids=str)
+def test_sums_of_another_kind_are_others(store, sums):
+    found, expected = ({"images": {"sums": given, "tolerance": 1.0}} for given in (sums, [1.0] * 8))
+    store.save("set", MadeFrom(data=found), TENSORS)
+    with pytest.raises(InputError, match=r"\(other images\)"):
+        store.load("set", MadeFrom(data=expected))
+
+
 @pytest.mark.parametrize("left", [0, 4, 100, -1])
 def test_a_damaged_entry_is_refused(store, left):
     path = store.save("network", MADE_FROM, TENSORS)
@@ -152,11 +169,25 @@ def test_a_damaged_entry_is_refused(store, left):
         store.load("network", MADE_FROM)
 
 
+def test_an_entry_that_another_process_removes_meanwhile_is_none(store, monkeypatch):
+    path = store.save("network", MADE_FROM, TENSORS)
+    exists = Path.exists
+
+    def exists_for_the_last_time(given: Path) -> bool:
+        found = exists(given)
+        if given == path:
+            path.unlink(missing_ok=True)
+        return found
+
+    monkeypatch.setattr(Path, "exists", exists_for_the_last_time)
+    assert store.load("network", MADE_FROM) is None
+
+
 def test_what_is_no_folder_is_refused(tmp_path):
     (tmp_path / "file").write_text("text")
-    with pytest.raises(InputError, match=r"store is the file .*file; wanted a folder"):
+    with pytest.raises(InputError, match=r"store is the file .*file; expected a folder"):
         Store(tmp_path / "file")
-    with pytest.raises(InputError, match=r"store is 3; wanted a path"):
+    with pytest.raises(InputError, match=r"store is 3; expected a path"):
         as_store(3)
     store = Store(tmp_path / "store")
     assert as_store(store) is store
@@ -257,3 +288,26 @@ def test_herding_trains_its_network_once_for_sets_of_any_size(tmp_path, make_ima
     assert trained == [1]
     with pytest.raises(InputError, match=r"network-herding-seed-0.safetensors .* \(steps was 3, now 4\)"):
         Herding(steps=4, width=4, depth=2, batch_size=8).distill(data, store=tmp_path)
+
+
+def test_shared_store_keeps_what_several_runs_use_side_by_side(tmp_path):
+    shared = Store(tmp_path / "shared")
+    made, stores = [], [Store(tmp_path / name, shared=shared).within("inner") for name in ("a", "b")]
+
+    def make(value):
+        made.append(value)
+        return {"weight": torch.full((1,), value)}, {}
+
+    for value in (1.0, 2.0):
+        for store in stores:
+            entry = store.get_shared("network", MadeFrom({"value": value}), lambda value=value: make(value))
+            assert entry.tensors["weight"].item() == value
+    assert made == [1.0, 2.0]
+    assert len(list(shared.folder.iterdir())) == 2
+    assert not (tmp_path / "a").exists()
+
+
+def test_store_without_a_shared_one_keeps_everything_itself(tmp_path):
+    store = Store(tmp_path)
+    store.get_shared("network", MadeFrom(), lambda: ({}, {"age": 1}))
+    assert store.load("network", MadeFrom()).metadata == {"age": 1}

@@ -35,7 +35,7 @@ def same_pixel_by_pixel(kind):
 
 
 def made(distiller: Distiller, data, **arguments) -> SyntheticSet:
-    """A set of two images a class, unless `arguments` say otherwise."""
+    """A set of two images per class, unless `arguments` say otherwise."""
     return distiller.distill(data, **{"images_per_class": 2, **arguments})
 
 
@@ -100,7 +100,7 @@ def test_selections_of_selections_stay_streamed_and_share_the_pixels(images):
 
 def test_wrong_indices_are_errors(images):
     stream = both(Standardize, images)[1].images
-    with pytest.raises(IndexError, match=r"the index is torch.float32 of shape \(2,\); wanted int64 or bool"):
+    with pytest.raises(IndexError, match=r"index is torch.float32 of shape \(2,\); expected int64 or bool"):
         stream[torch.tensor([0.0, 1.0])]
     with pytest.raises(IndexError, match=r"of shape \(1, 1\)"):
         stream[torch.tensor([[0]])]
@@ -152,7 +152,7 @@ def test_a_preprocessing_with_nan_is_refused(images):
 
 def test_labels_of_a_streamed_set_are_checked(images):
     stream = both(Standardize, images)[1]
-    with pytest.raises(InputError, match=r"labels have shape \(5,\); wanted \(60,\)"):
+    with pytest.raises(InputError, match=r"labels have shape \(5,\); expected \(60,\)"):
         PreprocessedImages(stream.images, stream.labels[:5], stream.classes, stream.preprocessing)
 
 

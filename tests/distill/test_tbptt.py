@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from distill import FRePo
-from distill.distillers.pool import PoolModel, squared_error
+from distill.distillers.model_pool import PoolModel, squared_error
 from distill.distillers.tbptt import tbptt_loss
 from distill.networks import build_network
 from distill.preprocess import default_preprocessing

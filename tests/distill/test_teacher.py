@@ -87,11 +87,11 @@ def test_labels_of_a_teacher_keep_their_probabilities_in_8_bits(data):
 
 
 def test_a_teacher_that_diverges_is_an_input_error(data):
-    with pytest.raises(InputError, match=r"network of random-teacher became NaN; lower learning_rate \(it is 1e"):
+    with pytest.raises(InputError, match=r"network of random-teacher diverged \(NaN\); lower learning_rate \(it is 1e"):
         TEACHER.with_options(learning_rate=1e30).distill(data, images_per_class=2)
 
 
 @pytest.mark.parametrize("name", ["softness", "temperature"])
 def test_options_that_make_no_sense_are_refused(name):
-    with pytest.raises(InputError, match=rf"{name} is 0.0; wanted more than 0"):
+    with pytest.raises(InputError, match=rf"{name} is 0.0; expected more than 0"):
         RandomTeacher(**{name: 0.0})

@@ -17,7 +17,7 @@ from joblib.parallel import get_active_backend
 
 from benchmarks.studies.kills.study import left_of
 from distill.runtime import workers
-from distill.runtime.stops import Terminated, interrupts_held, terminations_interrupt
+from distill.runtime.signals import Terminated, interrupts_held, terminations_interrupt
 from distill.runtime.workers import workers_end_with_program
 
 ROOT = Path(__file__).parents[2]

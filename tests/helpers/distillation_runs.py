@@ -16,7 +16,7 @@ TINY = [
 
 
 def rows_of(folder: Path) -> dict[str, list[str]]:
-    """The lines of the table by their first word or words (all but the columns of figures)."""
+    """The lines of the table by their first word or words (all but the columns of results)."""
     lines = (folder / "table.txt").read_text().splitlines()
     rule = next(i for i, line in enumerate(lines) if line.startswith("----"))
     table = [re.split(r"\s{2,}", line) for line in lines[rule + 1 : lines.index("", rule)]]

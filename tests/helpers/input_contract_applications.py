@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from avalanche.training.storage_policy import ClassBalancedBuffer
 
 from continual import (
     DistilledBuffer,
+    EncodedBuffer,
     GDumb,
     SoftLabelLoss,
     accuracy_evaluator,
@@ -57,6 +59,12 @@ def used_buffer(**given: Any) -> DistilledBuffer:
     return buffer
 
 
+def used_encoded_buffer(**given: Any) -> EncodedBuffer:
+    buffer = EncodedBuffer(**given)
+    buffer.post_adapt(None, stream().train_stream[0])
+    return buffer
+
+
 def trained(**given: Any) -> GDumb:
     made = GDumb(**given)
     made.train(stream().train_stream[0])
@@ -72,7 +80,14 @@ CONTINUAL = {
         used_buffer,
         {"distiller": same(Random()), "images_per_class": same(1), "seed": same(0), "device": same("cpu"),
          "num_classes": same(3), "classes": same(None), "preprocessing": same(None), "max_size": same(None),
-         "held_out": same(None), "store": same(None)},
+         "memory_bytes": same(10_000), "codec": same("float16"), "labels": same("hard"), "held_out": same(None),
+         "store": same(None)},
+    ),
+    "EncodedBuffer": Entry(
+        used_encoded_buffer,
+        {"policy": lambda folder: ClassBalancedBuffer(1), "memory_bytes": same(10_000), "codec": same("float16"),
+         "labels": same("hard"), "num_classes": same(3), "classes": same(None), "preprocessing": same(None),
+         "transform": same(None), "seed": same(0)},
     ),
     "post_adapt": Entry(
         lambda **given: policy().post_adapt(**given),

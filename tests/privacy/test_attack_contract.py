@@ -1,4 +1,4 @@
-"""What every attack must do. Add one to `ATTACKS` or `MINE`, get its tests free."""
+"""What every attack must do. An attack in `ATTACKS` (`privacy/attacks/registry.py`) is tested here automatically."""
 
 import random
 from dataclasses import dataclass
@@ -373,9 +373,9 @@ def test_scores_do_not_depend_on_the_other_attacks():
 @pytest.mark.parametrize(
     ("attacks", "message"),
     [
-        ("treshold", r"unknown attack 'treshold' \(did you mean 'threshold'\?\); wanted 'all' or some of"),
-        (["lr", "xyz"], "unknown attack 'xyz'; wanted 'all' or some of threshold, lr, mlp, rf, knn$"),
-        ([], "attacks is empty; wanted 'all' or some of threshold, lr, mlp, rf, knn"),
+        ("treshold", r"unknown attack 'treshold' \(did you mean 'threshold'\?\); expected 'all' or some of"),
+        (["lr", "xyz"], "unknown attack 'xyz'; expected 'all' or some of threshold, lr, mlp, rf, knn$"),
+        ([], "attacks is empty; expected 'all' or some of threshold, lr, mlp, rf, knn"),
     ],
 )
 def test_attacks_that_are_none_are_refused(attacks, message):
@@ -386,11 +386,11 @@ def test_attacks_that_are_none_are_refused(attacks, message):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"engine": "slow"}, "engine is 'slow'; wanted one of fast, tf-privacy"),
-        ({"jobs": 0}, "jobs is 0; wanted a whole number, 1 or more"),
-        ({"seed": -1}, "seed is -1; wanted a whole number, 0 or more"),
-        ({"seed": 0.5}, "seed is 0.5; wanted a whole number"),
-        ({"splits": 0}, "splits is 0; wanted a whole number, 1 or more"),
+        ({"engine": "slow"}, "engine is 'slow'; expected one of fast, tf-privacy"),
+        ({"jobs": 0}, "jobs is 0; expected a whole number, 1 or more"),
+        ({"seed": -1}, "seed is -1; expected a whole number, 0 or more"),
+        ({"seed": 0.5}, "seed is 0.5; expected a whole number"),
+        ({"splits": 0}, "splits is 0; expected a whole number, 1 or more"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
@@ -423,11 +423,11 @@ class Own(TrainedAttack):
 @pytest.mark.parametrize(
     ("predict", "message"),
     [
-        (lambda wanted: np.zeros((len(wanted), 2)), r"gives float64 scores of shape \(20, 2\) for 20 records; want"),
+        (lambda wanted: np.zeros((len(wanted), 2)), r"gives float64 scores of shape \(20, 2\) for 20 records; expect"),
         (lambda wanted: 0.5, r"gives float64 scores of shape \(\) for 20 records"),
         (lambda wanted: np.zeros(len(wanted), complex), "gives complex128 scores"),
         (lambda wanted: np.full(len(wanted), np.nan), "gives 40 scores that are NaN or infinite"),
-        (None, "fit of the attack own gives a NoneType; wanted a function of features"),
+        (None, "fit of the attack own gives a NoneType; expected a function of features"),
     ],
 )
 def test_attacks_of_ones_own_that_give_no_scores_are_refused_in_one_line(predict, message):
@@ -436,13 +436,13 @@ def test_attacks_of_ones_own_that_give_no_scores_are_refused_in_one_line(predict
 
 
 def test_attacks_without_a_name_of_their_own_are_refused():
-    with pytest.raises(InputError, match="two attacks are named 'own', and one would hide the other"):
+    with pytest.raises(InputError, match="two attacks are named 'own'; names must be unique"):
         audit(records(20, 20), attacks=[Own(None), Own(None)])
 
     class Nameless(Confidence):
         name = None
 
-    with pytest.raises(InputError, match="the attack Nameless has no name; wanted a class attribute"):
+    with pytest.raises(InputError, match="the attack Nameless has no name; expected a class attribute"):
         audit(records(20, 20), attacks=Nameless())
 
 

@@ -15,6 +15,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from privacy.attacks import mlp
 from privacy.attacks.base import FOLDS, INNER_FOLDS, folds
+from privacy.attacks.batched_mlp import Perceptrons
 from privacy.attacks.forest import (
     MAX_DEPTHS,
     MIN_LEAVES,
@@ -25,9 +26,9 @@ from privacy.attacks.forest import (
     grow,
     out_of_bag_accuracy,
 )
+from privacy.attacks.knn import KNearestNeighbours
+from privacy.attacks.logistic_regression import LogisticRegressionAttack
 from privacy.attacks.mlp import DECAYS, LAYERS, MultilayerPerceptron, Search
-from privacy.attacks.networks import Perceptrons
-from privacy.attacks.simple import KNearestNeighbours, LogisticRegressionAttack
 
 GRID = list(product(MAX_DEPTHS, MIN_SPLITS))
 CUTS = [*GRID, (0, 2), (1, 2), (2, 30), (None, 50), (3, 1000)]

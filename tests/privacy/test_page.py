@@ -9,7 +9,7 @@ from privacy import (
     Summary,
     audit,
 )
-from privacy.wording import headline
+from privacy.report_text import headline
 
 
 def test_page_is_whole_and_self_contained(report, tmp_path):
@@ -74,7 +74,7 @@ def test_roc_is_drawn(report, tmp_path, suffix, begins):
 
 @pytest.mark.parametrize("name", ["roc.txt", "roc", "roc.gif"])
 def test_pictures_of_another_kind_are_refused(report, tmp_path, name):
-    with pytest.raises(InputError, match=rf"cannot draw .*{name}; wanted a name that ends in \.png, \.pdf, \.svg"):
+    with pytest.raises(InputError, match=rf"cannot draw .*{name}; expected a name that ends in \.png, \.pdf, \.svg"):
         report.plot_roc(tmp_path / name)
     assert not list(tmp_path.iterdir())
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn import metrics
 from sklearn.metrics import roc_auc_score
 
-from privacy import Interval, Roc, auc_ceiling, auc_of, roc_of
+from privacy import InputError, Interval, Roc, auc_ceiling, auc_of, roc_of
 from privacy.metrics import chance_advantage, members_above, placements
 
 TIED = st.lists(st.integers(0, 6), min_size=1, max_size=30)
@@ -171,3 +171,9 @@ def test_ceiling_is_what_an_attack_without_a_mistake_reaches(seen_of_members, no
 def test_ceiling_of_the_papers_setting():
     assert auc_ceiling(500, 10_000) == pytest.approx(0.525)
     assert auc_ceiling(10, 10) == 1
+
+
+@pytest.mark.parametrize("comparisons", [0, -1, 1.5, True])
+def test_an_interval_is_stretched_for_one_comparison_or_more(comparisons):
+    with pytest.raises(InputError, match=r"comparisons is .* a whole number, 1 or more"):
+        Interval(0.5, 0.4, 0.6).stretched(comparisons)

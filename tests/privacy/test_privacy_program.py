@@ -1,8 +1,10 @@
 """`python -m privacy`, and all of the package where torch is missing."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -84,7 +86,8 @@ def test_a_damaged_file_is_one_line(tmp_path, capsys):
         ([], "error: the following arguments are required: records; see python -m privacy --help"),
         (["a.npz", "--seed", "x"], "error: argument --seed: invalid int value: 'x'; see python -m privacy --help"),
         (["a.npz", "--attacks", "svm"], "error: argument --attacks: invalid choice: 'svm' (choose from "),
-        (["a.npz", "--by-clas"], "error: cannot read a.npz: No such file"),
+        (["a.npz", "--by-class"], "error: cannot read a.npz: No such file"),
+        (["a.npz", "--by-clas"], "error: unrecognized arguments: --by-clas; see"),
         (["a.npz", "--shadow"], "error: unrecognized arguments: --shadow; see"),
     ],
 )
@@ -98,6 +101,34 @@ def test_wrong_options_are_one_line(options, message, monkeypatch, tmp_path, cap
     assert code == 2
     assert said.startswith(message)
     assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize("options", [["--attacks", "lr", "threshold", "FILE"], ["FILE", "--attacks", "lr", "--attacks",
+                                     "threshold"]])  # fmt: skip
+def test_attacks_may_come_before_the_file_and_more_than_once(options, monkeypatch, tmp_path):
+    asked = []
+
+    def noted(given, *, attacks, **more):
+        asked.append((len(given), attacks))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("privacy.__main__.audit", noted)
+    file = str(records().save(tmp_path / "records.npz"))
+    assert main([file if word == "FILE" else word for word in options]) == 130
+    assert asked == [(len(records()), ["lr", "threshold"])]
+
+
+def test_sigterm_is_one_line(monkeypatch, tmp_path, capsys):
+    def terminated(*given, **options):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(10)
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr("privacy.__main__.audit", terminated)
+    records().save(tmp_path / "records.npz")
+    assert main([str(tmp_path / "records.npz")]) == 143
+    assert capsys.readouterr().err == "\nstopped\n"
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_ctrl_c_is_one_line(monkeypatch, tmp_path, capsys):
@@ -115,8 +146,10 @@ def test_ctrl_c_is_one_line(monkeypatch, tmp_path, capsys):
     [
         (["--save", "records.npz"], "--save records.npz would overwrite the records; give it another name"),
         (["--html", "a", "--json", "a"], "--json a would overwrite --html; give it another name"),
-        (["--roc", "roc.gif", "--save", "kept.npz"], "--roc roc.gif is not a picture; wanted a name that ends in .png"),
-        (["--html", "."], "--html . is a folder; wanted the name of a file"),
+        (["--roc", "roc.gif", "--save", "kept.npz"], "--roc roc.gif is not a picture; expected a name that ends in "),
+        (["--html", "."], "--html . is a folder; expected the name of a file"),
+        (["--html", "records.npz/page.html"], "records.npz is a file; expected a folder there"),
+        (["--json", "records.npz/a/b.json"], "records.npz is a file; expected a folder there"),
     ],
 )
 def test_outputs_are_checked_before_the_audit(tmp_path, monkeypatch, capsys, options, message):

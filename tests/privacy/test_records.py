@@ -5,8 +5,8 @@ import pytest
 
 from attacked import GOOD, GOOD_ROWS, LABELS, OUTPUTS, assert_same, changed, softmax
 from privacy import AttackRecords, InputError
-from privacy.confidence import cross_entropy
-from privacy.records import Side
+from privacy.margins import cross_entropy
+from privacy.records import RecordArrays
 
 # -- what is taken ---------------------------------------------------------------------------------------------------
 
@@ -77,7 +77,7 @@ def test_features_are_outputs_and_loss_members_first():
 
 
 def test_accuracy_and_correct():
-    side = Side(np.eye(3)[[0, 1, 1]], np.array([0, 1, 2]), np.zeros(3))
+    side = RecordArrays(np.eye(3)[[0, 1, 1]], np.array([0, 1, 2]), np.zeros(3))
     assert side.correct.tolist() == [True, True, False]
     assert side.accuracy == pytest.approx(2 / 3)
     assert len(side) == 3
@@ -86,43 +86,43 @@ def test_accuracy_and_correct():
 # -- what is refused -------------------------------------------------------------------------------------------------
 
 
-TOO_FEW_COLUMNS = r"a single class; wanted \(n, C\) with at least 2 classes; for a model with one sigmoid output give"
+TOO_FEW_COLUMNS = r"a single class; expected \(n, C\) with at least 2 classes; for a model with one sigmoid output give"
 BAD_SIDES = {
     "not a pair": (OUTPUTS, r"must be \(outputs, labels\) or \(outputs, labels, losses\), not ndarray"),
     "one of three": ((OUTPUTS,), r"must be \(outputs, labels\) or \(outputs, labels, losses\), not tuple"),
     "a dictionary": ({"outputs": OUTPUTS, "labels": LABELS}, ".*, not dict"),
     "nothing": (None, ".*, not NoneType"),
-    "fewer labels": ((OUTPUTS, LABELS[:5]), r"labels have shape \(5,\); wanted \(6,\), one for each output row$"),
+    "fewer labels": ((OUTPUTS, LABELS[:5]), r"labels have shape \(5,\); expected \(6,\), one per row of outputs$"),
     "one-hot labels": ((OUTPUTS, np.eye(3)[LABELS]), r"labels have shape \(6, 3\).*; for one-hot .*labels.argmax\(1\)"),
     "column of labels": ((OUTPUTS, LABELS[:, None]), r"labels have shape \(6, 1\); .*; give labels.ravel\(\)"),
-    "one label": ((OUTPUTS, 1), r"labels have shape \(\); wanted \(6,\)"),
-    "float labels": ((OUTPUTS, LABELS.astype(float)), "labels are float64; wanted integers, the class of each record"),
-    "boolean labels": ((OUTPUTS, LABELS > 0), "labels are bool; wanted integers"),
-    "high labels": ((OUTPUTS, LABELS + 1), "labels run from 1 to 3, but the outputs have 3 classes: wanted 0 to 2"),
+    "one label": ((OUTPUTS, 1), r"labels have shape \(\); expected \(6,\)"),
+    "float labels": ((OUTPUTS, LABELS.astype(float)), "labels are float64; expected integers, the class of each"),
+    "boolean labels": ((OUTPUTS, LABELS > 0), "labels are bool; expected integers"),
+    "high labels": ((OUTPUTS, LABELS + 1), "labels run from 1 to 3, but the outputs have 3 classes: expected 0 to 2"),
     "negative labels": ((OUTPUTS, LABELS - 1), "labels run from -1 to 1, but the outputs have 3 classes"),
     "NaN": (
         (changed(OUTPUTS, ([2, 4], 1), np.nan), LABELS),
         "outputs contain NaN or infinite values in 2 of 6 records, the first is record 2; leave these out or fix",
     ),
     "infinity": ((changed(OUTPUTS, 3, -np.inf), LABELS), "outputs contain NaN or infinite .* 1 of 6 .* is record 3"),
-    "no records": ((np.zeros((0, 3)), np.zeros(0, int)), "are empty; wanted at least one record on each side"),
+    "no records": ((np.zeros((0, 3)), np.zeros(0, int)), "are empty; expected at least one member and one"),
     "one number a record": ((OUTPUTS[:, 0], LABELS), rf"outputs have shape \(6,\), {TOO_FEW_COLUMNS} .*\[0 \* z, z\]"),
     "one column": ((OUTPUTS[:, :1], LABELS), rf"outputs have shape \(6, 1\), {TOO_FEW_COLUMNS}"),
-    "images": ((OUTPUTS[:, None], LABELS), r"outputs have shape \(6, 1, 3\); wanted \(n, C\), a row for each record"),
-    "one output": ((3.0, LABELS), r"outputs have shape \(\); wanted \(n, C\)"),
+    "images": ((OUTPUTS[:, None], LABELS), r"outputs have shape \(6, 1, 3\); expected \(n, C\), a row for each record"),
+    "one output": ((3.0, LABELS), r"outputs have shape \(\); expected \(n, C\)"),
     "predicted classes": (
-        (LABELS, LABELS), "outputs are integers of shape .*, from 0 to 2: are they predicted classes"
+        (LABELS, LABELS), "outputs are integers of shape .*, from 0 to 2, which looks like predicted classes"
     ),
-    "several ones a row": (
+    "several ones per row": (
         (OUTPUTS, np.ones((6, 3), int)), r"labels have shape \(6, 3\).*multi-label problem: audit each class c by itse"
     ),
     "ragged": (([[1, 2, 3], [1, 2]], [0, 1]), r"outputs cannot be converted to a NumPy array \(.*inhomogeneous"),
-    "objects": (([[None, 1.0]], [0]), "outputs contain objects of different lengths or types; wanted one array of num"),
-    "text": (([["a", "b"]], [0]), "outputs are <U1; wanted numbers"),
-    "complex": ((OUTPUTS * 1j, LABELS), "outputs are complex128; wanted numbers"),
-    "losses of another shape": ((*GOOD, np.zeros((6, 1))), r"losses have shape \(6, 1\); wanted \(6,\), one for"),
+    "objects": (([[None, 1.0]], [0]), "outputs contain objects of different lengths or types; expected one array of"),
+    "text": (([["a", "b"]], [0]), "outputs are <U1; expected numbers"),
+    "complex": ((OUTPUTS * 1j, LABELS), "outputs are complex128; expected numbers"),
+    "losses of another shape": ((*GOOD, np.zeros((6, 1))), r"losses have shape \(6, 1\); expected \(6,\), one for"),
     "NaN losses": ((*GOOD, changed(np.zeros(6), 5, np.nan)), "losses contain NaN or infinite values .* is record 5"),
-    "losses as text": ((*GOOD, list("abcdef")), "losses are <U1; wanted numbers"),
+    "losses as text": ((*GOOD, list("abcdef")), "losses are <U1; expected numbers"),
 }
 
 
@@ -160,12 +160,12 @@ def test_probabilities_in_half_precision_are_taken():
 
 
 def test_unknown_kind_is_refused():
-    with pytest.raises(InputError, match="outputs is 'softmax'; wanted one of logits, probabilities"):
+    with pytest.raises(InputError, match="outputs is 'softmax'; expected one of logits, probabilities"):
         AttackRecords(members=GOOD, non_members=GOOD, outputs="softmax")
 
 
 def test_sides_of_two_models_are_refused():
-    with pytest.raises(InputError, match="members have outputs for 3 classes, non_members for 2; wanted the same"):
+    with pytest.raises(InputError, match="members have outputs for 3 classes, non_members for 2; expected outputs of"):
         AttackRecords(members=GOOD, non_members=(OUTPUTS[:, :2], LABELS % 2))
 
 
@@ -212,7 +212,7 @@ def test_subset_keeps_the_kind_of_outputs():
 
 @pytest.mark.parametrize("nothing", [[], np.zeros(6, bool)], ids=["positions", "mask"])
 def test_subset_of_nothing_is_refused(nothing):
-    with pytest.raises(InputError, match="the subset of members picks no record"):
+    with pytest.raises(InputError, match="the subset of members selects no records"):
         AttackRecords(members=GOOD, non_members=GOOD).subset(members=nothing)
 
 
@@ -241,11 +241,11 @@ def test_tensors_and_columns_are_masks_too():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ([3, 3, 1], r"repeats 1 positions, such as 3 \(2 times\); wanted each record at most once$"),
+        ([3, 3, 1], r"repeats 1 positions, such as 3 \(2 times\); expected each record at most once$"),
         ([1, 0, 1], "repeats .*; a mask of zeros and ones has 6 values, one for each record, this has 3"),
-        ([-1], "has positions from -1 to -1; wanted 0 to 5"),
-        ([0.5] * 6, "is float64 of shape .*; wanted a mask of 6 zeros and ones"),
-        (np.ones((6, 1), int), r"is int64 of shape \(6, 1\); wanted a mask"),
+        ([-1], "has positions from -1 to -1; expected 0 to 5"),
+        ([0.5] * 6, "is float64 of shape .*; expected a mask of 6 zeros and ones"),
+        (np.ones((6, 1), int), r"is int64 of shape \(6, 1\); expected a mask"),
     ],
 )
 def test_positions_are_in_range_and_each_once(wrong, message):
@@ -273,5 +273,16 @@ def test_bfloat16_probabilities_are_taken():
 def test_masked_values_are_refused():
     masked = np.ma.masked_greater(OUTPUTS, 1)
     assert masked.mask.any()
-    with pytest.raises(InputError, match=r"members outputs have \d+ masked values; wanted an array without a mask"):
+    with pytest.raises(InputError, match=r"members outputs have \d+ masked values; expected an array without a mask"):
         AttackRecords(members=(masked, LABELS), non_members=GOOD)
+
+
+def test_the_note_on_losses_stays_with_a_part_and_a_file(tmp_path):
+    logits = np.array([[4.0, 0], [0, 3], [1, 0], [0, 2]])
+    labels = np.array([0, 1, 1, 0])
+    losses = np.log(np.exp(logits).sum(1)) - logits[np.arange(4), labels]
+    whole = AttackRecords(members=(logits, labels, losses), non_members=(logits, labels, losses))
+    assert "computed again" in whole.notes[0]
+    for part in (whole.subset(members=[0, 2]), AttackRecords.load(whole.save(tmp_path / "records.npz"))):
+        assert part.notes == whole.notes
+        assert not part.losses_given

@@ -46,7 +46,7 @@ def saved(path, **changes):
          "members_outputs, non_members_labels$"),
         ({"members_labels": LABELS + 9}, ": members labels run from 9 to 11"),
         ({"outputs": np.array("probabilities")}, ": members outputs are declared as probabilities"),
-        ({"outputs": np.array("scores")}, ": outputs is 'scores'; wanted one of"),
+        ({"outputs": np.array("scores")}, ": outputs is 'scores'; expected one of"),
         ({"members_labels": np.array([*"abcdef"], object)}, "holds an array of Python objects, which is not read"),
         ({"member_losses": np.zeros(6)}, "has 'member_losses' .did you mean 'members_losses'.., which is none of "
          "members_outputs, .*: rename or remove it; it holds"),

@@ -1,4 +1,4 @@
-"""What an audit reports: figures, words, exposed members, slices."""
+"""What an audit reports: results, words, exposed members, slices."""
 
 import re
 from itertools import pairwise
@@ -18,7 +18,7 @@ from privacy import (
     tpr_interval,
 )
 
-# -- figures ---------------------------------------------------------------------------------------------------------
+# -- results ---------------------------------------------------------------------------------------------------------
 
 
 def test_figures_are_those_of_the_scores(report):
@@ -109,9 +109,9 @@ def test_most_exposed_have_the_highest_scores_the_first_of_equals_first(report):
 @pytest.mark.parametrize(
     ("non_members", "note"),
     [
-        (9, "with 9 non-members an FPR of 0.1 % or 1 % or 10 % cannot be measured"),
-        (10, "with 10 non-members an FPR of 0.1 % or 1 % cannot be measured"),
-        (999, "with 999 non-members an FPR of 0.1 % cannot be measured"),
+        (9, "with 9 non-members an FPR of 0.1 % or 1 % or 10 % cannot be estimated"),
+        (10, "with 10 non-members an FPR of 0.1 % or 1 % cannot be estimated"),
+        (999, "with 999 non-members an FPR of 0.1 % cannot be estimated"),
         (1000, None),
     ],
 )
@@ -129,9 +129,9 @@ def test_notes_speak_of_the_slice_they_stand_under():
     few = (np.arange(60) < 5, np.arange(1200) < 50)
     text = str(audit(given, attacks="threshold", masks={"few": few}))
     whole, part = text.split("few: 5 members, 50 non-members")
-    assert "cannot be measured" not in whole
-    assert "with fewer than 6 records on a side no interval is honest" in part
-    assert "with 50 non-members an FPR of 0.1 % or 1 % cannot be measured" in part
+    assert "cannot be estimated" not in whole
+    assert "with fewer than 6 members or non-members, confidence intervals are unreliable" in part
+    assert "with 50 non-members an FPR of 0.1 % or 1 % cannot be estimated" in part
 
 
 def test_exposed_members_are_described_and_shown(tmp_path):
@@ -155,11 +155,11 @@ def test_exposed_members_are_described_and_shown(tmp_path):
 @pytest.mark.parametrize(
     ("images", "message"),
     [
-        (np.zeros((39, 4, 4), np.uint8), r"images have shape \(39, 4, 4\); wanted one for each of the 40 members"),
+        (np.zeros((39, 4, 4), np.uint8), r"images have shape \(39, 4, 4\); expected one for each of the 40 members"),
         (np.zeros((40, 4), np.uint8), r"images have shape \(40, 4\)"),
         (np.zeros((40, 4, 4, 2), np.uint8), r"images have shape \(40, 4, 4, 2\)"),
-        (np.full((40, 4, 4), 1.5), "images contain values from 1.5 to 1.5; wanted floats from 0 to 1"),
-        (np.full((40, 4, 4), 300), "images are int64 from 300 to 300; wanted integers 0 to 255"),
+        (np.full((40, 4, 4), 1.5), "images contain values from 1.5 to 1.5; expected floats from 0 to 1"),
+        (np.full((40, 4, 4), 300), "images are int64 from 300 to 300; expected integers 0 to 255"),
     ],
 )
 def test_images_that_are_none_are_refused(images, message):
@@ -211,7 +211,8 @@ def test_classes_and_answers_that_a_side_lacks_are_left_out():
     assert list(found.slices) == [WHOLE, "class 0", "answered right"]
     (note,) = found.notes()
     assert note == (
-        "left out, because a side has no records: class 1 (no non-members), class 2 (no members and no non-members), "
+        "skipped, because they have no members or no non-members: class 1 (no non-members), "
+        "class 2 (no members and no non-members), "
         "answered wrong (no members and no non-members)"
     )
 
@@ -226,15 +227,15 @@ def test_slicing_does_not_change_the_figures_of_the_whole(report):
     [
         ({"a": np.ones(40, bool)}, r"slice 'a' must be \(members, non_members\): a mask, positions or None for each"),
         ({"a": (None,)}, r"slice 'a' must be \(members, non_members\)"),
-        ({"a": (np.ones(39, bool), None)}, r"slice 'a' of members is a mask of shape \(39,\); wanted \(40,\)"),
-        ({"a": (None, np.ones((60, 1), bool))}, r"'a' of non_members is a mask of shape \(60, 1\); wanted \(60,\)"),
-        ({"a": (None, [0, 60])}, "slice 'a' of non_members has positions from 0 to 60; wanted 0 to 59"),
-        ({"a": ([-1], None)}, "slice 'a' of members has positions from -1 to -1; wanted 0 to 39"),
-        ({"a": ([0.5], None)}, r"slice 'a' of members is float64 of shape \(1,\); wanted a mask of 40 zeros and ones"),
-        ({"a": ([[1, 2]], None)}, r"slice 'a' of members is int64 of shape \(1, 2\); wanted a mask"),
-        ({"a": (3, None)}, r"slice 'a' of members is int64 of shape \(\); wanted a mask"),
-        ({"a": ([], None)}, "slice 'a' of members picks no record; wanted at least one on each side"),
-        ({"a": (None, np.zeros(60, bool))}, "slice 'a' of non_members picks no record"),
+        ({"a": (np.ones(39, bool), None)}, r"slice 'a' of members is a mask of shape \(39,\); expected \(40,\)"),
+        ({"a": (None, np.ones((60, 1), bool))}, r"'a' of non_members is a mask of shape \(60, 1\); expected \(60,\)"),
+        ({"a": (None, [0, 60])}, "slice 'a' of non_members has positions from 0 to 60; expected 0 to 59"),
+        ({"a": ([-1], None)}, "slice 'a' of members has positions from -1 to -1; expected 0 to 39"),
+        ({"a": ([0.5], None)}, r"slice 'a' of members is float64 of shape \(1,\); expected a mask of 40 zeros and"),
+        ({"a": ([[1, 2]], None)}, r"slice 'a' of members is int64 of shape \(1, 2\); expected a mask"),
+        ({"a": (3, None)}, r"slice 'a' of members is int64 of shape \(\); expected a mask"),
+        ({"a": ([], None)}, "slice 'a' of members selects no records; expected at least one member and"),
+        ({"a": (None, np.zeros(60, bool))}, "slice 'a' of non_members selects no records"),
         ({"class 0": (None, None)}, "there is a slice 'class 0' already; give this one another name"),
         ({WHOLE: (None, None)}, "there is a slice 'all records' already"),
     ],
@@ -242,3 +243,14 @@ def test_slicing_does_not_change_the_figures_of_the_whole(report):
 def test_masks_that_are_none_are_refused(masks, message):
     with pytest.raises(InputError, match=message):
         audit(records(), by_class=True, masks=masks, **FAST)
+
+
+def test_the_share_found_at_another_rate_is_refused(report):
+    with pytest.raises(InputError, match=r"fpr is 0.5; expected one of 0.001, 0.01, 0.1"):
+        report.result("threshold").tpr(0.5)
+
+
+@pytest.mark.parametrize("shape", [(40, 0, 8), (40, 8, 0, 3)])
+def test_images_without_pixels_are_refused(shape):
+    with pytest.raises(InputError, match="so no pixels; expected at least one"):
+        audit(records(), **{**FAST, "images": np.zeros(shape, np.uint8)})

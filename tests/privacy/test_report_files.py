@@ -64,7 +64,7 @@ def test_damaged_reports_are_refused(report, tmp_path, damage):
         ({"report": "{"}, "does not hold an audit report: Expecting property name"),
         ({"report": "[]"}, "does not hold an audit report"),
         ({"report": "{}"}, "does not hold an audit report: 'format'"),
-        ({"report": '{"format": 2}'}, "is a report of format 2; wanted 3: audit its records again"),
+        ({"report": '{"format": 2}'}, "is a report of format 2; expected 3: audit its records again"),
         ({"report": '{"format": 3, "results": [{}]}'}, "does not hold an audit report: 'tpr_at_fpr'"),
         ({"report": '{"format": 3, "results": [{"tpr_at_fpr": 3}]}'}, "does not hold an audit report"),
         ({"report": '{"format": 3, "results": [{"tpr_at_fpr": {"low": 3}}]}'}, "does not hold an audit report"),

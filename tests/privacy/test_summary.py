@@ -15,7 +15,7 @@ from privacy import (
     Summary,
     audit,
 )
-from privacy.summary import Spread
+from privacy.summary import MeanStd
 
 
 def arm(gap: float, seeds=(0, 1, 2), steps=(10, 100), **info) -> list[AuditReport]:
@@ -67,7 +67,7 @@ def test_one_repetition_shows_half_its_interval():
     (found,) = reports = arm(1.0, seeds=(0,), steps=(10,))
     row = Summary({"real": reports}).rows[0]
     interval = found.result("knn").auc
-    assert row.auc["knn"] == Spread(interval.value, (interval.high - interval.low) / 2, 1)
+    assert row.auc["knn"] == MeanStd(interval.value, (interval.high - interval.low) / 2, 1)
     assert row.tpr_at_fpr["knn"][0].text(1) == "–"
     assert row.tpr_at_fpr["knn"][2].spread > 0
     assert "half the 95 % interval, one repetition" in str(Summary({"real": reports}))
@@ -80,9 +80,9 @@ def test_reports_that_say_nothing_of_steps_and_accuracy_are_one_row():
 
 
 def test_spread_in_words():
-    assert Spread(0.5, 0.25, 3).text(1, 100) == "50.0 ± 25.0"
-    assert Spread(0.5, nan, 1).text(3) == "0.500"
-    assert Spread.of([1.0, 2.0, 3.0]) == Spread(2.0, 1.0, 3)
+    assert MeanStd(0.5, 0.25, 3).text(1, 100) == "50.0 ± 25.0"
+    assert MeanStd(0.5, nan, 1).text(3) == "0.500"
+    assert MeanStd.of([1.0, 2.0, 3.0]) == MeanStd(2.0, 1.0, 3)
 
 
 def test_summary_in_words(summary):
@@ -110,13 +110,13 @@ def test_difference_is_paired_and_of_the_last_rows(summary):
 
 
 def test_difference_errors_say_what_to_mend(summary):
-    with pytest.raises(InputError, match="there is no arm 'frepo'; wanted one of real, subset"):
+    with pytest.raises(InputError, match="there is no arm 'frepo'; expected one of real, subset"):
         summary.difference("real", "frepo", "knn")
     other = Summary({"a": [audit(records(40, 60), **FAST)], "b": [audit(records(40, 61), **FAST)]})
     with pytest.raises(InputError, match=r"a and b cannot be compared: .*\[\(40, 60\)\] and \[\(40, 61\)\] members"):
         other.difference("a", "b", "knn")
     other = Summary({"a": arm(1.0, seeds=(0, 1), steps=(10,)), "b": arm(1.0, seeds=(0,), steps=(10,))})
-    with pytest.raises(InputError, match="wanted the same records, seed by seed"):
+    with pytest.raises(InputError, match="expected the same records, seed by seed"):
         other.difference("a", "b", "knn")
 
 
@@ -127,7 +127,7 @@ def test_difference_of_an_unknown_attack_is_an_input_error(summary):
 
 @pytest.mark.parametrize(
     ("reports", "message"),
-    [({}, "there are no reports of any arm"), ({"a": [], "b": []}, "there are no reports of a, b; wanted")],
+    [({}, "there are no reports of any arm"), ({"a": [], "b": []}, "there are no reports of a, b; expected")],
 )
 def test_nothing_to_combine_is_an_input_error(reports, message):
     with pytest.raises(InputError, match=message):
@@ -177,7 +177,7 @@ def test_summary_is_drawn(summary, tmp_path):
 
 @pytest.mark.parametrize("info", [{"test_accuracy": 91.2}, {"test_accuracy": "91 %"}, {"train_steps": "100"}])
 def test_accuracies_and_steps_that_are_none_are_refused(info):
-    with pytest.raises(InputError, match=f"a report of 'mine' has {next(iter(info))} .*; wanted a"):
+    with pytest.raises(InputError, match=f"a report of 'mine' has {next(iter(info))} .*; expected a"):
         Summary({"mine": [audit(records(), **FAST, info=info)]})
 
 

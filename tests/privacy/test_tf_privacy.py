@@ -41,8 +41,8 @@ def test_everything_that_is_wrong_is_named_at_once(installed) -> None:
     with pytest.raises(InputError) as caught:
         check_official()
     message = str(caught.value)
-    assert "numpy is 2.4.6, wanted below 2.0" in message
-    assert "scikit-learn is 1.9.1, wanted below 1.5" in message
+    assert "numpy is 2.4.6, expected below 2.0" in message
+    assert "scikit-learn is 1.9.1, expected below 1.5" in message
     assert "tensorflow_privacy" in message
     assert "pip install '.[tf-privacy]'" in message
     assert "\n" not in message
@@ -62,7 +62,7 @@ def test_only_what_is_wrong_is_named(installed, numpy: str, scikit_learn: str, w
 def test_a_python_that_is_too_new_is_named_where_it_is_not_installed(installed, monkeypatch) -> None:
     installed("1.26.4", "1.4.2", module=False)
     monkeypatch.setattr(tf_privacy, "TOO_NEW_PYTHON", (3, 9))
-    with pytest.raises(InputError, match=r"Python is 3\.\d+\.\d+.*, wanted below 3.9"):
+    with pytest.raises(InputError, match=r"Python is 3\.\d+\.\d+.*, expected below 3.9"):
         check_official()
 
 
@@ -85,5 +85,5 @@ def test_nothing_is_run_where_it_is_not_installed(installed, records) -> None:
 
 
 def test_other_names_are_refused(records) -> None:
-    with pytest.raises(InputError, match="no attack 'lira'; wanted one of threshold, lr, mlp, rf, knn"):
+    with pytest.raises(InputError, match="no attack 'lira'; expected one of threshold, lr, mlp, rf, knn"):
         official_scores(records, "lira")

@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import hypergeom
 
 from privacy import Attack, AttackRecords, Interval, Roc, Scores, Summary, audit
-from privacy.results import auc_p_values, found_of, found_p_value, rank_sum_p_values, result_of
+from privacy.attack_results import auc_p_values, found_of, found_p_value, rank_sum_p_values, result_of
 from privacy.verdict import FALSE_ALARMS, verdict_of
 
 
@@ -32,10 +32,10 @@ class Noise(Attack):
 
 
 def test_false_alarms_are_at_most_one_in_twenty(monkeypatch):
-    """Five attacks on all records and on two halves: fifteen figures, each of which could look like a leak."""
+    """Five attacks on all records and on two halves: fifteen results, each of which could look like a leak."""
     # Neither TPR nor advantage counts for a verdict; both take longer than the rest.
-    monkeypatch.setattr("privacy.results.tpr_interval", lambda *given, **options: Interval(0.0))
-    monkeypatch.setattr("privacy.results.roc_of", lambda *split: Roc(np.zeros(2), np.zeros(2)))
+    monkeypatch.setattr("privacy.attack_results.tpr_interval", lambda *given, **options: Interval(0.0))
+    monkeypatch.setattr("privacy.attack_results.roc_of", lambda *split: Roc(np.zeros(2), np.zeros(2)))
     masks = {"all records": np.ones(400, bool), "first": np.arange(400) % 2 == 0, "second": np.arange(400) % 2 == 1}
     generator = np.random.default_rng(0)
     alarms, uncorrected = [], []
@@ -53,7 +53,7 @@ def test_a_leak_on_average_is_found_and_named():
     report = audit(records(200, 0, gap=0.7), attacks=["threshold", Noise(0)], jobs=1)
     assert report.verdict.leaks_on_average
     first, *_ = report.answers()
-    assert first.startswith("On average: members can be told from non-members. The attack “threshold” ranks a member")
+    assert first.startswith("On average: members can be distinguished from non-members. The attack “threshold” ranks a")
     assert f"(AUC {report.result('threshold').auc}); guessing does in 50 %." in first
 
 
@@ -156,7 +156,7 @@ def test_several_splits_and_trained_attacks_ask_for_more():
 
 def test_few_records_are_not_tested():
     report = audit(records(5, 0, gap=9), attacks="threshold", jobs=1)
-    assert report.answers()[0] == "On average: not tested, there are fewer than 6 records on a side."
+    assert report.answers()[0] == "On average: not tested, there are fewer than 6 members or non-members."
     assert (report.verdict.leaks_on_average, report.verdict.exposes_a_few) == (None, None)
     assert report.to_dict()["leaks"] == {"on_average": None, "a_few": None}
     assert Summary({"mine": [report]}).answer_cells()[1] == ["mine", "not tested", "not tested"]
@@ -175,7 +175,7 @@ def test_slices_of_one_side_do_not_count():
     assert "canaries: 50 members, 400 non-members" in str(report)
     full = audit(given, attacks="threshold", masks={"canaries": (canaries, np.ones(400, int))}, jobs=1)
     assert full.result("threshold", "canaries").p is None
-    assert "picked on one side only: these figures compare different kinds of records" in str(report)
+    assert "only members or only non-members were selected here, so differences may reflect" in str(report)
 
 
 def test_sides_the_wrong_way_round_are_noted():

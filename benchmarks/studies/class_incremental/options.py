@@ -7,9 +7,9 @@ from typing import ClassVar, Literal
 from benchmarks.harness.methods import METHODS
 from benchmarks.harness.options import More, Options, Presets, StudyOptions
 
-__all__ = ["PRESETS", "ClassIncrementalOptions", "StockOptions"]
+__all__ = ["PRESETS", "ClassIncrementalOptions", "StockOptions", "StreamOptions"]
 
-# What differs from the defaults of the classes, which are the paper's. "quick": see the README.
+# What differs from the defaults of the classes, which are the paper's. "quick": see docs/results.md.
 PRESETS: Presets = {
     "quick": {
         "frepo": {"steps": 500, "batch_size": 256, "learning_rate": 8e-3, "width": 32, "norm": "instance"},
@@ -37,56 +37,73 @@ PRESETS: Presets = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassIncrementalOptions(StudyOptions):
+class StreamOptions(StudyOptions):
+    """The class-incremental stream, and the networks that are trained along it."""
+
+    steps: int = 10
+    """Number of class-incremental steps; must divide the number of classes."""
+    first: More[int | None] = None
+    """Number of classes in the first step; the other steps share the rest equally. Default: all steps equal."""
+    seeds: tuple[int, ...] = (0,)
+    """Seeds of the class orders; 0 to 4 are the published ones."""
+    networks: int = 2
+    """Number of networks trained after every step."""
+    fit_preprocessing: More[Literal["all", "first"]] = "all"
+    """Classes to fit the preprocessing on: all, as published, including future ones, or those of the first step."""
+    held_out: More[int] = 0
+    """Hold out this many training images per class and evaluate on them instead of the test set, to tune options."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassIncrementalOptions(StreamOptions):
     """Class-incremental learning with a replay buffer of distilled, random or herded images.
 
-    At every step the new classes are distilled to a few images each, these join the buffer, and networks are trained
-    from scratch on the buffer alone (GDumb); measured is the test accuracy over all classes seen so far.
+    At every step the new classes are distilled to a few images each, which are added to the buffer, and networks are
+    trained from scratch on the buffer alone (GDumb). The result is the test accuracy over all classes seen so far;
+    below it, the same methods are compared at equal bytes.
     """
 
     main: ClassVar[str] = "benchmarks.studies.class_incremental.study:main"
     presets: ClassVar[Presets] = PRESETS
-    steps: int = 10
-    """Class-incremental steps; must divide the classes."""
-    first: More[int | None] = None
-    """Classes of the first step, the others being shared by the other steps. Default: as many as in those."""
     method: tuple[Literal[(*METHODS, "all")], ...] = ("frepo", "random", "herding")  # type: ignore[valid-type]
-    """What fills the buffer, one or several."""
-    images_per_class: int = 20
-    """Images of each class in the buffer."""
-    seeds: tuple[int, ...] = (0,)
-    """Class orders."""
-    networks: int = 2
-    """Networks trained after every step."""
-    fit_preprocessing: More[Literal["all", "first"]] = "all"
-    """Fit the preprocessing on all classes, as published, which looks at future ones, or on those of the first step."""
-    held_out: More[int] = 0
-    """For choosing options: measure on so many training images of each class, kept out of training, in place of the
-    test set."""
+    """Methods that fill the replay buffer."""
+    images_per_class: int | None = None
+    """Images per class in the buffer. Default: 20, or as many as fit in --memory-bytes."""
+    memory_bytes: int | None = None
+    """Bytes per class in the buffer, for images, labels and class ids together; instead of --images-per-class."""
+    codec: str | None = None
+    """Codec of the images in the buffer: float32, float16, uint8, webp:QUALITY, jpeg:QUALITY, lowres:FACTOR, ...
+    Default: float32, or webp:50 with --memory-bytes."""
+    labels: str | None = None
+    """Codec of the labels in the buffer: hard (class ids alone), uint8, float16 or float32. Default: hard for real
+    images and uint8 for learned labels, float32 where images are float32."""
+    equal_bytes: More[str] = "webp:50"
+    """Codec of a comparison at equal bytes after the last step: the images of the first method against as many images
+    of the others as fit in the same bytes. "none" leaves it out; so does --memory-bytes, with which all are equal."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StockOptions(Options):
-    """Our GDumb with random real images against Avalanche's own, at the same memory, network and number of updates.
+    """This toolkit's GDumb with random real images and Avalanche's own, at equal memory, network and training steps.
 
-    Both keep 20 real images of each class at the end and train the same network on them alone. Avalanche's restores one
-    set of initial weights, and has neither schedule nor augmentation nor soft labels; it is given each of several
-    constant learning rates, and all are shown.
+    Both keep 20 real images per class at the end and train the same network on them alone. Avalanche's GDumb restores
+    one set of initial weights and has no schedule, augmentation or soft labels; it is run with each of several constant
+    learning rates, and all results are shown.
     """
 
     main: ClassVar[str] = "benchmarks.studies.class_incremental.stock_gdumb:main"
     dataset: str = "cifar100"
-    """cifar100, cifar10, mnist, fmnist, digits, tiny-imagenet, cub200, imagenette, imagewoof or imagenet; a folder of
-    images by class; or an .npz file."""
+    """Data set: cifar100, cifar10, mnist, fmnist, digits, tiny-imagenet, cub200, imagenette, imagewoof or imagenet; a
+    folder with a subfolder of images per class; or an .npz file."""
     data_dir: Path | None = None
-    """Where data sets are, or are downloaded to. Default: $FREPO_DATA, else ./data."""
+    """Folder where data sets are, or are downloaded to. Default: $FREPO_DATA, else ./data."""
     steps: int = 10
-    """Class-incremental steps; must divide the classes."""
+    """Number of class-incremental steps; must divide the number of classes."""
     images_per_class: int = 20
-    """Real images of each class in the memory."""
+    """Real images per class in the memory."""
     seeds: tuple[int, ...] = (0, 1)
-    """Seeds of weights and of the choice of images."""
+    """Seeds of the initial weights and of the selection of images."""
     rates: tuple[float, ...] = (3e-4, 1e-3, 3e-3)
     """Learning rates of Avalanche's Adam."""
     output: Path | None = None
-    """A JSON file. Default: results/stock-gdumb-DATASET.json."""
+    """JSON file for the results. Default: results/stock-gdumb-DATASET.json."""

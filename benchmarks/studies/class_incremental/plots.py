@@ -14,7 +14,7 @@ __all__ = ["plot_accuracy", "plot_krr"]
 
 
 def plot_accuracy(
-    path: Path, options: dict[str, Any], summary: dict[str, dict[str, Any]], published: dict[str, float]
+    path: Path, title: str, summary: dict[str, dict[str, Any]], published: dict[str, float]
 ) -> None:
     """Accuracy against classes seen, one line a method, a band of one standard deviation; the paper's final marks."""
     figure = Figure(figsize=(7, 4.5), layout="constrained")
@@ -33,7 +33,7 @@ def plot_accuracy(
                      label=f"{name}, paper (final)", zorder=3)
     axes.set_xlabel("classes seen")
     axes.set_ylabel("accuracy over classes seen")
-    axes.set_title(f"{options['dataset']}, {options['steps']} steps, {options['images_per_class']} images a class")
+    axes.set_title(title)
     axes.set_xticks(classes)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     lowest, highest = axes.get_ylim()

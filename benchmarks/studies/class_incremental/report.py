@@ -1,15 +1,16 @@
-"""What the class-incremental benchmark tells: its figures, its table, its plots."""
+"""What the class-incremental benchmark tells: its results, its table, its plots."""
 
+import statistics
 from pathlib import Path
 from typing import Any
 
-from benchmarks.harness.published import CLASS_INCREMENTAL
+from benchmarks.harness.paper_results import CLASS_INCREMENTAL
 from benchmarks.harness.results import mean_and_spread, paired_leads, percent
 from benchmarks.studies.class_incremental.plots import plot_accuracy, plot_krr
 from continual import average_incremental_accuracy, forgetting
 from privacy.tables import text_table
 
-__all__ = ["describe_step", "reported"]
+__all__ = ["describe_equal", "describe_step", "memory_of", "reported"]
 
 
 def describe_step(record: dict[str, Any]) -> str:
@@ -21,13 +22,29 @@ def describe_step(record: dict[str, Any]) -> str:
     )
 
 
-def reported(folder: Path, options: dict[str, Any], records: list[dict[str, Any]]) -> tuple[dict[str, Any], str]:
-    """Draw the plots from one record for each method, order and step; returns the figures by name and the table."""
+def describe_equal(record: dict[str, Any]) -> str:
+    """One line on one arm after the last step."""
+    accuracy = 100 * sum(record["accuracy"]) / len(record["accuracy"])
+    return (
+        f"{record['arm']} order {record['order']}: {record['images_per_class']:.1f} images and "
+        f"{record['bytes_per_class']:.0f} bytes per class, accuracy {accuracy:.1f} %"
+    )
+
+
+def reported(
+    folder: Path, options: dict[str, Any], records: list[dict[str, Any]], equal: list[dict[str, Any]]
+) -> tuple[dict[str, Any], str]:
+    """Draw the plots; returns the results by name and the table.
+
+    - `records`: of each method, order and step. `equal`: of each method and order at equal bytes.
+    """
     summary, leads = summarize(records), final_leads(records)
-    plot_accuracy(folder / "accuracy.png", options, summary, published(options))
+    title = f"{options['dataset']}, {options['steps']} steps, {memory_of(options)}"
+    plot_accuracy(folder / "accuracy.png", title, summary, published(options))
     if "frepo" in summary:
         plot_krr(folder / "krr-accuracy.png", folder, options)
-    return {"summary": summary, "leads": leads, "steps": records}, format_table(options, summary, leads)
+    results = {"summary": summary, "leads": leads, "steps": records, "equal_bytes": equal}
+    return results, format_table(options, summary, leads) + (format_equal(equal) if equal else "")
 
 
 def summarize(records: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -44,7 +61,8 @@ def summarize(records: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
                 {"classes_seen": at_step[0]["classes_seen"], "mean": mean, "std": spread, "n": len(values)}
             )
         seconds = {what: sum(record["seconds"][what] for record in own) for what in ("distil", "train")}
-        summary[method] = {"curve": curve, "seconds": seconds, **over_the_stream(own)}
+        held = statistics.mean(record["bytes_per_class"] for record in at_step)
+        summary[method] = {"curve": curve, "bytes_per_class": held, "seconds": seconds, **over_the_stream(own)}
     return summary
 
 
@@ -74,30 +92,40 @@ def final_leads(records: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def protocol(options: dict[str, Any]) -> str:
-    """One paragraph that says how the figures came about."""
+    """One paragraph that says how the results came about."""
     fitted = "all classes (future ones too, as published)" if options["fit_preprocessing"] == "all" \
         else "the classes of the first step only"
-    where = f"{options['held_out']} held-out training images a class" if options["held_out"] else "test images"
+    where = f"{options['held_out']} held-out training images per class" if options["held_out"] else "test images"
     first = f" (the first of {options['first']} classes)" if options.get("first") else ""
     return (
         f"{options['dataset']}, {options['steps']} class-incremental steps{first}, "
-        f"{options['images_per_class']} images a class, preset {options['preset']}.\n"
+        f"{memory_of(options)}, preset {options['preset']}.\n"
         f"Accuracy in % on {where} of all classes seen so far; mean ± standard deviation over class\n"
         f"orders {options['seeds']} and {options['networks']} networks each, all trained by the same recipe on the "
         f"buffer alone.\nPreprocessing fitted on {fitted}.\n"
     )
 
 
+def memory_of(options: dict[str, Any]) -> str:
+    """What every class has in the buffer, in words."""
+    codec = options["arms"][0]["codec"]
+    stored = "" if codec == "float32" else f" stored as {codec}"
+    if options["memory_bytes"] is not None:
+        return f"{options['memory_bytes']} bytes per class{stored}"
+    return f"{options['images_per_class']} images per class{stored}"
+
+
 def format_table(
     options: dict[str, Any], summary: dict[str, dict[str, Any]], leads: dict[str, dict[str, Any]]
 ) -> str:
-    """The accuracy table, the lead of FRePo over each other method, and the paper's final figures."""
+    """The accuracy table, the lead of FRePo over each other method, and the paper's final results."""
     curves = {method: own["curve"] for method, own in summary.items()}
     classes = [point["classes_seen"] for point in next(iter(curves.values()))]
-    rows = [["classes seen", *map(str, classes), "minutes"]]
+    rows = [["classes seen", *map(str, classes), "bytes per class", "minutes"]]
     for method, curve in curves.items():
         minutes = sum(summary[method]["seconds"].values()) / 60
-        rows.append([method, *(percent(point) for point in curve), f"{minutes:.1f}"])
+        held = f"{summary[method]['bytes_per_class']:.0f}"
+        rows.append([method, *(percent(point) for point in curve), held, f"{minutes:.1f}"])
     lines = [text_table(rows)]
     for name in ("average_incremental_accuracy", "forgetting"):
         found = [f"{method} {percent(own[name])}" for method, own in summary.items() if name in own]
@@ -110,11 +138,25 @@ def format_table(
         lines.append("resumed: the minutes leave out what a stopped process spent on the step it was stopped in")
     if paper := published(options):
         figures = ", ".join(f"{name} {100 * value:.1f}" for name, value in paper.items())
-        lines.append(f"published, all classes (500 000 distillation steps, width 128): {figures}")
+        lines.append(f"published, all classes (FRePo: 500 000 distillation steps, width 128; DM by its own): {figures}")
     return protocol(options) + "\n" + "\n".join(lines)
 
 
+def format_equal(records: list[dict[str, Any]]) -> str:
+    """The methods at equal bytes, after the last step."""
+    rows = [["at equal bytes, all classes", "images per class", "bytes per class", "accuracy"]]
+    for arm in dict.fromkeys(record["arm"] for record in records):
+        own = [record for record in records if record["arm"] == arm]
+        values = [value for record in own for value in record["accuracy"]]
+        mean, spread = mean_and_spread(values)
+        images, held = (statistics.mean(r[name] for r in own) for name in ("images_per_class", "bytes_per_class"))
+        point = {"mean": mean, "std": spread, "n": len(values)}
+        rows.append([arm, f"{images:.1f}", f"{held:.0f}", percent(point)])
+    return "\n\n" + text_table(rows)
+
+
 def published(options: dict[str, Any]) -> dict[str, float]:
-    """The paper's figures for this data set, steps and memory, if it has them; its budget was another one."""
+    """The paper's results for this data set, steps and memory, if it has them; its budget was another one."""
     comparable = options["images_per_class"] == 20 and not options["held_out"] and not options.get("first")
+    comparable &= all(arm["codec"] == "float32" for arm in options["arms"])
     return CLASS_INCREMENTAL.get((options["dataset"], options["steps"]), {}) if comparable else {}

@@ -5,21 +5,39 @@ set of initial weights, and has neither schedule nor augmentation nor soft label
 learning rates, and all are shown.
 """
 
+import math
 from pathlib import Path
 from typing import Any
 
 import torch
 from avalanche.training import GDumb as StockGDumb
+from avalanche.training.plugins import SupervisedPlugin
 
+from benchmarks.harness.checks import check_at_least, check_seeds
 from benchmarks.harness.cost import machine
+from benchmarks.harness.process import set_up_process
 from benchmarks.harness.results import mean_and_spread
+from benchmarks.harness.run_folder import open_file
 from benchmarks.studies.class_incremental.options import PRESETS, StockOptions
 from continual import DistilledBuffer, GDumb, accuracy_evaluator, class_incremental, stream_accuracy
 from distill import InputError, Random, TrainingRecipe, load_images
 from distill.files import write_json
 from distill.preprocess import PreprocessedImages, default_preprocessing
-from distill.runtime.memory import keep_freed_memory
 from distill.runtime.seeds import generator_for
+
+
+class Updates(SupervisedPlugin):
+    """Stops a strategy's training after `number` updates."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.left = number
+
+    def after_update(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
+        """Count one, and stop after the last."""
+        self.left -= 1
+        if self.left == 0:
+            strategy.stop_training()
 
 
 def ours(benchmark: Any, train: PreprocessedImages, recipe: TrainingRecipe, per_class: int, seed: int) -> float:
@@ -36,7 +54,10 @@ def ours(benchmark: Any, train: PreprocessedImages, recipe: TrainingRecipe, per_
 def stock(
     benchmark: Any, train: PreprocessedImages, recipe: TrainingRecipe, per_class: int, seed: int, rate: float
 ) -> float:
-    """Avalanche's GDumb: as many updates as ours at the last step, one epoch at those before, which do not count."""
+    """Avalanche's GDumb: as many updates as ours at the last step, one epoch at those before, which do not count.
+
+    The last epoch is stopped where the updates are as many.
+    """
     torch.manual_seed(seed)  # Avalanche draws from the global generator
     memory = per_class * train.num_classes
     model = build(train, recipe, seed)
@@ -52,7 +73,9 @@ def stock(
     )
     for experience in benchmark.train_stream[:-1]:
         strategy.train(experience)
-    strategy.train_epochs = -(-recipe.steps_for(memory) * recipe.batch_size // memory)
+    updates = recipe.steps_for(memory)
+    strategy.train_epochs = updates  # more than enough
+    strategy.plugins.append(Updates(updates))
     strategy.train(benchmark.train_stream[-1])
     return stream_accuracy(strategy, benchmark.test_stream)
 
@@ -64,11 +87,26 @@ def build(train: PreprocessedImages, recipe: TrainingRecipe, seed: int) -> torch
     )
 
 
+def check_options(options: StockOptions) -> None:
+    """Raise `InputError` for numbers that make no sense."""
+    check_at_least(options, 1, "steps", "images_per_class")
+    check_seeds(options.seeds)
+    if not all(0 < rate < math.inf for rate in options.rates) or len(set(options.rates)) < len(options.rates):
+        rates = " ".join(f"{rate:g}" for rate in options.rates)
+        raise InputError(f"--rates are {rates}; expected different numbers above 0")
+
+
 def main(options: StockOptions) -> None:
-    """Print the final accuracy of both."""
-    if min(options.rates) <= 0 or min(options.seeds) < 0 or options.images_per_class < 1:
-        raise InputError("--rates and --images-per-class must be above 0, --seeds not below")
-    keep_freed_memory()
+    """Print the final accuracy of both, and write it. Raises `InputError` where the file is there already."""
+    check_options(options)
+    output = options.output or Path("results") / f"stock-gdumb-{Path(options.dataset).stem}.json"
+    with open_file(output):
+        compare(options, output)
+
+
+def compare(options: StockOptions, output: Path) -> None:
+    """Train both, print what they came to and write it."""
+    set_up_process(device="cpu", precision="float32")
     raw = load_images(options.dataset, split="train", data_dir=options.data_dir)
     preprocessing = default_preprocessing(raw)
     train = preprocessing.apply(raw)
@@ -80,11 +118,13 @@ def main(options: StockOptions) -> None:
     for rate in options.rates:
         values = [stock(benchmark, train, recipe, per_class, seed, rate) for seed in options.seeds]
         rows[f"Avalanche's, Adam {rate:g}"] = values
-    title = f"GDumb on {per_class} random real images a class of {options.dataset}, final accuracy"
+    title = f"GDumb on {per_class} random real images per class of {options.dataset}, final accuracy"
     print(f"{title}, seeds {options.seeds}")
-    output = options.output or Path("results") / f"stock-gdumb-{Path(options.dataset).stem}.json"
     given = {name: str(value) if isinstance(value, Path) else value for name, value in vars(options).items()}
-    write_json(output, {"options": given, "machine": machine(), "accuracy": rows})
+    del given["given"]
+    updates = recipe.steps_for(per_class * train.num_classes)
+    about = {"options": given, "train": vars(recipe), "updates": updates, "machine": machine()}
+    write_json(output, {**about, "accuracy": rows})
     for name, values in rows.items():
         mean, spread = mean_and_spread(values)
         print(f"  {name:24} {100 * mean:5.1f} ± {100 * spread:.1f} %")

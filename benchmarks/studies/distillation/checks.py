@@ -2,13 +2,16 @@
 
 import dataclasses
 import math
+from difflib import get_close_matches
 
 from benchmarks.harness.checks import check_at_least, check_seeds
+from benchmarks.harness.command_line import flag, option_value
 from benchmarks.harness.methods import METHODS, methods_of, option_classes, prefix_of
+from benchmarks.harness.tasks import by_workers
 from benchmarks.studies.distillation.options import DistillationOptions
 from benchmarks.studies.distillation.saved_sets import check_set_options
 from distill import InputError
-from distill.runtime.ranks import ranks_started
+from distill.runtime.distributed import ranks_started
 
 __all__ = ["check_options", "check_ranks"]
 
@@ -18,12 +21,12 @@ def check_options(options: DistillationOptions) -> None:
     check_at_least(options, 1, "networks", "images_per_class")
     check_at_least(options, 0, "held_out")
     if options.seconds is not None and not 0 < options.seconds < math.inf:
-        raise InputError(f"--seconds is {options.seconds}; wanted more than 0")
+        raise InputError(f"--seconds is {options.seconds}; expected more than 0")
     check_seeds(options.seeds)
     check_set_options(options)
     dropped = [f"--train-{name}" for name in ("network", "norm", "depth") if name in options.given.get("train", ())]
     if dropped and options.evaluate_on:
-        raise InputError(f"{dropped[0]} and --evaluate-on both name networks; leave one out")
+        raise InputError(f"{dropped[0]} and --evaluate-on both select networks; use only one")
     if options.sweep:
         check_sweep(options)
 
@@ -35,6 +38,8 @@ def check_ranks(options: DistillationOptions) -> None:
         return
     if (options.jobs or 1) > 1:
         raise InputError(f"--jobs is {options.jobs}, but torchrun started {count} processes; use one of them")
+    if by_workers(options):
+        raise InputError(f"--backend is {options.backend}, but torchrun started {count} processes; use one of them")
     if options.seconds is not None:
         raise InputError("--seconds is not possible under torchrun; give the steps (--frepo-steps, ...) instead")
 
@@ -45,16 +50,22 @@ def check_sweep(options: DistillationOptions) -> None:
     prefix, _, name = option.partition("-")
     if not methods_of(prefix) or prefix not in option_classes():
         prefixes = ", ".join(f"{one}-..." for one in dict.fromkeys(map(prefix_of, METHODS)) if one in option_classes())
-        raise InputError(f"--sweep {option} is no option of a method; wanted {prefixes}, as in frepo-pool-size")
-    known = [field.name for field in dataclasses.fields(option_classes()[prefix])]
-    if name.replace("-", "_") not in known:
-        raise InputError(f"--sweep {option}: {prefix} has no such option to sweep; it has {', '.join(known)}")
+        raise InputError(f"--sweep {option} is not an option of a method; expected {prefixes}, as in frepo-pool-size")
+    cls, key, name = option_classes()[prefix], name.replace("-", "_"), name.replace("_", "-")
+    known = [flag(prefix, field.name).removeprefix("--") for field in dataclasses.fields(cls)]
+    if f"{prefix}-{name}" not in known:
+        close = get_close_matches(option, known, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"expected one of {', '.join(known)}"
+        raise InputError(f"--sweep: unknown option {option}; {hint}")
     if options.method and not {*methods_of(prefix), "all"} & {*options.method}:
         missing = " or ".join(methods_of(prefix))
         raise InputError(f"--sweep {option}, but --method {' '.join(options.method)}; add {missing} to the methods")
     if options.seconds and name in ("steps", "iterations", "outer-loop"):
-        raise InputError(f"--sweep {option} and --seconds both say how many steps; leave one out")
+        raise InputError(f"--sweep {option} and --seconds both set the number of steps; use only one")
     if name == "noise-std" and "noise" not in str(options.given.get(prefix, {}).get("init")):
-        raise InputError(f"--sweep {option} makes no difference to real images; add --{prefix}-init real+noise")
-    if not values or len(set(values)) < len(values):
-        raise InputError(f"--sweep {option} has values {', '.join(values) or 'none'}; wanted one or more, different")
+        raise InputError(f"--sweep {option} has no effect with real initial images; add --{prefix}-init real+noise")
+    if key in options.given.get(prefix, {}):
+        raise InputError(f"--sweep {option} gives {flag(prefix, key)} its values; leave out {flag(prefix, key)}")
+    read = [option_value(cls, key, value, flag=option) for value in values]
+    if not values or len(set(read)) < len(read):
+        raise InputError(f"--sweep {option} has values {', '.join(values) or 'none'}; expected one or more, different")

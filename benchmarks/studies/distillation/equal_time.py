@@ -27,7 +27,7 @@ def options_for(distiller: Distiller, data: PreprocessedImages, seconds: float, 
     per_step = seconds_per_step(distiller, data, run)
     if seconds < per_step:
         raise InputError(
-            f"--seconds is {seconds:g}, but a single step of {distiller.method} takes {per_step:.1f}; allow more"
+            f"--seconds is {seconds:g}, but a single step of {distiller.method} takes {per_step:.2g} s; increase it"
         )
     before: dict[str, Any] = distiller.options()
     changed = distiller.with_updates(int(seconds / per_step), run.images_per_class).options()

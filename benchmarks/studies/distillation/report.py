@@ -1,10 +1,10 @@
-"""What the distillation benchmark leaves behind: figures as JSON, a table, plots."""
+"""What the distillation benchmark leaves behind: results as JSON, a table, plots."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmarks.harness.cost import took
-from benchmarks.harness.published import TABLE_1, TABLE_2, TABLE_7
+from benchmarks.harness.paper_results import TABLE_1, TABLE_2, TABLE_7
 from benchmarks.harness.results import mean_and_spread, paired_leads, percent
 from benchmarks.studies.distillation.plots import plot_columns, plot_curves, plot_rows, plot_sweep
 from benchmarks.studies.distillation.run import DistillationRun
@@ -25,7 +25,7 @@ def describe(records: Sequence[dict[str, Any]]) -> str:
 def reported(
     run: DistillationRun, records: list[dict[str, Any]], cost: Mapping[str, Any]
 ) -> tuple[dict[str, Any], str]:
-    """Draw the plots from a record for each row, seed, column and network; returns the figures and the table."""
+    """Draw the plots from a record for each row, seed, column and network; returns the results and the table."""
     folder = run.folder
     cells = summarize(records)
     leads = lead_over_others(records)
@@ -80,9 +80,9 @@ def lead_over_others(records: Sequence[dict[str, Any]]) -> dict[str, dict[str, A
 
 
 def protocol(run: DistillationRun) -> str:
-    """One paragraph that says how the figures came about."""
+    """One paragraph that says how the results came about."""
     options, recipe = run.options, run.columns[0].recipe
-    where = f"{options.held_out} held-out training images a class" if options.held_out else "the test images"
+    where = f"{options.held_out} held-out training images per class" if options.held_out else "the test images"
     seeds, networks = ", ".join(map(str, options.seeds)), f"{options.networks} networks"
     spread = f"over seeds {seeds} and {networks} each"
     if options.set or len(options.seeds) == 1:
@@ -123,7 +123,7 @@ def columns_table(run: DistillationRun, cells: list[dict[str, Any]]) -> str:
 def notes(
     run: DistillationRun, cells: list[dict[str, Any]], leads: dict[str, dict[str, Any]], cost: Mapping[str, Any]
 ) -> str:
-    """What stands under the table: FRePo's lead, the paper's figures, what it took."""
+    """What stands under the table: FRePo's lead, the paper's results, what it took."""
     lines = [
         f"frepo - {other}: {percent(lead, sign='+')} points (same seed and network, n = {lead['n']})"
         for other, lead in leads.items()
@@ -131,7 +131,7 @@ def notes(
     lines += published(run)
     failed = [cell["row"] for cell in cells if cell["failed"]]
     if failed:
-        lines.append(f"networks became NaN on {', '.join(failed)}: lower --train-learning-rate")
+        lines.append(f"trainings diverged (NaN) on {', '.join(failed)}: lower --train-learning-rate")
     if run.options.resume:
         lines.append("resumed: the seconds leave out what a stopped process spent on the set it was stopped in")
     lines.append(took(cost))
@@ -139,14 +139,14 @@ def notes(
 
 
 def published_key(run: DistillationRun) -> tuple[str, int]:
-    """Where the paper's tables may have figures of the same images, as many a class, tested alike."""
+    """Where the paper's tables may have results of the same images, as many per class, tested alike."""
     options = run.options
     same = options.dataset in DATASETS and not (options.held_out or options.set or options.resolution)
     return (options.dataset if same else "", options.images_per_class)
 
 
 def published(run: DistillationRun) -> list[str]:
-    """The paper's figures for this data set and size, if it has them; their budgets were other ones."""
+    """The paper's results for this data set and size, if it has them; their budgets were other ones."""
     key = published_key(run)
     if key not in TABLE_1:
         return []

@@ -1,4 +1,4 @@
-"""One run of the distillation benchmark: what is to be distilled and evaluated, resolved and checked at the door."""
+"""One run of the distillation benchmark: what to distil and evaluate, resolved and validated up front."""
 
 from dataclasses import dataclass, replace
 from functools import partial
@@ -7,14 +7,15 @@ from typing import Any
 
 import torch
 
+from benchmarks.harness.checks import named_by_flags
 from benchmarks.harness.command_line import option_value
 from benchmarks.harness.data import check_counts, for_channels, kept_preprocessing
 from benchmarks.harness.experiment import Experiment
-from benchmarks.harness.methods import chosen_methods, distiller_class, methods_of, option_classes, prefix_of
+from benchmarks.harness.methods import distiller_class, option_classes, prefix_of
 from benchmarks.harness.options import class_options
 from benchmarks.studies.distillation.checks import check_options
-from benchmarks.studies.distillation.columns import columns_of
 from benchmarks.studies.distillation.equal_time import options_for
+from benchmarks.studies.distillation.evaluation_networks import columns_of
 from benchmarks.studies.distillation.options import PRESETS, DistillationOptions
 from benchmarks.studies.distillation.saved_sets import files_of, names_of, read_set
 from distill import Distiller, Identity, PreprocessedImages, Preprocessing, TrainingRecipe
@@ -71,9 +72,8 @@ class DistillationRun(Experiment):
         """A row for each method; in its place one for each value, where one of its options is swept."""
         option, *values = self.options.sweep or ("",)
         swept = option.partition("-")[0]
-        given = self.options.method or ((*methods_of(swept), "random") if swept else ("frepo", "random", "herding"))
         rows = []
-        for name in chosen_methods(given):
+        for name in self.options.methods:
             prefix = prefix_of(name)
             distiller = distiller_class(name)(**(self._class_options(prefix) if prefix in option_classes() else {}))
             if prefix != swept:
@@ -81,7 +81,8 @@ class DistillationRun(Experiment):
                 continue
             key = option.removeprefix(f"{swept}-").replace("-", "_")
             for value in values:
-                changed = distiller.with_options(**{key: option_value(type(distiller), key, value, flag=option)})
+                with named_by_flags(prefix):
+                    changed = distiller.with_options(**{key: option_value(type(distiller), key, value, flag=option)})
                 rows.append(Row(f"{name} {key}={value}", changed, value=value))
         return rows
 
@@ -89,10 +90,12 @@ class DistillationRun(Experiment):
         """Raise `InputError` where an option does not go with the images, minutes before it would be needed."""
         height, width, channels = self.train.images.shape[1:]
         shape = (channels, height, width)
+        if not self.options.set:
+            check_counts(self.train, self.options.images_per_class)
         for row in self.rows:
             if row.distiller is not None:
-                check_counts(self.train, self.options.images_per_class)
-                row.distiller.check_images(shape, self.train.num_classes)
+                with named_by_flags(prefix_of(row.method)):
+                    row.distiller.check_images(shape, self.train.num_classes)
             if row.file is not None:  # read again when "fit" is known; whatever else is wrong with it shows now
                 read_set(row.file, self.options, self.test, Identity())
         for column in self.columns:

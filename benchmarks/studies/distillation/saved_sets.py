@@ -1,4 +1,4 @@
-"""Saved sets that a run evaluates instead of distilling: this toolkit's, and others'."""
+"""Saved sets that a run evaluates instead of distilling: this toolkit's, and imported ones."""
 
 import re
 from collections.abc import Sequence
@@ -22,24 +22,26 @@ def check_set_options(options: DistillationOptions) -> None:
     stated += ["--layout"] if options.layout != "auto" else []
     others = [file for file in options.set if file.suffix != OURS]
     if stated and not others:
-        raise InputError(f"{', '.join(stated)}: only for sets of other programs; name them with --set FILE")
+        raise InputError(f"{', '.join(stated)}: only valid for imported sets; name them with --set FILE")
     if not options.set:
         return
     clash = [f"--{name.replace('_', '-')}" for name in ("sweep", "method", "seconds", "held_out")
              if getattr(options, name)]
+    typed = options.given.get("run", ())
+    clash += [f"--{name.replace('_', '-')}" for name in ("seeds", "images_per_class") if name in typed]
     if clash:
-        raise InputError(f"--set evaluates saved sets on the test images and distils nothing; leave out {clash[0]}")
+        raise InputError(f"--set evaluates saved sets only; it cannot be combined with {clash[0]}")
     if missing := [file for file in options.set if not file.exists()]:
         raise InputError(f"--set {missing[0]}: there is no such file or folder")
     folders = [file for file in options.set if file.is_dir()]
     if folders and (options.labels or options.layout != "auto"):
         said = "--labels" if options.labels else "--layout"
-        raise InputError(f"{said} is about files, but {folders[0]} is a folder: its class folders say it; leave it out")
+        raise InputError(f"{said} does not apply to {folders[0]}, a folder whose class folders define it; remove it")
     if options.labels and len(options.set) > 1:
-        raise InputError(f"--labels goes with one set, but --set names {len(options.set)}; evaluate them one by one")
+        raise InputError(f"--labels is for a single set, but --set names {len(options.set)}; evaluate them one by one")
     if others and not options.preprocessing:
         raise InputError(
-            f"{others[0]} does not say how its images were preprocessed; say it with --preprocessing "
+            f"{others[0]} does not record how its images were preprocessed; specify it with --preprocessing "
             "(identity, 'standardize:mean=...;std=...', a set of this toolkit, or fit)"
         )
 
@@ -78,7 +80,7 @@ def read_set(
             file,
             preprocessing=stated or parse_preprocessing(options.preprocessing or "", channels=channels),
             layout=options.layout,
-            pixels=options.pixels,
+            pixels=options.pixels or None,  # a folder holds pixels whether it is said or not
             labels=options.labels,
             classes=test.classes if file.is_dir() else None,
             channels=channels if file.is_dir() else None,

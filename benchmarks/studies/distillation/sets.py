@@ -9,16 +9,17 @@ from typing import Any
 
 import torch
 
-from benchmarks.harness.kept import kept, save
-from benchmarks.studies.distillation.columns import Column
+from benchmarks.harness.kept import kept, read_figures, save
+from benchmarks.studies.distillation.evaluation_networks import Column
 from benchmarks.studies.distillation.run import DistillationRun, Row
 from benchmarks.studies.distillation.saved_sets import read_set
-from distill import InputError, SyntheticSet
+from distill import SyntheticSet
 from distill.distillers.stepwise import StepwiseDistiller
+from distill.errors import NotFiniteError
 from distill.files import read_json, write_json
 from distill.preprocess import KeptElsewhere
-from distill.runtime.ranks import is_first_rank, is_own, wait_for_ranks
-from distill.runtime.seeds import generator_for
+from distill.runtime.distributed import is_first_rank, is_own, said_by_first_rank, wait_for_ranks
+from distill.runtime.seeds import Purpose, generator_for
 from distill.sets.drawing import plot_before_after, plot_evolution, plot_labels, save_gif
 from distill.sets.synthetic import initial_labels
 from distill.store import Store
@@ -43,12 +44,12 @@ def evaluations(run: DistillationRun, row: Row, seed: int) -> Iterator[dict[str,
     for (column, _), path in zip(networks, paths, strict=True):
         yield {
             "row": row.name, "method": row.method, "seed": seed, "column": column.name, "images": len(synthetic),
-            "distil": cost, **read_json(path),
+            "distil": cost, **read_figures(path),
         }  # fmt: skip
 
 
 def evaluated(run: DistillationRun, synthetic: SyntheticSet, column: Column, seed: int, index: int) -> dict[str, Any]:
-    """One network trained and tested; a network that became NaN has accuracies of NaN, and the run continues."""
+    """One network trained and tested; a training that diverged has accuracies of NaN, and the run continues."""
     started = time.monotonic()
     failed: dict[str, Any] = {}
     try:
@@ -56,11 +57,11 @@ def evaluated(run: DistillationRun, synthetic: SyntheticSet, column: Column, see
             synthetic,
             run.tested_as(synthetic.preprocessing),
             recipe=column.recipe,
-            generator=generator_for(seed, 5, index),
+            generator=generator_for(seed, Purpose.EVALUATION, index),
             device=run.options.device,
             progress=is_first_rank(),
         )
-    except InputError as error:
+    except NotFiniteError as error:
         network, krr, failed = float("nan"), float("nan"), {"failed": str(error)}
     seconds = time.monotonic() - started
     return {"index": index, "accuracy": network, "krr_accuracy": krr, "seconds": seconds, **failed}
@@ -69,8 +70,9 @@ def evaluated(run: DistillationRun, synthetic: SyntheticSet, column: Column, see
 def set_of(run: DistillationRun, row: Row, seed: int) -> SyntheticSet:
     """The set of a row and seed: found in the folder, distilled, or read from its file."""
     path = run.folder_of(row, seed) / "synthetic.safetensors"
-    wait_for_ranks()
-    synthetic = kept(path, partial(made_set, run, row, seed, path), read=SyntheticSet.load, write=save_by_first_rank)
+    if not said_by_first_rank(path.exists()):  # the others may see what it has saved since
+        save_by_first_rank(path, made_set(run, row, seed, path))
+    synthetic = SyntheticSet.load(path)
     if is_first_rank():
         checkpoints(path).clear()
     return synthetic

@@ -10,7 +10,7 @@ from benchmarks.studies.distillation.options import DistillationOptions
 from benchmarks.studies.distillation.report import describe, reported
 from benchmarks.studies.distillation.run import DistillationRun
 from benchmarks.studies.distillation.sets import evaluations, pictures
-from distill.runtime.ranks import is_first_rank
+from distill.runtime.distributed import is_first_rank
 
 __all__ = ["Distillation", "main"]
 
@@ -33,7 +33,7 @@ class Distillation(DistillationRun):
         return [record for own in found for record in own]
 
     def report(self, measured: list[dict[str, Any]], cost: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
-        """Draw the plots; returns the figures by name and the table."""
+        """Draw the plots; returns the results by name and the table."""
         return reported(self, measured, cost)
 
     def places(self) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Whether two runs ended in the same: files, figures, tables and sets; all but what they took."""
+"""Whether two runs ended in the same: files, results, tables and sets; all but what they took."""
 
 import json
 import re
@@ -27,7 +27,7 @@ def differences(one: Path, other: Path) -> list[str]:
 
 
 def content(path: Path) -> Any:
-    """What a file says of the figures; nothing for pictures, which show times too, and for the record of costs."""
+    """What a file says of the results; nothing for pictures, which show times too, and for the record of costs."""
     if path.name == "processes.json":
         return None
     readers = {".json": figures, ".txt": table, ".safetensors": tensors, ".npz": arrays}

@@ -15,7 +15,9 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from benchmarks.harness.checks import check_at_least
 from benchmarks.harness.cost import machine
+from benchmarks.harness.run_folder import open_file
 from benchmarks.studies.kills.compare import differences
 from benchmarks.studies.kills.options import KillOptions
 from distill import InputError
@@ -188,25 +190,30 @@ def counts(own: list[Outcome]) -> tuple[int, int, int, str]:
 
 def check_options(options: KillOptions) -> None:
     """Raise `InputError` for numbers that make no sense, and where there is no /proc."""
-    if options.kills < 1 or min(options.jobs) < 1 or options.seed < 0:
-        raise InputError("--kills and --jobs are at least 1, --seed at least 0")
+    check_at_least(options, 1, "kills")
+    check_at_least(options, 0, "seed")
+    if min(options.jobs) < 1 or len(set(options.jobs)) < len(options.jobs):
+        raise InputError(f"--jobs are {' '.join(map(str, options.jobs))}; expected different numbers, at least 1")
+    if not options.minutes > 0:
+        raise InputError(f"--minutes is {options.minutes:g}; expected more than 0")
     if not Path("/proc/self/stat").exists():
         raise InputError("this looks for processes in /proc, which is not available here; run it on Linux")
 
 
 def main(options: KillOptions) -> None:
-    """Kill, resume, compare; print the table. Raises `InputError` where a kill did not end well."""
+    """Kill, resume, compare; print the table. Raises `InputError` where one failed."""
     check_options(options)
     found: list[Outcome] = []
-    with tempfile.TemporaryDirectory(prefix="kills-") as name:
+    with open_file(options.output), tempfile.TemporaryDirectory(prefix="kills-") as name:
         for outcome in tqdm(outcomes(options, Path(name)), total=options.kills, desc="kills", unit="kill"):
             found.append(outcome)
             for fault in outcome.faults:
                 tqdm.write(f"{outcome.case} at {outcome.moment:.1f} s: {fault}")
             given: dict[str, Any] = {**vars(options), "output": str(options.output)}
+            del given["given"]
             write_json(options.output, {
                 "options": given, "machine": machine(), "kills": [asdict(one) for one in found],
             })  # fmt: skip
     print(summary(found))
     if bad := sum(bool(outcome.faults) for outcome in found):
-        raise InputError(f"{bad} of {len(found)} kills did not end well; see {options.output}")
+        raise InputError(f"{bad} of {len(found)} kills failed (resume or comparison); see {options.output}")

@@ -13,7 +13,7 @@ from benchmarks.harness.kept import kept, save
 from benchmarks.studies.membership.run import MemberSet, MembershipRun
 from distill import PreprocessedImages, SyntheticSet, TrainingRecipe
 from distill.networks import Network
-from distill.runtime.seeds import generator_for
+from distill.runtime.seeds import Purpose, generator_for
 from distill.sets.synthetic import initial_labels
 from distill.store import Store
 from distill.training.accuracy import accuracy
@@ -121,7 +121,7 @@ def attacked_model(
         network = train_network(
             synthetic,
             recipe=recipe,
-            generator=generator_for(images.seed, 5),
+            generator=generator_for(images.seed, Purpose.EVALUATION),
             device=run.options.device,
             progress=True,
         )

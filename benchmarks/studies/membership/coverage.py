@@ -12,9 +12,14 @@ from joblib import Parallel, delayed
 from scipy.stats import norm
 from threadpoolctl import threadpool_limits
 
+from benchmarks.harness.checks import check_at_least
+from benchmarks.harness.run_folder import open_folder
 from benchmarks.studies.membership.options import CoverageOptions
+from distill import InputError
+from distill.files import write_atomically
 from distill.store import MadeFrom, Store
 from privacy import AttackRecords, AuditReport, Interval, auc_interval, audit, tpr_interval
+from privacy.attacks import FEWEST
 from privacy.intervals import Split
 from privacy.metrics import FPR_LEVELS
 from privacy.slices import WHOLE
@@ -120,7 +125,11 @@ def coverage_of_audits(audits: list[dict[str, Any]]) -> dict[str, dict[str, list
 def run(
     tasks: Iterable[tuple[str, Callable[[], Any]]], store: Store, name: str, made_from: MadeFrom, jobs: int
 ) -> dict[str, Any]:
-    """Results of all tasks by name, those found in the entry `name` not made again; kept there as they come."""
+    """Results of these tasks by name, those found in the entry `name` not made again; kept there as they come.
+
+    The entry may hold more of them, of a run that was asked for more.
+    """
+    tasks = list(tasks)
     found = store.load(name, made_from)
     kept: dict[str, Any] = found.metadata["results"] if found else {}
     missing = [task for task in tasks if task[0] not in kept]
@@ -132,7 +141,7 @@ def run(
             store.save(name, made_from, {}, {"results": kept})
             saved = time.monotonic()
             print(f"{name}: {i} of {len(missing)}", file=sys.stderr)
-    return kept
+    return {task: kept[task] for task, _ in tasks}
 
 
 def named(name: str, task: Callable[[], Any]) -> tuple[str, Any]:
@@ -191,8 +200,27 @@ def verdict_table(audits: dict[str, list[dict[str, Any]]]) -> str:
     return text_table(rows)
 
 
+def check_options(options: CoverageOptions) -> None:
+    """Raise `InputError` for numbers that make no sense."""
+    check_at_least(options, 1, "draws", "audits")
+    check_at_least(options, 0, "noise", "seed")
+    if min(options.sizes) < FEWEST or len(set(options.sizes)) < len(options.sizes):
+        sizes = " ".join(map(str, options.sizes))
+        raise InputError(f"--sizes are {sizes}; expected different numbers of {FEWEST} or more")
+    if options.jobs < 1 and options.jobs != -1:
+        raise InputError(f"--jobs is {options.jobs}; expected at least 1, or -1 for one on each core")
+
+
 def main(options: CoverageOptions) -> None:
-    """Simulate, print the tables and keep them."""
+    """Simulate, print the tables and keep them; raises `InputError` for a folder of another seed or other draws."""
+    check_options(options)
+    record = {"draws": options.draws, "seed": options.seed}  # of other options, more simulations may be added
+    with open_folder(options.output, record, resume=options.resume):
+        simulate(options)
+
+
+def simulate(options: CoverageOptions) -> None:
+    """All that the folder does not hold yet, and the tables."""
     began = time.monotonic()
     store, seed = Store(options.output), options.seed
     scores = run(
@@ -215,6 +243,6 @@ def main(options: CoverageOptions) -> None:
             if name.startswith(f"{leak}, {size} #"):
                 grouped.setdefault(f"{leak}, {size}", []).append(result)
     text = scores_tables(scores) + "\n" + audits_tables(grouped)
-    (options.output / "table.txt").write_text(text + "\n")
+    write_atomically(options.output / "table.txt", lambda file: file.write_text(text + "\n"))
     print(audits_tables(grouped))
     print(f"\n{(time.monotonic() - began) / 60:.1f} minutes; {options.output}")

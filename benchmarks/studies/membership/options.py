@@ -4,15 +4,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from benchmarks.harness.methods import METHODS
-from benchmarks.harness.options import More, Options, Presets, StudyOptions
+from benchmarks.harness.methods import METHODS, prefix_of
+from benchmarks.harness.options import FolderOptions, More, Presets, StudyOptions
 
 __all__ = ["ARMS", "PRESETS", "CoverageOptions", "MembershipOptions"]
 
 # "subset" is random choice under the name that the paper's tables give it.
 ARMS = ("real", "subset", *(name for name in METHODS if name != "random"))
 
-# What differs from the defaults of the classes, which are the paper's. "quick": see the README.
+# What differs from the defaults of the classes, which are the paper's. "quick": see docs/results.md.
 PRESETS: Presets = {
     "quick": {
         "frepo": {"steps": 1500, "batch_size": 256, "learning_rate": 8e-3, "width": 32, "norm": "instance"},
@@ -41,58 +41,71 @@ PRESETS: Presets = {
 class MembershipOptions(StudyOptions):
     """Membership-inference audit of models trained on real images, on a few of them, and on images distilled from them.
 
-    Members are a part of the training set; a model is trained on all of them ("real"), on a few of them drawn at random
-    ("subset"), or on the same number of images distilled from them. Each model is attacked five ways, with as many
-    other images as non-members; measured is how well members are told from non-members, and accuracy on test images.
+    Members are a part of the training set. A model is trained on all of them ("real"), on a few of them selected at
+    random ("subset"), or on the same number of images distilled from them. Each model is attacked in five ways, with an
+    equal number of other images as non-members. The results are how well the attacks distinguish members from
+    non-members, and the accuracy on test images.
     """
 
     main: ClassVar[str] = "benchmarks.studies.membership.study:main"
     presets: ClassVar[Presets] = PRESETS
     left_out: ClassVar[frozenset[str]] = frozenset({"train_steps", "steps_per_image"})
     dataset: str = "fmnist"
-    """cifar100, cifar10, mnist, fmnist, digits, tiny-imagenet, cub200, imagenette, imagewoof or imagenet; a folder of
-    images by class; or an .npz file."""
+    """Data set: cifar100, cifar10, mnist, fmnist, digits, tiny-imagenet, cub200, imagenette, imagewoof or imagenet; a
+    folder with a subfolder of images per class; or an .npz file."""
     arms: tuple[str, ...] = ("real", "subset", "frepo")
-    """What models are trained on: real, subset, or a method of distillation (frepo, herding, dm, dsa,
-    random-teacher, herding-teacher)."""
+    """Training data of the models: real, subset, or images by a method (frepo, herding, dm, dsa, random-teacher,
+    herding-teacher)."""
     members: int | None = None
-    """Images in a member set, and as many non-members. Default: 10000, or half of a smaller training set."""
+    """Number of members, and of non-members. Default: 10000, or half of a smaller training set."""
     images_per_class: int = 50
-    """Images of each class in the subset and in the distilled sets."""
+    """Images per class in the subset and in the distilled sets."""
     train_steps: tuple[int, ...] = (10_000,)
-    """Updates of the attacked models, a model for each number; several give the curves."""
+    """Training steps of the attacked models; give several to plot accuracy and AUC against steps."""
     seeds: tuple[int, ...] = (0,)
-    """Member sets, disjoint."""
+    """Seeds; each selects a disjoint set of members."""
     attacks: tuple[str, ...] = ("all",)
-    """Which attacks: all, or some of threshold, lr, mlp, rf, knn."""
+    """Attacks: all, or any of threshold, lr, mlp, rf, knn."""
     engine: More[Literal["fast", "tf-privacy"]] = "fast"
-    """fast: this toolkit's attacks; tf-privacy: TensorFlow Privacy's own code, where it is installed."""
-    jobs: int | None = None
-    """Tasks done side by side, each in a process of its own, on one arm and member set, which it also attacks by
-    itself. Default: one arm after the other, whose attacks have a process for each core; 1: no other processes."""
+    """Implementation of the attacks: fast, this toolkit's; tf-privacy, TensorFlow Privacy's, if installed."""
+    jobs: int | None = None  # type: ignore[assignment]  # with attacks in processes of their own where it is not given
+    """Number of parallel worker processes, each of which handles one arm and one seed at a time. Default: one arm after
+    the other, with its attacks in parallel on all cores; 1: no worker processes."""
+
+    @property
+    def parts(self) -> frozenset[str]:
+        """The arms, and the training."""
+        arms = {arm for given in self.arms for arm in given.split(",")}
+        return frozenset({*map(prefix_of, arms), "train"})
+
+    def idle(self, prefix: str) -> str:
+        """That there is no such arm."""
+        return f"no arm is {prefix}"
 
 
 @dataclass(frozen=True, kw_only=True)
-class CoverageOptions(Options):
-    """How often the audit's intervals cover the truth, and how often its verdict is a false alarm, by simulation.
+class CoverageOptions(FolderOptions):
+    """Simulate the coverage of the audit's confidence intervals and the false-alarm rate of its verdict.
 
-    Three parts. Scores drawn from distributions whose AUC and TPR are known; whole audits of records whose logits are
-    drawn, with all five attacks, where the truth of an attack is its mean over all audits of the same kind; and audits
-    where nothing leaks, sliced by class too, for the verdict. Tables are printed, and written beside all counts.
+    Three parts: scores sampled from distributions with known AUC and TPR; whole audits with all five attacks on sampled
+    logits, where the true value of an attack is its mean over all audits of the same kind; and audits without a leak,
+    also sliced by class, for the verdict. Tables are printed, and saved with all counts.
     """
 
     main: ClassVar[str] = "benchmarks.studies.membership.coverage:main"
     draws: int = 2000
-    """Draws of scores for each distribution and size."""
+    """Samples of scores per distribution and size."""
     audits: int = 200
-    """Whole audits for each leak and size."""
+    """Number of whole audits per kind of leak and size."""
     noise: int = 600
-    """Audits without a leak, at 200 records a side."""
+    """Number of audits without a leak, with 200 members and 200 non-members."""
     sizes: tuple[int, ...] = (20, 200, 2000)
-    """Records a side of whole audits."""
+    """Numbers of members, and of non-members, in a whole audit."""
     seed: int = 0
-    """The first of the seeds."""
+    """First of the seeds."""
     jobs: int = -1
-    """Processes side by side; -1: one for each core."""
+    """Number of parallel worker processes; -1: one per core."""
     output: Path = Path("results/mia-coverage")
-    """Folder for results; what it holds is not made again."""
+    """Folder for results."""
+    resume: bool = False
+    """Make only what --output does not hold yet; it was made with the same --seed and --draws."""

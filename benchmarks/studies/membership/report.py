@@ -1,4 +1,4 @@
-"""What the membership-inference benchmark leaves behind: figures as JSON, tables with their reading, plots, a page."""
+"""What the membership-inference benchmark leaves behind: results as JSON, tables with their reading, plots, a page."""
 
 import textwrap
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.harness.cost import took
-from benchmarks.harness.published import MEMBERSHIP, MEMBERSHIP_ATTACKS
+from benchmarks.harness.paper_results import MEMBERSHIP, MEMBERSHIP_ATTACKS
 from distill import SyntheticSet
 from privacy import AuditReport, Interval, Summary, auc_ceiling
 from privacy.tables import text_table
@@ -16,7 +16,7 @@ __all__ = ["reported"]
 def reported(
     folder: Path, options: dict[str, Any], reports: dict[str, list[AuditReport]], cost: Mapping[str, Any]
 ) -> tuple[dict[str, Any], str]:
-    """Draw the plots and write report.html; returns the figures by name and the table."""
+    """Draw the plots and write report.html; returns the results by name and the table."""
     summary = Summary(reports)
     differences = arm_differences(summary, options, folder)
     partial = [name for name in reports if "," in name]
@@ -38,13 +38,13 @@ def reported(
 
 
 def protocol(options: dict[str, Any]) -> str:
-    """How the figures came about."""
+    """How the results came about."""
     augmented = "with" if options["train"]["augment"] else "without"
     return (
         f"{options['dataset']}, preset {options['preset']}: {options['members']} members and as many non-members, both "
         f"from the training set; member sets {', '.join(map(str, options['seeds']))}, disjoint. Every model is the "
         f"same network trained by the same recipe {augmented} augmentation, on all members (real) or on "
-        f"{options['images_per_class']} images a class made from them. The attacker sees logits, label and training "
+        f"{options['images_per_class']} images per class made from them. The attacker sees logits, label and training "
         f"loss. Attacks by engine {options['engine']}. Accuracy on the test images."
     )
 
@@ -56,7 +56,7 @@ def reading(reports: dict[str, list[AuditReport]], options: dict[str, Any]) -> l
     few = sorted(size for size in sizes if size < options["members"])
     paragraphs = [
         f"Ceiling: {n} of {options['members']} members are in the subset, or were the start of the distilled images. "
-        "Were these told apart without a mistake, and the others not at all, the AUC over all members would be "
+        "Were these distinguished without error, and the others not at all, the AUC over all members would be "
         f"{auc_ceiling(n, options['members']):.3f}: an AUC near 0.5 there is arithmetic, not privacy. Look at the "
         "initial members by themselves; and at the others, which a subset never saw, but a distillation did."
         for n in few
@@ -71,7 +71,7 @@ def above_guessing(summary: Summary, name: str, *, comparisons: int) -> str:
     intervals = {attack: summary.auc(name, attack) for attack in summary.attacks}
     found = [f"{attack} {i}" for attack, i in intervals.items() if i.stretched(comparisons).low > 0.5]
     return (
-        f"{name}: told from non-members beyond the 95 % interval, widened for {comparisons} comparisons, by "
+        f"{name}: distinguished from non-members beyond the 95 % interval, widened for {comparisons} comparisons, by "
         f"{', '.join(found) or 'no attack'}."
     )
 
@@ -115,7 +115,7 @@ def told_apart(differences: dict[str, dict[str, Interval]]) -> list[str]:
             for attack, interval in intervals.items()
         )
         verdicts = [f"lower for {', '.join(lower)}"] * bool(lower) + [f"higher for {', '.join(higher)}"] * bool(higher)
-        verdict = " and ".join(verdicts) or "neither lower nor higher for any attack: the two are not told apart"
+        verdict = " and ".join(verdicts) or "neither lower nor higher for any attack: the two are not distinguished"
         paragraphs.append(
             f"{name}, AUC minus that of the random subset (paired 95 % interval for each attack): "
             f"{all_of_them}. Beyond the interval, widened for {comparisons} comparisons, it is {verdict}."
@@ -124,7 +124,7 @@ def told_apart(differences: dict[str, dict[str, Interval]]) -> list[str]:
 
 
 def published(options: dict[str, Any]) -> str:
-    """The paper's figures for this data set and sizes, if it has them; its budget was another one."""
+    """The paper's results for this data set and sizes, if it has them; its budget was another one."""
     same_sizes = (options["members"], options["images_per_class"]) == (10_000, 50)
     figures = MEMBERSHIP.get(options["dataset"], {}) if same_sizes else {}
     rows = [["published", "test accuracy, %", *MEMBERSHIP_ATTACKS]]

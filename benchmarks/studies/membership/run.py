@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.harness.checks import check_at_least, check_seeds
+from benchmarks.harness.checks import check_at_least, check_seeds, named_by_flags
 from benchmarks.harness.data import check_counts
 from benchmarks.harness.experiment import Experiment
 from benchmarks.harness.methods import distiller_class, option_classes, prefix_of
@@ -43,6 +43,7 @@ class MembershipRun(Experiment):
         arms = dict.fromkeys(arm for given in options.arms for arm in given.split(",") if arm)
         self.options = replace(options, arms=tuple(arms), train_steps=tuple(sorted(set(options.train_steps))))
         check_options(self.options)
+        super().__init__(self.options)
         own = {
             prefix: class_options(options, prefix=prefix, preset=PRESETS[options.preset].get(prefix, {}))
             for prefix in option_classes()
@@ -52,7 +53,6 @@ class MembershipRun(Experiment):
         self.distillers: dict[str, Distiller] = {
             arm: distiller_class(method)(**own.get(prefix_of(method), {})) for arm, method in methods.items()
         }
-        super().__init__(options)
         self.size = options.members or min(MEMBERS, len(self.train) // 2)
         self._check_data()
         self._last: MemberSet | None = None
@@ -70,17 +70,21 @@ class MembershipRun(Experiment):
     def _check_data(self) -> None:
         """Raise `InputError` where options do not go with the images, minutes before it would be needed."""
         if self.train.num_classes < 2:
-            raise InputError(f"{self.train.name} has a single class; wanted at least 2, for logits to say something")
-        if self.size < FEWEST or 2 * self.size > len(self.train):
+            raise InputError(f"{self.train.name} has a single class; membership inference needs at least 2")
+        if self.size < FEWEST:
             raise InputError(
-                f"--members {self.size} and as many non-members are more than the {len(self.train)} training images of "
-                f"{self.train.name}; wanted {FEWEST} to {len(self.train) // 2}"
+                f"--members is {self.size}, too few to attack; expected {FEWEST} to {len(self.train) // 2}"
+            )
+        if 2 * self.size > len(self.train):
+            raise InputError(
+                f"--members is {self.size}, but {self.train.name} has only {len(self.train)} training images for "
+                f"members and as many non-members; expected {FEWEST} to {len(self.train) // 2}"
             )
         sets = len(self.train) // self.size
         if max(self.options.seeds) >= sets:
             raise InputError(
-                f"--seeds {max(self.options.seeds)} names a member set that is not there: {len(self.train)} images "
-                f"make {sets} disjoint sets of {self.size}, 0 to {sets - 1}; ask for those, or for fewer --members"
+                f"--seeds {max(self.options.seeds)} is out of range: {len(self.train)} images allow only {sets} "
+                f"disjoint member sets of {self.size} (seeds 0 to {sets - 1}); use one of these, or fewer --members"
             )
         height, width, channels = self.train.images.shape[1:]
         shape = (channels, height, width)
@@ -94,8 +98,9 @@ class MembershipRun(Experiment):
                 )
             if self.distillers:
                 check_counts(members, self.options.images_per_class)
-        for distiller in self.distillers.values():
-            distiller.check_images(shape, self.train.num_classes)
+        for arm, distiller in self.distillers.items():
+            with named_by_flags(prefix_of(arm)):
+                distiller.check_images(shape, self.train.num_classes)
         self.recipe.build(image_shape=shape, num_classes=self.train.num_classes, generator=torch.Generator())
 
     def positions(self, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -125,14 +130,16 @@ class MembershipRun(Experiment):
 def check_options(options: MembershipOptions) -> None:
     """Raise `InputError` for numbers that make no sense, unknown arms and attacks, and what is not there."""
     if unknown := [arm for arm in options.arms if arm not in ARMS]:
-        raise InputError(f"unknown arms {', '.join(unknown)}; wanted some of {', '.join(ARMS)}")
+        raise InputError(f"unknown arms {', '.join(unknown)}; expected some of {', '.join(ARMS)}")
     if not options.arms:
-        raise InputError(f"--arms names none; wanted some of {', '.join(ARMS)}")
+        raise InputError(f"--arms names none; expected some of {', '.join(ARMS)}")
     if unknown := [attack for attack in options.attacks if attack not in (*ATTACKS, "all")]:
-        raise InputError(f"unknown attacks {', '.join(unknown)}; wanted all, or some of {', '.join(ATTACKS)}")
+        raise InputError(f"unknown attacks {', '.join(unknown)}; expected all, or some of {', '.join(ATTACKS)}")
     check_at_least(options, 1, "members", "images_per_class")
     if min(options.train_steps) < 1:
-        raise InputError(f"--train-steps are {' '.join(map(str, options.train_steps))}; wanted at least 1")
+        raise InputError(f"--train-steps are {' '.join(map(str, options.train_steps))}; expected at least 1")
     check_seeds(options.seeds)
+    if options.arms == ("real",) and "images_per_class" in options.given.get("run", ()):
+        raise InputError("--images-per-class was given, but the one arm, real, has all members")
     if options.engine == "tf-privacy":
         check_official()

@@ -31,7 +31,7 @@ class Membership(MembershipRun):
         return reports
 
     def report(self, measured: dict[str, list[AuditReport]], cost: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
-        """Draw the plots and write the page; returns the figures by name and the table."""
+        """Draw the plots and write the page; returns the results by name and the table."""
         return reported(self.folder, self.record(), measured, cost)
 
     def places(self) -> Iterator[str]:
@@ -49,6 +49,6 @@ def described(audited: tuple[str, AuditReport]) -> str:
     return (
         f"{arm}, member set {report.info['member_set']}, {report.info['train_steps']} steps: test accuracy "
         f"{100 * report.info['test_accuracy']:.1f} %, strongest attack {strongest.attack} with AUC {strongest.auc}; "
-        f"members told apart on average: {'yes' if report.verdict.leaks_on_average else 'no'}, a few exposed: "
+        f"members distinguished on average: {'yes' if report.verdict.leaks_on_average else 'no'}, a few exposed: "
         f"{'yes' if report.verdict.exposes_a_few else 'no'}"
     )

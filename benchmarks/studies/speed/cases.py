@@ -14,9 +14,9 @@ import numpy as np
 import torch
 
 from benchmarks.harness.process import set_up_process
-from benchmarks.studies.speed.count import network_cost, step_operations, training_operations
+from benchmarks.studies.speed.flops import network_cost, step_operations, training_operations
 from benchmarks.studies.speed.memory import forget_peak_memory, peak_memory_mib
-from benchmarks.studies.speed.plain import PlainStep, PlainTraining
+from benchmarks.studies.speed.naive import PlainStep, PlainTraining
 from distill import DM, DSA, FRePo, PreprocessedImages, SyntheticSet, TrainingRecipe
 from distill.distillers.features import features_of
 from distill.distillers.frepo import FRePoState, meta_loss, sample_batch, with_mirror_images
@@ -24,7 +24,7 @@ from distill.distillers.run import Run
 from distill.distillers.stepwise import StepwiseDistiller
 from distill.networks import build_network
 from distill.preprocess import Identity
-from distill.runtime.stops import interrupts_held
+from distill.runtime.signals import interrupts_held
 from distill.runtime.workers import end_with
 
 __all__ = ["Case", "measured"]
@@ -41,7 +41,7 @@ class Case:
     - `what`: "frepo", "plain", "dm", "dsa" (steps), "training", "plain training" (updates of an evaluation network) or
       "attacks". `width`, `images` (distilled ones), `batch`, `resolution`, `channels`, `classes`, `mirror`.
     - `chunk_size`, `distilled_batch`: FRePo's. `precision`: see `process.set_up_process`.
-    - `time_for`: steps are timed until so many seconds have passed, at least `least` of them.
+    - `time_for`: steps are timed until this many seconds have passed, at least `least` of them.
     """
 
     what: str
@@ -133,7 +133,7 @@ class Clock:
 
 
 def ceiling(device: str) -> float:
-    """Operations a second of a float32 matrix product, the best of some."""
+    """Operations per second of a float32 matrix product, the best of some."""
     left, right = (torch.randn(CEILING_SIDE, CEILING_SIDE).to(device) for _ in range(2))
     wait = torch.cuda.synchronize if device.startswith("cuda") else lambda: None
     taken = []

@@ -13,18 +13,18 @@ STUDIES = ("target", "released", "width", "images", "batch", "resolution", "trai
 
 @dataclass(frozen=True, kw_only=True)
 class SpeedOptions(MachineOptions, FolderOptions):
-    """How fast a FRePo step is, part by part, against this machine's own ceiling, a plain implementation, DM and DSA.
+    """Time of a FRePo step, part by part, compared with this machine's ceiling, a naive version, DM and DSA.
 
-    Every case is measured in a process of its own, and beside it the ceiling: the operations a second of a float32
-    matrix product of 2048 x 2048. Images are noise, which changes no time. Run it on a quiet machine.
+    Every case is measured in its own process, and next to it the ceiling: the operations per second of a float32 matrix
+    product of 2048 x 2048. Images are random noise, which does not affect timings. Run it on an idle machine.
     """
 
     main: ClassVar[str] = "benchmarks.studies.speed.study:main"
     study: tuple[Literal[STUDIES], ...] = STUDIES  # type: ignore[valid-type]
-    """What is varied."""
+    """What to vary."""
     longest: float = 15.0
-    """Leave out what would take longer than so many seconds a step, judging by the sizes before it."""
+    """Longest time per step in seconds; cases expected to exceed it, judging by smaller ones, are skipped."""
     seconds: float = 2.0
-    """Time steps for at least so many seconds."""
+    """Shortest time in seconds that the steps of a case are timed for."""
     output: Path = Path("results/speed")
     """Folder for results."""

@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks.harness.methods import COLOURS
+from benchmarks.harness.paper_results import TABLE_8, TABLE_9, TABLE_10, TABLE_11
 from benchmarks.harness.plots import save
-from benchmarks.harness.published import TABLE_8, TABLE_9, TABLE_10, TABLE_11
 
 __all__ = ["plot_growth", "plot_parts"]
 
@@ -26,7 +26,7 @@ def plot_growth(path: Path, records: Sequence[dict[str, Any]], growth: Mapping[s
     grid = figure.subplots(2, 2)
     for column, (study, label) in enumerate((("width", "width"), ("images", "distilled images"))):
         rows = [record for record in records if record["study"] == study and "seconds" in record]
-        for row, (what, unit) in enumerate((("seconds", "seconds a step"), ("peak_memory_mib", "peak memory, MiB"))):
+        for row, (what, unit) in enumerate((("seconds", "seconds per step"), ("peak_memory_mib", "peak memory, MiB"))):
             axes = grid[row][column]
             axes.set(xscale="log", yscale="log", xlabel=label, ylabel=unit)
             axes.grid(alpha=0.3)

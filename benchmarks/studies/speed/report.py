@@ -1,4 +1,4 @@
-"""What the speed benchmark leaves behind: figures as JSON, tables, plots with growth exponents."""
+"""What the speed benchmark leaves behind: results as JSON, tables, plots with growth exponents."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.harness.cost import machine
-from benchmarks.harness.published import TABLE_8, TABLE_9, TABLE_10, TABLE_11
+from benchmarks.harness.paper_results import TABLE_8, TABLE_9, TABLE_10, TABLE_11
 from benchmarks.studies.speed.plots import plot_growth, plot_parts
 from privacy.tables import text_table
 
@@ -14,7 +14,7 @@ __all__ = ["describe", "reported"]
 
 Record = dict[str, Any]
 
-# Seconds a step of the authors' JAX code, jitted, with 200 images and their mirror images, by (width, batch); on
+# Seconds per step of the authors' JAX code, jitted, with 200 images and their mirror images, by (width, batch); on
 # another machine of 2 cores (AVX2), whose ceiling was 134 GFLOP/s in that hour.
 RELEASED = {(32, 256): 1.10, (64, 512): 2.78, (128, 512): 10.2}
 RELEASED_CEILING = 134e9
@@ -25,7 +25,7 @@ HEADINGS = {
     "batch": "By batch of real images (width 64, 200 distilled images)",
     "resolution": "By resolution (width 32, 100 distilled images, batch 256)",
     "training": "Training an evaluation network (an update on 500 images, augmented)",
-    "large": "Many distilled images (width 128, batch 1024): in chunks computed twice, and by parts of 1000 a step",
+    "large": "Many distilled images (width 128, batch 1024): in chunks computed twice, and by parts of 1000 per step",
 }
 
 
@@ -41,7 +41,7 @@ def describe(record: Record) -> str:
 
 
 def reported(folder: Path, records: list[Record]) -> tuple[dict[str, Any], str]:
-    """Draw the plots from a record for each case; returns the figures and the tables."""
+    """Draw the plots from a record for each case; returns the results and the tables."""
     growth = {study: exponents(records, study, key) for study, key in (("width", "width"), ("images", "images"))}
     plot_growth(folder / "growth.png", records, growth)
     plot_parts(folder / "parts.png", [r for r in records if "parts" in r and r["study"] in ("width", "images")])
@@ -56,7 +56,7 @@ def about(records: Sequence[Record]) -> str:
     return (
         f"{device}, {of['threads']} threads, torch {of['torch']}.\n"
         f"Ceiling: {least:.0f} to {most:.0f} GFLOP/s, a float32 matrix product beside every case; share: of it.\n"
-        "s: median a step. GFLOP: what the algorithm needs, whatever an implementation does. MiB: peak memory beyond "
+        "s: median per step. GFLOP: what the algorithm needs, whatever an implementation does. MiB: peak memory beyond "
         "the start."
     )
 
@@ -186,7 +186,7 @@ def exponent(value: float | None) -> str:
 
 
 def exponents(records: Sequence[Record], study: str, key: str) -> dict[str, dict[str, float]]:
-    """Growth exponents of seconds and memory by method, and those of the paper's figures at the same sizes."""
+    """Growth exponents of seconds and memory by method, and those of the paper's results at the same sizes."""
     found: dict[str, dict[str, float]] = {}
     rows = [record for record in records if record["study"] == study and "seconds" in record]
     for what in dict.fromkeys(row["what"] for row in rows):

@@ -1,6 +1,7 @@
 """Every case of the speed benchmark, measured or found in the folder."""
 
 import dataclasses
+import math
 import time
 from functools import partial
 from typing import Any
@@ -8,10 +9,10 @@ from typing import Any
 from tqdm import tqdm
 
 from benchmarks.harness.cost import add_process, machine
-from benchmarks.harness.folder import open_folder
 from benchmarks.harness.kept import kept
 from benchmarks.harness.process import set_up_process
 from benchmarks.harness.results import print_table, write_results
+from benchmarks.harness.run_folder import open_folder
 from benchmarks.studies.speed.cases import Case, measured
 from benchmarks.studies.speed.options import SpeedOptions
 from benchmarks.studies.speed.report import describe, reported
@@ -57,7 +58,9 @@ def check_options(options: SpeedOptions) -> None:
     """Raise `InputError` for numbers that make no sense, and for what the device does not have."""
     for name in ("longest", "seconds"):
         if not getattr(options, name) > 0:
-            raise InputError(f"--{name} is {getattr(options, name)}; wanted more than 0")
+            raise InputError(f"--{name} is {getattr(options, name)}; expected more than 0")
+    if options.seconds == math.inf:
+        raise InputError("--seconds is inf; expected seconds that end")
     check_device(options.device)
     set_up_process(device=options.device, precision=options.precision)  # only to see that it is available
 

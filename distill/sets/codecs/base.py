@@ -73,7 +73,7 @@ class ImageCodec(ABC):
         required = [field.name for field in ordered if field.default is MISSING]
         if not len(required) <= len(given) <= len(ordered):
             wanted = ":".join([cls.kind, *(field.name.upper() for field in ordered)])
-            raise InputError(f"codec {cls.kind!r} was given {len(given)} parameters; wanted {wanted}")
+            raise InputError(f"codec {cls.kind!r} was given {len(given)} parameters; expected {wanted}")
         hints = typing.get_type_hints(cls)
         values = {}
         for field, word in zip(ordered, given, strict=False):
@@ -81,7 +81,7 @@ class ImageCodec(ABC):
             try:
                 values[field.name] = kind(word)
             except ValueError:
-                raise InputError(f"{field.name} of codec {cls.kind!r} is {word!r}; wanted a number") from None
+                raise InputError(f"{field.name} of codec {cls.kind!r} is {word!r}; expected a number") from None
         return cls(**values)
 
     # -- bytes ---------------------------------------------------------------------------------------------------
@@ -98,7 +98,7 @@ class ImageCodec(ABC):
         require_a("images", images, torch.Tensor)
         shape = _shape(images.shape)
         if not images.is_floating_point():
-            raise InputError(f"images are {images.dtype}; wanted floats, such as pixels in [0, 1]")
+            raise InputError(f"images are {images.dtype}; expected floats, such as pixels in [0, 1]")
         self.check_shape(shape[1:])
         plain = images.detach().to("cpu", torch.float32)
         if not bool(torch.isfinite(plain).all()):
@@ -251,7 +251,7 @@ def _shape(given: Any) -> Shape:
     """A shape as four whole numbers; raises `InputError` for anything else."""
     require_a("the shape of images", given, tuple, list)
     if len(given) != 4:
-        raise InputError(f"images have shape {tuple(given)}; wanted (n, channels, height, width)")
+        raise InputError(f"images have shape {tuple(given)}; expected (n, channels, height, width)")
     for size, least in zip(given, (0, 1, 1, 1), strict=True):
         require_whole("a size of images", size, least=least)
     n, channels, height, width = map(int, given)
@@ -266,5 +266,5 @@ def _groups(given: Any, count: int) -> list[int]:
     for size in given:
         require_whole("the size of a group", size)
     if sum(given) != count:
-        raise InputError(f"groups add up to {sum(given)} for {count} images; wanted the size of each group")
+        raise InputError(f"groups add up to {sum(given)} for {count} images; expected the size of each group")
     return [int(size) for size in given if size]

@@ -176,7 +176,7 @@ class EncodedSet:
         wanted = {"count", "image_shape", "codec", "label_codec", "classes", "preprocessing", "method"}
         missing = set(PAYLOADS) - tensors.keys() | wanted - metadata.keys()
         if metadata.get("encoded") != FORMAT or missing:
-            raise InputError(f"{path} is no encoded set of format {FORMAT}; wanted a file that EncodedSet.save wrote")
+            raise InputError(f"{path} is no encoded set of format {FORMAT}; expected a file that EncodedSet.save wrote")
         try:
             return cls._from_file(tensors, metadata)
         except InputError as error:

@@ -38,7 +38,7 @@ class LabelCodec(ABC):
         """One payload for all labels; raises `InputError` for other shapes, NaN, and values that do not fit."""
         if labels.ndim != 2 or labels.shape[:1] != class_ids.shape or not labels.is_floating_point():
             raise InputError(
-                f"labels are {labels.dtype} of shape {tuple(labels.shape)}; wanted floats ({len(class_ids)}, classes)"
+                f"labels are {labels.dtype} of shape {tuple(labels.shape)}; expected floats ({len(class_ids)}, classes)"
             )
         plain = labels.detach().to("cpu", torch.float32)
         if not bool(torch.isfinite(plain).all()):
@@ -138,5 +138,5 @@ def as_floats(values: np.ndarray, kind: str) -> bytes:
     """The bytes of floats of that NumPy type; raises `InputError` when they are too large for it."""
     largest = float(np.abs(values).max(initial=0))
     if largest > float(np.finfo(kind).max):
-        raise InputError(f"labels reach {largest:g}, too large for 16 bits; wanted at most 65504, or labels float32")
+        raise InputError(f"labels reach {largest:g}, too large for 16 bits; expected at most 65504, or labels float32")
     return values.astype(kind).tobytes()

@@ -51,7 +51,7 @@ class Lowres(ImageCodec):
         """The codec of "FACTOR" or "FACTOR+INNER"."""
         factor, _, inner = words.partition("+")
         if not factor.isdecimal():
-            raise InputError(f"factor of codec 'lowres' is {factor!r}; wanted a whole number, such as lowres:2+webp:50")
+            raise InputError(f"factor of codec 'lowres' is {factor!r}; expected a whole number, as in lowres:2+webp:50")
         return cls(int(factor), codec_of(inner) if inner else UInt8())
 
     @property
@@ -61,7 +61,7 @@ class Lowres(ImageCodec):
 
     def _check_shape(self, channels: int, height: int, width: int) -> None:
         if min(height, width) < self.factor:
-            raise InputError(f"images of {height}x{width} cannot be shrunk by {self.factor}; wanted a smaller factor")
+            raise InputError(f"images of {height}x{width} cannot be shrunk by {self.factor}; expected a smaller factor")
         self.inner.check_shape((channels, *self.small((height, width))))
 
     def small(self, sides: Sequence[int]) -> tuple[int, int]:

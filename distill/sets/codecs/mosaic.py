@@ -51,7 +51,7 @@ class Mosaic(ImageCodec):
     def from_words(cls, words: str) -> "Mosaic":
         """The codec of "INNER"."""
         if not words:
-            raise InputError("codec 'mosaic' was given no inner codec; wanted such as mosaic:webp:50")
+            raise InputError("codec 'mosaic' was given no inner codec; expected such as mosaic:webp:50")
         inner: Any = codec_of(words)
         return cls(inner)
 

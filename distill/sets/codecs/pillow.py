@@ -32,7 +32,7 @@ class PillowCodec(EightBits):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 0 <= self.quality <= 100:
-            raise InputError(f"quality is {self.quality}; wanted 0 to 100")
+            raise InputError(f"quality is {self.quality}; expected 0 to 100")
 
     def _check_shape(self, channels: int, height: int, width: int) -> None:
         if channels not in (1, 3):

@@ -43,7 +43,7 @@ class Float16(Float32):
     def _encode(self, images: torch.Tensor) -> bytes:
         largest = float(images.abs().max())
         if largest > float(np.finfo(np.float16).max):
-            raise InputError(f"images reach {largest:g}, too large for 16 bits; wanted at most 65504, or codec float32")
+            raise InputError(f"images reach {largest:g}, too large for 16 bits; expected up to 65504, or codec float32")
         return super()._encode(images)
 
 

@@ -42,7 +42,7 @@ def save_gif(
     check_sets(path, (".gif",), sets, steps=steps, images=images)
     is_number = isinstance(seconds_per_frame, Real) and not isinstance(seconds_per_frame, bool)
     if not is_number or not 0.01 <= seconds_per_frame <= 60:
-        raise InputError(f"seconds_per_frame is {shown(seconds_per_frame)}; wanted 0.01 to 60")
+        raise InputError(f"seconds_per_frame is {shown(seconds_per_frame)}; expected 0.01 to 60")
     width = sets[0].images.shape[3]
     scale = math.ceil(LEAST_SIDE / width) if scale is None else scale
     require_whole("scale", scale, least=1)

@@ -31,7 +31,7 @@ def plot_before_after(
     images_per_class: int = 5,
     max_classes: int = 10,
 ) -> Path:
-    """Draw two grids side by side, one row a class with its name: the images at the start and as distilled.
+    """Draw two grids side by side, one row per class with its name: the images at the start and as distilled.
 
     Image `i` of `before` is where image `i` of `after` started, so both have the same class ids. Of more than
     `max_classes` classes, some are drawn, evenly spread.

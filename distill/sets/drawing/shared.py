@@ -40,7 +40,7 @@ def check_sets(
 ) -> None:
     """Raise `InputError` unless the file can be drawn and the sets hold the same images."""
     if as_path(path).suffix.lower() not in endings:
-        raise InputError(f"cannot draw {path}; wanted a name that ends in {', '.join(endings)}")
+        raise InputError(f"cannot draw {path}; expected a name that ends in {', '.join(endings)}")
     for name, count in counts.items():
         require_whole(name, count, least=1)
     require_a("sets", sets, list, tuple)
@@ -48,7 +48,7 @@ def check_sets(
         for step in steps:
             require_whole("a step", step)
         if not sets or len(steps) != len(sets):
-            raise InputError(f"{len(sets)} sets and {len(steps)} steps were given; wanted one step for each set")
+            raise InputError(f"{len(sets)} sets and {len(steps)} steps were given; expected one step for each set")
     for other in sets:
         require_a("a set", other, SyntheticSet)
         if not len(other):
@@ -57,7 +57,7 @@ def check_sets(
         if (other.classes, other.images.shape) != (first.classes, first.images.shape) or not torch.equal(
             other.class_ids, first.class_ids
         ):
-            raise InputError(f"{first!r} and {other!r} do not hold the same images; wanted one set at different steps")
+            raise InputError(f"{first!r} and {other!r} hold different images; expected one set at different steps")
 
 
 def present_classes(synthetic: SyntheticSet) -> list[int]:
@@ -104,5 +104,5 @@ def short_name(name: str) -> str:
 
 
 def save_figure(figure: "Figure", path: str | Path) -> Path:
-    """Write the figure, whole or not at all."""
+    """Write the figure atomically."""
     return write_atomically(path, lambda file: figure.savefig(file, dpi=120))

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from distill.data.folders import class_files, decode_all, flatten
-from distill.data.look import look_at
+from distill.data.image_scan import scan_images
 from distill.errors import InputError
 from distill.sets.importing.files import ImagesAndLabels
 
@@ -29,19 +29,19 @@ def read_class_folders(
     """
     by_class = class_files(folder)
     files, positions = flatten(by_class)
-    look = look_at(files, one_size=True, name=str(folder))
-    images = decode_all(files, look)
+    settings = scan_images(files, one_size=True, name=str(folder))
+    images = decode_all(files, settings)
     if channels == 3:
         images = np.broadcast_to(images, (*images.shape[:3], 3))
     elif channels == 1:
         if bool((images != images[..., :1]).any()):
-            raise InputError(f"images of {folder} have colours; wanted grey ones, of 1 channel")
+            raise InputError(f"images of {folder} have colours; expected grey ones, of 1 channel")
         images = images[..., :1]
     names = tuple(by_class)
     wanted = names if classes is None else tuple(classes)
     ids = np.array([_class_id(name, wanted, folder) for name in names], np.int64)
     if len(set(ids.tolist())) < len(ids):
-        raise InputError(f"two class folders of {folder} are of the same class; wanted one folder for each")
+        raise InputError(f"two class folders of {folder} are of the same class; expected one folder for each")
     pixels = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
     return ImagesAndLabels(pixels, torch.from_numpy(ids[positions]), wanted)
 
@@ -63,5 +63,5 @@ def _class_id(name: str, classes: tuple[str, ...], folder: Path) -> int:
         return int(name)
     raise InputError(
         f"{folder} has the class folder {name!r}, which is none of the {len(classes)} classes "
-        f"({', '.join(classes[:3])}, ...); wanted folders of these names, or of numbers from 0 to {len(classes) - 1}"
+        f"({', '.join(classes[:3])}, ...); expected folders of these names, or of numbers from 0 to {len(classes) - 1}"
     )

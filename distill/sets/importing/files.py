@@ -49,7 +49,7 @@ def read_images_and_labels(path: Path, labels: Path | None = None) -> ImagesAndL
         return ImagesAndLabels(_tensor(pair[0], f"images of {path}"), _tensor(pair[1], f"labels of {path}"), None)
     if not isinstance(content, Mapping):
         raise InputError(
-            f"{path} holds {_found(content)}; wanted images and labels: if they are in two files "
+            f"{path} holds {_found(content)}; expected images and labels: if they are in two files "
             "(MTT: images_best.pt and labels_best.pt), give the second as `labels`"
         )
     return ImagesAndLabels(_one(content, IMAGES, path), _one(content, LABELS, path), _names(content, path))
@@ -70,7 +70,7 @@ def _one(content: Content, names: Sequence[str], path: Path) -> torch.Tensor:
     kind = names[0]
     if not isinstance(content, Mapping):
         if not isinstance(content, (torch.Tensor, np.ndarray)):
-            raise InputError(f"{path} holds {_found(content)}; wanted one array of {kind}")
+            raise InputError(f"{path} holds {_found(content)}; expected one array of {kind}")
         return _tensor(content, f"{kind} of {path}")
     lower = {str(key).lower(): key for key in content}
     candidates = [lower[name] for name in names if name in lower]
@@ -82,7 +82,7 @@ def _one(content: Content, names: Sequence[str], path: Path) -> torch.Tensor:
             stacklevel=5,
         )
     if key is None:
-        raise InputError(f"{path} has no {kind}: found {_found(content)}; wanted one of {', '.join(names)}")
+        raise InputError(f"{path} has no {kind}: found {_found(content)}; expected one of {', '.join(names)}")
     return _tensor(content[key], f"{key} of {path}")
 
 
@@ -104,7 +104,7 @@ def _tensor(value: Any, what: str) -> torch.Tensor:
             value = torch.tensor(value)
     except (TypeError, ValueError, RuntimeError) as error:  # text, objects, rows of different lengths
         kind = value.dtype if isinstance(value, np.ndarray) else type(value).__name__
-        raise InputError(f"{what} are {kind}; wanted one array of numbers") from error
+        raise InputError(f"{what} are {kind}; expected one array of numbers") from error
     value = value.detach()
     return value.to_dense() if value.layout != torch.strided else value
 
@@ -123,7 +123,7 @@ def _found(content: Content) -> str:
 def _read(path: Path) -> Content:
     readers = {".npz": _read_npz, ".npy": read_npy, ".pt": _read_torch, ".pth": _read_torch}
     if path.suffix.lower() not in readers:
-        raise InputError(f"cannot import {path}; wanted a file that ends in {', '.join(readers)}")
+        raise InputError(f"cannot import {path}; expected a file that ends in {', '.join(readers)}")
     if not path.is_file():
         raise InputError(f"cannot read {path}: there is no such file")
     return readers[path.suffix.lower()](path)

@@ -25,7 +25,7 @@ def soft_labels_of(
         return initial_labels(class_ids, len(names)), class_ids, names
     if labels.ndim != 2 or labels.shape[1] == 0 or labels.is_complex():
         raise InputError(
-            f"labels of {path} are {labels.dtype} of shape {tuple(labels.shape)}; wanted class ids, integers of "
+            f"labels of {path} are {labels.dtype} of shape {tuple(labels.shape)}; expected class ids, integers of "
             "shape (n,), or soft labels, floats of shape (n, classes)"
         )
     labels = labels.float()
@@ -43,7 +43,7 @@ def _class_names(classes: Sequence[str] | None, class_ids: torch.Tensor, path: P
     used = torch.unique(class_ids)
     names = _checked_names(classes)
     if low < 0:
-        raise InputError(f"labels of {path} hold the class id {low}; wanted class ids from 0")
+        raise InputError(f"labels of {path} hold the class id {low}; expected class ids from 0")
     if not names and high >= max(len(class_ids), 256):  # a wild label would make millions of names
         raise InputError(f"labels of {path} hold the class id {high}, for {len(class_ids)} images; name all classes")
     if names and high >= len(names):
@@ -53,8 +53,8 @@ def _class_names(classes: Sequence[str] | None, class_ids: torch.Tensor, path: P
         )
     if not names and low > 0:
         raise InputError(
-            f"labels of {path} start at {low} and end at {high}; wanted class ids from 0: subtract {low}, or name all "
-            f"{high + 1} classes"
+            f"labels of {path} start at {low} and end at {high}; expected class ids from 0: subtract {low}, or name "
+            f"all {high + 1} classes"
         )
     if not names and len(used) <= high:
         gaps = sorted(set(range(high)) - set(used.tolist()))
@@ -69,8 +69,8 @@ def _class_names(classes: Sequence[str] | None, class_ids: torch.Tensor, path: P
 
 def _checked_names(classes: Sequence[str] | None) -> tuple[str, ...]:
     if isinstance(classes, str):
-        raise InputError(f"classes are the one text {classes!r}; wanted a list of names")
+        raise InputError(f"classes is the single string {classes!r}; expected a list of names")
     names = tuple(classes or ())
     if len(set(names)) < len(names):
-        raise InputError(f"classes hold a name twice; wanted {len(names)} different names")
+        raise InputError(f"classes hold a name twice; expected {len(names)} different names")
     return names

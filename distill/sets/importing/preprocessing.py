@@ -12,7 +12,7 @@ from distill.sets.synthetic import SyntheticSet
 
 __all__ = ["FORMS", "parse_preprocessing", "preprocessed"]
 
-FORMS = "identity, standardize:mean=M,M,M;std=S,S,S (one number a channel), or a .safetensors file of a saved set"
+FORMS = "identity, standardize:mean=M,M,M;std=S,S,S (one number per channel), or a .safetensors file of a saved set"
 
 
 def parse_preprocessing(text: str, *, channels: int) -> Preprocessing:
@@ -32,13 +32,13 @@ def parse_preprocessing(text: str, *, channels: int) -> Preprocessing:
         return SyntheticSet.load(text).preprocessing
     kind, _, rest = text.partition(":")
     if kind != Standardize.kind:
-        raise InputError(f"preprocessing is {text!r}; wanted {FORMS}")
+        raise InputError(f"preprocessing is {text!r}; expected {FORMS}")
     given = dict(part.split("=", 1) for part in rest.split(";") if "=" in part)
     if sorted(key.strip() for key in given) != ["mean", "std"] or rest.count(";") != 1:
-        raise InputError(f"preprocessing is {text!r}; wanted a mean and a std: standardize:mean=M,M,M;std=S,S,S")
+        raise InputError(f"preprocessing is {text!r}; expected a mean and a std: standardize:mean=M,M,M;std=S,S,S")
     values = {key.strip(): _numbers(numbers, f"{key.strip()} of {text!r}", channels) for key, numbers in given.items()}
     if min(values["std"]) <= 0:
-        raise InputError(f"std of {text!r} is {min(values['std']):g}; wanted more than 0")
+        raise InputError(f"std of {text!r} is {min(values['std']):g}; expected more than 0")
     return Standardize(torch.tensor(values["mean"]), torch.tensor(values["std"]))
 
 
@@ -46,9 +46,9 @@ def _numbers(text: str, what: str, count: int) -> list[float]:
     try:
         numbers = [float(number) for number in text.split(",")]
     except ValueError as error:
-        raise InputError(f"{what} is no list of numbers; wanted {count}, with commas between") from error
+        raise InputError(f"{what} is no list of numbers; expected {count}, with commas between") from error
     if len(numbers) != count:
-        raise InputError(f"{what} has {len(numbers)} numbers; wanted {count}, one for each channel")
+        raise InputError(f"{what} has {len(numbers)} numbers; expected {count}, one for each channel")
     if not all(math.isfinite(number) for number in numbers):
         raise InputError(f"{what} holds NaN or infinite numbers")
     return numbers
@@ -66,7 +66,7 @@ def preprocessed(
             )
         images = images.float() / 255
     elif not images.is_floating_point():
-        raise InputError(f"images of {path} are {images.dtype}; wanted floats, or uint8 pixels")
+        raise InputError(f"images of {path} are {images.dtype}; expected floats, or uint8 pixels")
     images = images.float()
     if not bool(torch.isfinite(images).all()):
         bad = int((~torch.isfinite(images).flatten(1).all(1)).sum())
@@ -74,7 +74,7 @@ def preprocessed(
     if pixels:
         if span := out_of_range(float(images.min()), float(images.max())):
             raise InputError(
-                f"images of {path} run from {span}; wanted pixels in [0, 1]: rescale or clip them, or leave out "
+                f"images of {path} run from {span}; expected pixels in [0, 1]: rescale or clip them, or leave out "
                 "`pixels` if they have been preprocessed already"
             )
         images = images.clamp(0, 1)
@@ -89,5 +89,5 @@ def _check_fits(preprocessing: Preprocessing, images: torch.Tensor) -> None:
     if reason := preprocessing.misfit(images.shape[1:]):
         raise InputError(
             f"the stated preprocessing ({preprocessing.kind}) is not for images of shape {tuple(images.shape[1:])} "
-            f"(channels, height, width), but {reason}; wanted one that was fitted on images of that shape"
+            f"(channels, height, width), but {reason}; expected one that was fitted on images of that shape"
         )

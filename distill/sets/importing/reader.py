@@ -27,7 +27,7 @@ def import_set(
     path: str | Path,
     *,
     preprocessing: Preprocessing | str,
-    pixels: bool = False,
+    pixels: bool | None = None,
     labels: str | Path | None = None,
     classes: Sequence[str] | None = None,
     layout: Layout = "auto",
@@ -42,6 +42,7 @@ def import_set(
       `SyntheticSet.load(file).preprocessing`, or text for `parse_preprocessing`. It becomes that of the set, and
       evaluation applies it to the real test images. A wrong one causes low accuracies, not an error.
     - `pixels`: whether the images are raw pixels, uint8 or floats in [0, 1], to which `preprocessing` is applied.
+      Default: those of a folder are, those of a file are not.
     - `labels`: a second file with the labels (MTT: images_best.pt and labels_best.pt).
     - `classes`: names of all classes of the problem; default: the file's, or "0" to the number of classes - 1.
     - `layout`: of images of four dimensions, "nchw" or "nhwc"; "auto": by which axis has 1 or 3 channels.
@@ -61,15 +62,15 @@ def import_set(
         SyntheticSet(2 images of 1x8x8, 2 classes, by imported)
     """
     path, labels = as_path(path), None if labels is None else as_path(labels, "labels")
-    classes = _checked_options(path, preprocessing, labels, classes, layout, channels, name)
-    found, layout, pixels = _read(path, labels, classes, layout, channels, pixels)
+    classes = _checked_options(path, preprocessing, pixels, labels, classes, layout, channels, name)
+    found, layout, pixels = _read(path, labels, classes, layout, channels, bool(pixels))
     images = _channels_first(found.images, layout, path)
     if channels is not None and images.shape[1] != channels:
-        raise InputError(f"images of {path} have {images.shape[1]} channels; wanted {channels}")
+        raise InputError(f"images of {path} have {images.shape[1]} channels; expected {channels}")
     if found.labels.shape[:1] != images.shape[:1]:
         raise InputError(
             f"{path} has images of shape {tuple(found.images.shape)} and labels of shape "
-            f"{tuple(found.labels.shape)}; wanted one label for each image"
+            f"{tuple(found.labels.shape)}; expected one label for each image"
         )
     soft, class_ids, names = soft_labels_of(found.labels, found.classes if classes is None else classes, path)
     stated = preprocessing
@@ -85,7 +86,8 @@ def import_set(
 
 
 def _checked_options(
-    path: Path, preprocessing: Any, labels: Path | None, classes: Any, layout: Any, channels: Any, name: Any
+    path: Path, preprocessing: Any, pixels: Any, labels: Path | None, classes: Any, layout: Any, channels: Any,
+    name: Any,
 ) -> tuple[str, ...] | None:
     """`classes` as a tuple; raises `InputError` for options of another kind than `import_set` takes."""
     require_a("preprocessing", preprocessing, Preprocessing, str, hint=FORMS)
@@ -93,11 +95,14 @@ def _checked_options(
     if channels is not None:
         require_whole("channels", channels, least=1)
     require_a("name", name, str, type(None))
-    if path.is_dir() and (labels is not None or layout == "nchw"):
+    require_a("pixels", pixels, bool, type(None))
+    if path.is_dir() and (labels is not None or layout != "auto"):
         raise InputError(f"{path} is a folder, whose class folders are the labels; leave out labels and layout")
+    if path.is_dir() and pixels is False:
+        raise InputError(f"pixels is False, but {path} is a folder of image files, which are pixels; leave it out")
     names = None if classes is None else class_names(classes)
     if names == ():
-        raise InputError("classes are empty; wanted the names of all classes, or None to number them")
+        raise InputError("classes are empty; expected the names of all classes, or None to number them")
     return names
 
 
@@ -122,7 +127,7 @@ def _channels_first(images: torch.Tensor, layout: Layout, path: Path) -> torch.T
         images, layout = images.unsqueeze(1), "nchw"
     if images.ndim != 4 or 0 in shape:
         raise InputError(
-            f"images of {path} have shape {shape}; wanted at least one image, as (n, channels, height, width), "
+            f"images of {path} have shape {shape}; expected at least one image, as (n, channels, height, width), "
             "(n, height, width, channels) or (n, height, width)"
         )
     if layout == "auto":
@@ -134,10 +139,13 @@ def _channels_first(images: torch.Tensor, layout: Layout, path: Path) -> torch.T
         images = images.permute(0, 3, 1, 2)
     if images.shape[1] not in CHANNELS:
         raise InputError(
-            f"images of {path} have shape {shape}, so {images.shape[1]} channels ({layout}); wanted 1 or 3 channels"
+            f"images of {path} have shape {shape}, so {images.shape[1]} channels ({layout}); expected 1 or 3 channels"
         )
     return images.contiguous()
 
 
 def _sha256(path: Path) -> str:
-    return folder_sha256(path) if path.is_dir() else hashlib.sha256(path.read_bytes()).hexdigest()
+    try:
+        return folder_sha256(path) if path.is_dir() else hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error

@@ -17,12 +17,13 @@ from benchmarks.harness.command_line import parse
 from benchmarks.harness.methods import METHODS
 from benchmarks.studies.distillation.options import DistillationOptions
 from benchmarks.studies.distillation.study import Distillation
-from distill import DSA, FRePo, SyntheticSet, load_images
+from distill import DSA, FRePo, InputError, SyntheticSet, load_images
 from distill.distillers.run import Run
 from distill.files import read_json
 from distill.networks import Conv
 from distill.preprocess import default_preprocessing
 from distillation_runs import TINY, rows_of
+from programs import with_defaults
 
 BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
 DEADLINE = 60  # seconds until a subprocess counts as stuck
@@ -125,7 +126,7 @@ def test_held_out_training_images_take_the_place_of_test_images(command, tmp_pat
         lambda *_, split, **__: load_images("digits", split=split) if split == "train" else pytest.fail("test images"),
     )
     assert command("--output", tmp_path, "--method", "random", "--held-out", 20) == 0
-    assert "20 held-out training images a class" in (tmp_path / "table.txt").read_text()
+    assert "20 held-out training images per class" in (tmp_path / "table.txt").read_text()
 
 
 # -- networks, sweeps, equal time --------------------------------------------------------------------------------------
@@ -165,7 +166,17 @@ def test_a_network_that_becomes_nan_is_reported_and_the_rest_goes_on(command, tm
     table = rows_of(tmp_path)
     assert table["conv:none"][1].startswith("nan")
     assert "nan" not in "".join([table["conv:none"][0], *table["alexnet:none"]])
-    assert "networks became NaN on random: lower --train-learning-rate" in (tmp_path / "table.txt").read_text()
+    assert "trainings diverged (NaN) on random: lower --train-learning-rate" in (tmp_path / "table.txt").read_text()
+
+
+def test_only_a_network_that_became_nan_counts_as_one(command, tmp_path, monkeypatch, capsys):
+    def refuse(*_, **__):
+        raise InputError("the test images are gone")
+
+    monkeypatch.setattr("benchmarks.studies.distillation.sets.evaluate_network", refuse)
+    assert command("--output", tmp_path, "--method", "random") == 2
+    assert capsys.readouterr().err.splitlines()[-1] == "error: the test images are gone"
+    assert not list(tmp_path.rglob("networks/*.json"))
 
 
 def test_sweep_has_a_row_for_each_value_and_the_other_methods_once(command, tmp_path):
@@ -191,7 +202,9 @@ def test_sweep_has_a_row_for_each_value_and_the_other_methods_once(command, tmp_
 )
 def test_options_of_every_kind_can_be_swept(option, values, expected):
     method = option.split("-")[0]
-    options = parse(DistillationOptions, [*TINY, "--method", method, "--sweep", option, *values])
+    options = parse(
+        DistillationOptions, with_defaults(DistillationOptions, TINY, "--method", method, "--sweep", option, *values)
+    )
     rows = Distillation(options).record()["rows"].values()
     assert [row[option.removeprefix(f"{method}-").replace("-", "_")] for row in rows] == expected
 
@@ -213,6 +226,15 @@ def test_seconds_become_steps_and_stay_the_same_on_resume(command, tmp_path, mon
     }  # fmt: skip
     assert command(*options, "--resume") == 0
     assert len(timed) == 3
+
+
+def test_too_little_time_for_a_step_leaves_the_folder_to_the_corrected_command(command, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("benchmarks.studies.distillation.equal_time.seconds_per_step", lambda *_: 0.004)
+    options = ["--output", tmp_path / "run", "--method", "frepo", "--networks", 1]
+    assert command(*options, "--seconds", 0.001) == 2
+    assert "--seconds is 0.001, but a single step of frepo takes 0.004 s; increase it" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+    assert command(*options, "--seconds", 0.009) == 0
 
 
 def test_timing_a_step_leaves_a_distillation_as_it_was(monkeypatch):
@@ -240,7 +262,7 @@ def started(*arguments: object, program: str = "distillation.py", cwd: Path | No
 @pytest.mark.slow
 def test_killed_run_ends_in_the_figures_and_sets_of_an_undisturbed_one(command, undisturbed, tmp_path):
     options = ["--output", tmp_path / "run", "--method", "all", "--seeds", "0", "1"]
-    process = started(*TINY, *options)
+    process = started(*with_defaults(DistillationOptions, TINY, *options))
     try:
         deadline = time.monotonic() + DEADLINE
         while not (tmp_path / "run" / "frepo" / "seed-1" / "snapshots" / "00000003.safetensors").exists():

@@ -11,22 +11,23 @@ from membership_runs import SMALL
 from privacy.tf_privacy import check_official
 
 REFUSED = {
-    "unknown arm": (["--arms", "frepos"], "unknown arms frepos; wanted some of real, subset, frepo"),
+    "unknown arm": (["--arms", "frepos"], "unknown arms frepos; expected some of real, subset, frepo"),
     "no arm": (["--arms", ","], "--arms names none"),
     "unknown data set": (["--dataset", "fmnits"], "did you mean"),
     "a class that a member set lacks": (["--members", "8"], "has no image of class"),
-    "more members than half": (["--members", "900"], "--members 900 and as many non-members are more than the 1347"),
-    "too few members": (["--members", "5"], "wanted 6 to 673"),
-    "no members": (["--members", "0"], "--members is 0; wanted at least 1"),
-    "member set that is not there": (["--seeds", "13"], "13 disjoint sets of 100, 0 to 12"),
-    "negative seed": (["--seeds", "-1"], "--seeds are -1; wanted different numbers from 0"),
-    "seed twice": (["--seeds", "0", "0"], "--seeds are 0 0; wanted different"),
-    "no steps": (["--train-steps", "0"], "--train-steps are 0; wanted at least 1"),
-    "no jobs": (["--jobs", "0"], "--jobs is 0; wanted at least 1"),
-    "unknown backend": (["--backend", "abacus"], "--backend abacus is not available; wanted loky, dask, ray"),
-    "no device": (["--device", "tpu"], "device 'tpu' cannot be used here"),
-    "bad option of a distiller": (["--frepo-learning-rate", "0"], "learning_rate is 0.0; wanted more than 0"),
-    "bad option of the recipe": (["--train-learning-rate", "-1"], "learning_rate is -1.0"),
+    "more members than half": (["--members", "900"], "--members is 900, but digits has only 1347 training images"),
+    "too few members": (["--members", "5"], "--members is 5, too few to attack; expected 6 to 673"),
+    "no members": (["--members", "0"], "--members is 0; expected at least 1"),
+    "member set that is not there": (["--seeds", "13"], "only 13 disjoint member sets of 100 (seeds 0 to 12)"),
+    "negative seed": (["--seeds", "-1"], "--seeds are -1; expected different numbers from 0"),
+    "seed twice": (["--seeds", "0", "0"], "--seeds are 0 0; expected different"),
+    "images of no arm": (["--arms", "real", "--images-per-class", "3"], "the one arm, real, has all members"),
+    "no steps": (["--train-steps", "0"], "--train-steps are 0; expected at least 1"),
+    "no jobs": (["--jobs", "0"], "--jobs is 0; expected at least 1"),
+    "unknown backend": (["--backend", "abacus"], "--backend abacus is not available; expected loky, dask, ray"),
+    "no device": (["--device", "tpu"], "--device is 'tpu', which torch does not know; expected cpu, cuda or mps"),
+    "bad option of a distiller": (["--frepo-learning-rate", "0"], "--frepo-learning-rate is 0.0; "),
+    "bad option of the recipe": (["--train-learning-rate", "-1"], "--train-learning-rate is -1.0"),
 }
 
 
@@ -46,7 +47,7 @@ def test_data_of_a_single_class_is_refused_before_any_work(command, tmp_path, ca
     labels = np.zeros(40, np.int64)
     np.savez(tmp_path / "one.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
     assert command("--dataset", tmp_path / "one.npz", "--members", 20, "--output", tmp_path / "run") == 2
-    assert "has a single class; wanted at least 2" in capsys.readouterr().err
+    assert "has a single class; membership inference needs at least 2" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 

@@ -1,4 +1,4 @@
-"""What the membership-inference benchmark reads from its figures."""
+"""What the membership-inference benchmark reads from its results."""
 
 
 import numpy as np
@@ -11,7 +11,7 @@ from privacy import AttackRecords, AuditReport, Interval, Summary, audit
 
 @pytest.mark.parametrize(
     ("low", "high", "verdict"),
-    [(-0.2, -0.1, "lower for rf"), (0.1, 0.2, "higher for rf"), (-0.1, 0.1, "the two are not told apart")],
+    [(-0.2, -0.1, "lower for rf"), (0.1, 0.2, "higher for rf"), (-0.1, 0.1, "the two are not distinguished")],
 )
 def test_difference_is_read_by_its_interval(low, high, verdict):
     (text,) = report.told_apart({"frepo": {"rf": Interval((low + high) / 2, low, high)}})
@@ -72,7 +72,7 @@ def test_crafted_reports_are_told_apart_by_the_side_they_are_on(monkeypatch, tmp
     monkeypatch.setattr(report, "initial_members", lambda folder, arm, seeds: [[1, 2]])
     differences = report.arm_differences(summary, {"arms": ["subset", "frepo"], "seeds": [0]}, tmp_path)
     over_all, initial = report.told_apart(differences)
-    assert over_all.endswith("neither lower nor higher for any attack: the two are not told apart.")
+    assert over_all.endswith("neither lower nor higher for any attack: the two are not distinguished.")
     assert initial.endswith("Beyond the interval, widened for 2 comparisons, it is lower for threshold.")
     assert "threshold 0.9" in report.above_guessing(summary, "subset, initial members", comparisons=10)
     assert report.above_guessing(summary, "frepo", comparisons=10).endswith("by no attack.")

@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 
 from benchmarks.studies.membership import audits as audits_of_arms
+from benchmarks.studies.membership.options import MembershipOptions
 from distill import FRePo, SyntheticSet
 from distill.files import read_json
 from membership_runs import SMALL, TINY, figures
+from programs import with_defaults
 
 BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
 DEADLINE = 120  # seconds until a subprocess counts as stuck
@@ -164,7 +166,7 @@ def test_mistake_in_a_job_ends_in_the_line_that_it_ends_in_without_jobs(command,
 
 def as_program(monkeypatch, *arguments: Any) -> int:
     """The exit code of `python benchmarks/mia.py`, run in this process."""
-    monkeypatch.setattr(sys, "argv", ["mia.py", *TINY, *map(str, arguments)])
+    monkeypatch.setattr(sys, "argv", ["mia.py", *with_defaults(MembershipOptions, TINY, *arguments)])
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.setattr("benchmarks.harness.process.keep_freed_memory", lambda: None)
     with pytest.raises(SystemExit) as ended:
@@ -199,7 +201,7 @@ def test_audit_that_was_stopped_does_not_train_anew(command, tmp_path, monkeypat
 
 @pytest.mark.slow
 def test_killed_run_ends_in_the_figures_of_an_undisturbed_one(command, tmp_path):
-    options = [*TINY, "--arms", "subset,frepo", "--attacks", "threshold"]
+    options = with_defaults(MembershipOptions, TINY, "--arms", "subset,frepo", "--attacks", "threshold")
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     process = subprocess.Popen(
         [sys.executable, str(BENCHMARKS / "mia.py"), *options, "--output", str(killed)],

@@ -9,6 +9,7 @@ from PIL import Image
 
 from benchmarks.harness.command_line import parse
 from benchmarks.harness.methods import METHODS
+from benchmarks.harness.versions import COMPARED, versions_of
 from benchmarks.studies.membership import audits as audits_of_arms
 from benchmarks.studies.membership.options import ARMS, MembershipOptions
 from benchmarks.studies.membership.study import Membership
@@ -19,8 +20,14 @@ from distill.sets.synthetic import initial_labels
 from distill.training.accuracy import accuracy
 from membership_runs import OTHER_ARMS, SMALL, TINY, figures, no_constant
 from privacy import AttackRecords, AuditReport
+from programs import with_defaults
 
 # -- what a run leaves behind ------------------------------------------------------------------------------------------
+
+
+def run_with(*arguments: object) -> Membership:
+    """The run of the program with these arguments after those of `TINY`."""
+    return Membership(parse(MembershipOptions, with_defaults(MembershipOptions, TINY, *arguments)))
 
 
 def test_run_writes_figures_table_page_plots_sets_and_records(undisturbed):
@@ -49,7 +56,7 @@ def test_run_writes_figures_table_page_plots_sets_and_records(undisturbed):
 def test_results_say_what_was_asked_what_it_took_and_every_audit(undisturbed):
     results = read_json(undisturbed / "results.json")
     options = results["options"]
-    assert options == read_json(undisturbed / "options.json")
+    assert {**options, "versions": versions_of(*COMPARED)} == read_json(undisturbed / "options.json")
     assert (options["members"], options["train_steps"], options["seeds"]) == (100, [3, 6], [0, 1])
     assert (options["frepo"]["steps"], options["frepo"]["width"], options["train"]["batch_size"]) == (6, 4, 16)
     assert results["cost"]["seconds"] > 0
@@ -82,7 +89,7 @@ def test_table_shows_both_member_sets_and_reads_them(undisturbed):
     assert "standard deviation of n repetitions" in table
     assert "20 of 100 members are in the subset" in table
     assert "would be 0.600" in table
-    assert "subset, initial members: told from non-members beyond the 95 % interval, widened for" in table
+    assert "subset, initial members: distinguished from non-members beyond the 95 % interval, widened for" in table
     assert "frepo, initial members, AUC minus that of the random subset" in table
     assert "published" not in table
 
@@ -127,7 +134,7 @@ def test_from_noise_no_member_is_an_initial_one(command, tmp_path, capsys):
 
 
 def test_members_and_non_members_are_disjoint_and_from_the_training_set(tmp_path):
-    run = Membership(parse(MembershipOptions, [*TINY, "--output", str(tmp_path), "--seeds", *map(str, range(13))]))
+    run = run_with("--output", tmp_path, "--seeds", *range(13))
     sets = [run.positions(seed) for seed in range(13)]
     everything = np.concatenate([members for members, _ in sets])
     assert len(np.unique(everything)) == len(everything) == 1300
@@ -140,7 +147,7 @@ def test_members_and_non_members_are_disjoint_and_from_the_training_set(tmp_path
     "arms", [["real", "subset", "frepo"], ["real,subset,frepo"], ["real,subset", "frepo"], ["real,,subset,frepo,real"]]
 )
 def test_arms_can_be_given_with_commas_and_spaces(arms):
-    run = Membership(parse(MembershipOptions, [*TINY, "--arms", *arms]))
+    run = run_with("--arms", *arms)
     assert run.options.arms == ("real", "subset", "frepo")
 
 
@@ -155,7 +162,7 @@ def test_presets_and_sizes_are_filled_in(tmp_path):
 
 
 def test_preprocessing_is_fitted_on_the_members_alone(tmp_path):
-    run = Membership(parse(MembershipOptions, [*TINY, "--output", str(tmp_path)]))
+    run = run_with("--output", tmp_path)
     images = run.member_set(0)
     fitted = default_preprocessing(run.train.subset(run.positions(0)[0]))
     for side in (images.members, images.non_members, images.test):
@@ -185,7 +192,7 @@ def test_models_are_trained_on_the_distilled_images_and_not_on_their_start(comma
 
 
 def test_subset_holds_members_and_every_member_set_has_its_own_seed(undisturbed, tmp_path):
-    run = Membership(parse(MembershipOptions, [*TINY, "--output", str(tmp_path), "--seeds", "0", "1"]))
+    run = run_with("--output", tmp_path, "--seeds", "0", "1")
     for seed in (0, 1):
         members = run.member_set(seed).members
         subset, frepo = (
@@ -208,7 +215,7 @@ def test_records_and_accuracy_are_what_the_trained_network_says(command, tmp_pat
     )
     options = ["--train-steps", 40, "--train-warmup-steps", 5]
     assert command("--output", tmp_path / "run", *SMALL, *options) == 0
-    run = Membership(parse(MembershipOptions, [*TINY, *map(str, options), "--output", str(tmp_path / "other")]))
+    run = run_with(*options, "--output", tmp_path / "other")
     images = run.member_set(0)
     logits_of = audits_of_arms.logits_of
     for arm, network in zip(("subset", "frepo"), networks, strict=True):

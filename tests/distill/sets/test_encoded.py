@@ -94,7 +94,7 @@ def test_shapes_are_checked_before_anything_is_computed(monkeypatch):
     monkeypatch.setattr(Identity, "inverse", None)
     with pytest.raises(InputError, match="images have 2 channels"):
         EncodedSet.encode(synthetic, codec="webp:75")
-    with pytest.raises(InputError, match="synthetic is a list; wanted SyntheticSet"):
+    with pytest.raises(InputError, match="synthetic is a list; expected SyntheticSet"):
         EncodedSet.encode([synthetic])
 
 
@@ -119,7 +119,7 @@ def test_other_and_damaged_files_are_refused(synthetic, tmp_path):
     with pytest.raises(InputError, match="no such file"):
         EncodedSet.load(path)
     synthetic.save(path)
-    with pytest.raises(InputError, match=r"is no encoded set of format 1; wanted a file that EncodedSet\.save wrote"):
+    with pytest.raises(InputError, match=r"is no encoded set of format 1; expected a file that EncodedSet\.save wrote"):
         EncodedSet.load(path)
     EncodedSet.encode(synthetic, codec="webp:50").save(path)
     whole = path.read_bytes()
@@ -148,9 +148,9 @@ def test_unknown_codecs_in_files_are_refused(synthetic, tmp_path):
     tensors = load_file(path)
     for name, value, message in (
         ("codec", '"mine:3"', "unknown codec 'mine:3'"),
-        ("label_codec", '"mine"', "labels is 'mine'; wanted one of"),
+        ("label_codec", '"mine"', "labels is 'mine'; expected one of"),
         ("count", "11", "was not encoded as"),
-        ("image_shape", "[3, 8]", "wanted"),
+        ("image_shape", "[3, 8]", "expected"),
         ("image_shape", "null", "image_shape is a NoneType"),
     ):
         metadata = {"encoded": "1", "count": "12", "image_shape": "[3, 8, 8]", "codec": '"float32"',

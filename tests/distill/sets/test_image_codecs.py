@@ -50,20 +50,20 @@ def test_specs(spec, codec):
         ("webpp:50", "unknown codec 'webpp:50'; known: float32, .*; did you mean 'webp'"),
         ("zip", "unknown codec 'zip'; known: float32, float16, "),
         ("", "unknown codec ''"),
-        ("webp", "codec 'webp' was given 0 parameters; wanted webp:QUALITY:RANGE"),
+        ("webp", "codec 'webp' was given 0 parameters; expected webp:QUALITY:RANGE"),
         ("webp:50:unit:7", "was given 3 parameters"),
-        ("webp:high", "quality of codec 'webp' is 'high'; wanted a number"),
-        ("webp:101", "quality is 101; wanted 0 to 100"),
+        ("webp:high", "quality of codec 'webp' is 'high'; expected a number"),
+        ("webp:101", "quality is 101; expected 0 to 100"),
         ("jpeg:-1", "quality is -1"),
-        ("webp:50:wide", "range is 'wide'; wanted one of unit, scaled"),
-        ("float32:1", "codec 'float32' was given 1 parameters; wanted float32"),
-        ("lowres", "factor of codec 'lowres' is ''; wanted a whole number"),
-        ("lowres:1", "factor is 1; wanted 2 or more"),
+        ("webp:50:wide", "range is 'wide'; expected one of unit, scaled"),
+        ("float32:1", "codec 'float32' was given 1 parameters; expected float32"),
+        ("lowres", "factor of codec 'lowres' is ''; expected a whole number"),
+        ("lowres:1", "factor is 1; expected 2 or more"),
         ("lowres:1.5", "factor of codec 'lowres' is '1.5'"),
         ("lowres:2+gif", "unknown codec 'gif'"),
         ("mosaic", "codec 'mosaic' was given no inner codec"),
-        ("mosaic:uint8", 'inner is a UInt8; wanted PillowCodec: the codec in a mosaic is codec_of\\("webp:50"\\)'),
-        (50, "the codec is a int; wanted str"),
+        ("mosaic:uint8", 'inner is a UInt8; expected PillowCodec: the codec in a mosaic is codec_of\\("webp:50"\\)'),
+        (50, "the codec is a int; expected str"),
     ],
 )
 def test_unknown_specs(spec, message):
@@ -223,7 +223,7 @@ def test_shrunk_images_can_be_shrunk_again(spec):
 
 
 def test_images_too_small_to_be_shrunk():
-    with pytest.raises(InputError, match="images of 4x9 cannot be shrunk by 5; wanted a smaller factor"):
+    with pytest.raises(InputError, match="images of 4x9 cannot be shrunk by 5; expected a smaller factor"):
         codec_of("lowres:5").encode(noise(1, 1, 4, 9))
 
 

@@ -29,7 +29,7 @@ def soft_labels(class_ids: torch.Tensor, num_classes: int, *, seed: int = 0) -> 
 def test_names_give_the_codec_again(codec):
     assert label_codec_of(codec.spec) == codec
     assert label_codec_of(codec) is codec
-    with pytest.raises(InputError, match="labels is 'soft'; wanted one of float32, float16, hard, uint8"):
+    with pytest.raises(InputError, match="labels is 'soft'; expected one of float32, float16, hard, uint8"):
         label_codec_of("soft")
 
 
@@ -104,7 +104,7 @@ def test_8_bits_of_odd_values(values):
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        (torch.zeros(2, 5), r"labels are torch.float32 of shape \(2, 5\); wanted floats \(3, classes\)"),
+        (torch.zeros(2, 5), r"labels are torch.float32 of shape \(2, 5\); expected floats \(3, classes\)"),
         (torch.zeros(3), "of shape"),
         (torch.zeros(3, 5, dtype=torch.int64), "labels are torch.int64"),
         (torch.full((3, 5), torch.nan), "NaN or infinite"),

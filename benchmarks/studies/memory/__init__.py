@@ -1,0 +1,1 @@
+"""What a replay memory of so many bytes per class should hold."""
