@@ -35,6 +35,7 @@ def test_audit(output_of: Callable[[str], str], tmp_path: Path) -> None:
     assert (tmp_path / "audit.html").read_text(encoding="utf-8").count("<img") > 0
 
 
+@pytest.mark.slow
 def test_distil(output_of: Callable[[str], str], tmp_path: Path) -> None:
     accuracies = re.findall(r"^(\w+) +network ([\d.]+)", output_of("distil.py"), re.MULTILINE)
     assert [name for name, _ in accuracies] == ["frepo", "random"]

@@ -116,6 +116,7 @@ def test_the_meta_gradient_in_float32_is_the_plain_one_within_its_rounding(mirro
 # -- cases and report ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["frepo", "plain", "dm", "dsa", "training", "plain training"])
 def test_every_kind_of_case_is_measured(what: str) -> None:
     record = cases.measure(dataclasses.replace(TINY, what=what))

@@ -235,6 +235,7 @@ def refused(said: Callable[..., str], program: str, flag: str, value: str) -> No
     assert "error: " in line, f"{flag}={value} was taken"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("program", ["distillation", pytest.param("cl_cifar100", marks=pytest.mark.slow)])
 def test_text_for_any_option_of_a_class_is_refused(said, class_flags, program):
     for flag in class_flags:

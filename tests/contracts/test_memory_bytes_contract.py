@@ -105,6 +105,7 @@ def test_bytes_stay_within_the_memory_and_are_used(kind, codec):
             assert policy.nbytes >= allowed * 0.8 or min(counts.values()) <= 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("labels", LABELS)
 def test_every_label_codec(kind, labels):
     make, part = kind

@@ -73,6 +73,7 @@ def frames(path):
 # -- all of them -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @drawers
 @pytest.mark.parametrize(
     "made",
@@ -166,6 +167,7 @@ def drawn_texts(monkeypatch):
     return boxes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("names", ["{}", "a_very_long_name_of_the_class_number_{}"], ids=["short", "long"])
 @pytest.mark.parametrize("n", [1, 4, 12])
 def test_no_text_is_cut_off_or_lies_on_another(names, n, tmp_path, drawn_texts):

@@ -58,7 +58,11 @@ def wait_until(condition, process: subprocess.Popen) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGKILL, *(pytest.param(number, marks=pytest.mark.slow) for number in (signal.SIGTERM, signal.SIGHUP))],
+    ids=lambda number: number.name,
+)
 def test_no_worker_outlives_its_program_busy_or_idle(tmp_path, number):
     program = tmp_path / "program.py"
     program.write_text(ENDLESS)

@@ -31,6 +31,7 @@ class Noise(Attack):
         return [lambda: (np.arange(len(records)), generator.normal(size=len(records)))]
 
 
+@pytest.mark.slow
 def test_false_alarms_are_at_most_one_in_twenty(monkeypatch):
     """Five attacks on all records and on two halves: fifteen results, each of which could look like a leak."""
     # Neither TPR nor advantage counts for a verdict; both take longer than the rest.

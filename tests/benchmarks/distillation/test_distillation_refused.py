@@ -151,6 +151,7 @@ def test_a_set_without_its_preprocessing_is_refused(command, tmp_path, capsys):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_resuming_with_other_options_is_refused(command, undisturbed, capsys):
     code = command("--output", undisturbed, "--method", "all", "--seeds", 0, 1, "--resume", "--frepo-steps", 7)
     assert_refused(capsys, code, r"rows\.frepo\.steps was 6, now 7.*resume with those")

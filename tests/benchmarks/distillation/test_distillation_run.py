@@ -179,6 +179,7 @@ def test_only_a_network_that_became_nan_counts_as_one(command, tmp_path, monkeyp
     assert not list(tmp_path.rglob("networks/*.json"))
 
 
+@pytest.mark.slow
 def test_sweep_has_a_row_for_each_value_and_the_other_methods_once(command, tmp_path):
     assert command("--output", tmp_path, "--sweep", "frepo-max-updates", 1, 3) == 0
     results = read_json(tmp_path / "results.json")
@@ -209,6 +210,7 @@ def test_options_of_every_kind_can_be_swept(option, values, expected):
     assert [row[option.removeprefix(f"{method}-").replace("-", "_")] for row in rows] == expected
 
 
+@pytest.mark.slow
 def test_seconds_become_steps_and_stay_the_same_on_resume(command, tmp_path, monkeypatch):
     timed = []
 

@@ -36,6 +36,7 @@ def test_damaged_folder_ends_in_one_line_that_names_the_place(command, tmp_path,
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_images_that_do_not_fit_in_memory_give_the_same_figures(command, undisturbed, tmp_path, monkeypatch):
     monkeypatch.setattr("distill.preprocess.streamed.STREAM_ABOVE", 0)
     assert command("--output", tmp_path, "--method", "all") == 0

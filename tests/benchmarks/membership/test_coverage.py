@@ -26,6 +26,7 @@ def counted(name, function, done):
     return count
 
 
+@pytest.mark.slow
 def test_simulations_are_kept_and_more_audits_are_added_to_them(tmp_path, simulated, capsys):
     options = ["--draws", "8", "--sizes", "20", "--jobs", "1", "--output", str(tmp_path)]
     assert run_program(CoverageOptions, [*options, "--audits", "1"]) == 0

@@ -26,7 +26,7 @@ DEADLINE = 120  # seconds until a subprocess counts as stuck
 @pytest.mark.parametrize(
     ("name", "call"),
     [
-        ("train_network", 4),
+        pytest.param("train_network", 4, marks=pytest.mark.slow),
         pytest.param("audit", 5, marks=pytest.mark.slow),
         pytest.param("training_set", 3, marks=pytest.mark.slow),
     ],
