@@ -76,6 +76,7 @@ def test_herding_trains_its_network_once_for_all_sizes(command, tmp_path):
         ("fripo/webp:50", "methods: frepo, random"),
         ("frepo/web:50", "unknown codec 'web:50'"),
         ("frepo/uint8/float8", "float8"),
+        ("frepo/uint8/hard/uint8", "--arms names 'frepo/uint8/hard/uint8'; expected METHOD/CODEC"),
         ("random/webp:50/through", "random learns no images; leave out /through"),
     ],
 )

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from benchmarks.harness.methods import METHODS, distiller_class
 from benchmarks.studies.class_incremental.options import ClassIncrementalOptions
 from distill import InputError
+from distill.distillers.stepwise import StepwiseDistiller
 from distill.sets.codecs import codec_of, label_codec_of
 
 __all__ = ["IMAGES_PER_CLASS", "Arm", "arms_of", "default_labels", "equal_arms", "parsed_arm"]
@@ -53,13 +54,13 @@ def default_labels(method: str, codec: str) -> str:
 def parsed_arm(text: str) -> Arm:
     """`METHOD/CODEC`, `METHOD/CODEC/LABELS` or `METHOD/CODEC/through` as an arm; raises `InputError` for others."""
     method, *rest = text.split("/")
-    if method not in METHODS or not 1 <= len(rest) <= 3:
+    labels = [word for word in rest[1:] if word != "through"]
+    if method not in METHODS or not rest or len(labels) > 1:
         raise InputError(
             f"--arms names {text!r}; expected METHOD/CODEC, such as frepo/webp:50; methods: {', '.join(METHODS)}"
         )
     codec, through = codec_of(rest[0]).spec, "through" in rest[1:]
-    labels = [word for word in rest[1:] if word != "through"]
-    if through and not hasattr(distiller_class(method), "codec_share"):
+    if through and not issubclass(distiller_class(method), StepwiseDistiller):
         raise InputError(f"--arms names {text!r}, but {method} learns no images; leave out /through")
     return Arm(
         method, codec, label_codec_of(labels[0]).spec if labels else default_labels(method, codec), through=through
