@@ -32,6 +32,10 @@ class ImageSize:
     overhead: float
     exact: bool
 
+    def expected(self, *, learned: bool) -> float:
+        """Bytes to expect of one more image; `learned`: one that is not real."""
+        return self.each * (LEARNED if learned and not self.exact else 1)
+
     @classmethod
     def measured(cls, sample: SyntheticSet, codec: ImageCodec, labels: LabelCodec) -> "ImageSize":
         """The size of the images of `sample`, found by encoding them once, twice, and with nothing on them.
@@ -146,18 +150,22 @@ class ByteBudget:
         expected = (nbytes - others - size.overhead) / size.each
         return Room(nbytes, shared, len(new), max(0.0, expected), size.exact)
 
+    def images_per_class(self, size: ImageSize, new: int, *, learned: bool) -> int:
+        """About how many images of each class fit, of `new` classes that come together; 0 where not even one does."""
+        room = self.memory_bytes / self.num_classes - size.overhead / new
+        return max(0, int(room / size.expected(learned=learned) + 1e-9))  # what is exactly enough is enough
+
     def check(self, size: ImageSize, new: int, *, learned: bool, what: str) -> None:
         """Raise `InputError` when not even one image of each class fits; `new`: classes that come together.
 
         `what`: how images are encoded, in words.
         """
-        each = size.each * (LEARNED if learned and not size.exact else 1)
-        needed = math.ceil(self.num_classes * (each + size.overhead / new))
-        if self.memory_bytes < needed:
+        if self.images_per_class(size, new, learned=learned) < 1:
+            first = size.expected(learned=learned) + size.overhead / new
             raise InputError(
                 f"memory_bytes is {self.memory_bytes} for {self.num_classes} classes, but an image takes about "
-                f"{each + size.overhead / new:.0f} bytes as {what}; expected at least {needed}, or a codec that takes "
-                "less"
+                f"{first:.0f} bytes as {what}; expected at least {math.ceil(self.num_classes * first)}, or a codec "
+                "that takes less"
             )
 
 

@@ -2,6 +2,7 @@
 
 import gc
 import pickle
+import re
 import tracemalloc
 import weakref
 from collections import Counter
@@ -20,7 +21,7 @@ from avalanche.training.templates import SupervisedTemplate
 from torch import nn
 
 from continual import DistilledBuffer, EncodedBuffer, GDumb, class_incremental
-from continual.byte_budget import most_that_fits
+from continual.byte_budget import ByteBudget, ImageSize, most_that_fits
 from continual.scenario import labelled_dataset
 from distill import FRePo, Identity, InputError, PreprocessedImages, Random, Standardize
 from distill.training.quality_order import quality_order
@@ -389,3 +390,23 @@ def test_the_most_that_fits() -> None:
     calls: list[int] = []
     most_that_fits(lambda count: calls.append(count) or 100 * count, 123_456, 10_000)
     assert len(calls) < 6
+
+
+@pytest.mark.parametrize("learned", [False, True])
+@pytest.mark.parametrize("exact", [False, True])
+def test_memory_that_is_asked_for_is_enough_for_one_image_per_class(learned, exact):
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(200):
+        each, overhead = (100 * torch.rand(2, generator=generator, dtype=torch.float64)).tolist()
+        num_classes, new = torch.randint(1, 101, (2,), generator=generator).tolist()
+        size = ImageSize(each + 1, overhead, exact)
+        with pytest.raises(InputError, match="expected at least") as refused:
+            ByteBudget(1, num_classes, adaptive=False).check(size, new, learned=learned, what="bytes")
+        enough = int(re.search(r"expected at least (\d+)", str(refused.value))[1])
+        ByteBudget(enough, num_classes, adaptive=False).check(size, new, learned=learned, what="bytes")
+        fit = [
+            ByteBudget(nbytes, num_classes, adaptive=False).images_per_class(size, new, learned=learned)
+            for nbytes in (enough - 1, enough)
+        ]
+        assert fit[0] == 0
+        assert fit[1] >= 1

@@ -22,7 +22,7 @@ from continual import (
     class_order,
     experience_accuracies,
 )
-from continual.byte_budget import ImageSize
+from continual.byte_budget import SAMPLED_PER_CLASS, ByteBudget, ImageSize
 from continual.scenario import step_sizes
 from distill import Distiller, InputError, LabelledImages, PreprocessedImages, Preprocessing, Random
 from distill.runtime.seeds import generator_for
@@ -31,8 +31,6 @@ from distill.store import Store
 from distill.training.recipe import TrainingRecipe
 
 __all__ = ["StreamStudy", "buffer_of", "final_record", "gdumb", "images_that_fit", "tested"]
-
-SAMPLED = 20  # real images per class that are encoded to find out how many fit
 
 
 class StreamStudy(Experiment):
@@ -172,6 +170,7 @@ def final_record(run: StreamStudy, arm: Arm, seed: int, *, store: Path) -> dict[
     policy = buffer_of(run, arm, seed, store=store)
     for experience in benchmark.train_stream:
         policy.post_adapt(None, experience)
+    buffer = policy.buffer  # held, so that it is decoded once for all networks
     about = {
         "arm": arm.name,
         "method": arm.method,
@@ -180,8 +179,8 @@ def final_record(run: StreamStudy, arm: Arm, seed: int, *, store: Path) -> dict[
         "through": arm.through,
         "options": run.distiller(arm).options(),
         "order": seed,
-        "images": len(policy.buffer),
-        "images_per_class": len(policy.buffer) / run.train.num_classes,
+        "images": len(buffer),
+        "images_per_class": len(buffer) / run.train.num_classes,
         "bytes_per_class": policy.nbytes / run.train.num_classes,
     }
     strategies = [gdumb(run, policy, seed=seed, index=i) for i in range(run.options.networks)]
@@ -189,10 +188,11 @@ def final_record(run: StreamStudy, arm: Arm, seed: int, *, store: Path) -> dict[
 
 
 def images_that_fit(run: StreamStudy, arm: Arm, seed: int) -> int:
-    """About how many images per class fit, by real images of the class order's first step."""
+    """About how many images per class fit, as the buffer estimates it from the class order's first step."""
     train, _ = run.images(seed)
     first = torch.isin(train.labels, torch.tensor(class_order(train.num_classes, seed)[: run.sizes[0]]))
-    sample = Random().distill(train.subset(first), images_per_class=SAMPLED, seed=seed)
+    sample = Random().distill(train.subset(first), images_per_class=SAMPLED_PER_CLASS, seed=seed)
     size = ImageSize.measured(sample, codec_of(arm.codec), label_codec_of(arm.labels))
     assert arm.memory_bytes is not None
-    return int((arm.memory_bytes - size.overhead / run.sizes[0]) / size.each)
+    budget = ByteBudget(arm.memory_bytes * train.num_classes, train.num_classes, adaptive=False)
+    return budget.images_per_class(size, run.sizes[0], learned=not run.distiller(arm).selects_real_images)

@@ -89,13 +89,13 @@ def measure_stream(run: ClassIncremental, method: str, seed: int) -> Iterator[di
         policy.post_adapt(None, experience)
         store, name, made_from = ahead_of(run, method, seed, k)
         ahead = store.load(name, made_from)
-        classes_seen = sum(run.sizes[: k + 1])
+        classes_seen, buffer = sum(run.sizes[: k + 1]), policy.buffer  # held: decoded once for all networks
         about = {
             "method": method,
             "order": seed,
             "step": k + 1,
             "classes_seen": classes_seen,
-            "images": len(policy.buffer),
+            "images": len(buffer),
             "bytes_per_class": policy.nbytes / classes_seen,
         }
         seconds = time.monotonic() - started + (ahead.metadata["seconds"] if ahead else 0.0)
