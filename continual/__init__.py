@@ -3,6 +3,7 @@
 - `buffer`: `DistilledBuffer`, distilled images as a storage policy. `distilling`, `intake`, `delivery`, `memory`,
   `quotas`, `byte_budget`: its parts.
 - `encoded_buffer`: `EncodedBuffer`, real images that Avalanche's policies choose, in bytes. `lending`: its part.
+- `encoded_policy`: what both have in common.
 - `gdumb`: `GDumb`, the strategy that trains on the buffer alone.
 - `loss`, `soft_labels`: soft labels in Avalanche's own strategies.
 - `scenario`, `accuracy`: class-incremental streams, and accuracy over them.

@@ -12,31 +12,28 @@ from typing import Any
 
 import torch
 from avalanche.benchmarks.utils import AvalancheDataset
-from avalanche.training.storage_policy import ExemplarsBuffer
 
-from continual.byte_budget import ByteBudget, ImageSize, Room, check_pixels, sample_of
+from continual.byte_budget import ByteBudget, ImageSize, Room
 from continual.checks import check_buffer, check_buffer_options, check_experience
-from continual.classes import all_classes, numbered
 from continual.delivery import Key
 from continual.distilling import Distilling
+from continual.encoded_policy import EncodedPolicy
 from continual.intake import Intake, Rules
-from continual.items import Items, check_form, check_stream, read_items, warn_of_other_reads
+from continual.items import Items, check_stream, read_items, warn_of_other_reads
 from continual.memory import Group, Memory, Returning
 from continual.online import Collected, has_boundaries, is_last
-from continual.replay_transform import ReplayTransform, Transform
+from continual.replay_transform import Transform
 from distill import (
     Distiller,
-    Identity,
     ImageCodec,
     PreprocessedImages,
     Preprocessing,
     Random,
     SyntheticSet,
-    codec_of,
 )
 from distill.runtime.checks import require_whole
 from distill.runtime.seeds import generator_for
-from distill.sets.codecs import LabelCodec, label_codec_of
+from distill.sets.codecs import LabelCodec
 from distill.store import Store, as_store
 
 __all__ = ["DistilledBuffer"]
@@ -44,7 +41,7 @@ __all__ = ["DistilledBuffer"]
 IMAGES_PER_CLASS = 20  # where neither these nor bytes are given
 
 
-class DistilledBuffer(ExemplarsBuffer):
+class DistilledBuffer(EncodedPolicy):
     """Keeps distilled images of every class of every task seen; each delivery of images is distilled once.
 
     `post_adapt` distils the data of an experience, unless they were seen before, and adds the images. Data are
@@ -129,19 +126,17 @@ class DistilledBuffer(ExemplarsBuffer):
             num_classes, classes, max_size, memory_bytes, adaptive, returning, transform, progress
         )
         self.distiller, self.images_per_class, self.seed = distiller, images_per_class, seed
-        self.memory_bytes, self.codec, self.labels = memory_bytes, codec_of(codec), label_codec_of(labels)
-        self.classes: tuple[str, ...] | None = None if classes is None else tuple(classes)
-        if num_classes is not None and classes is None:
-            self.classes = numbered(num_classes)
+        self.memory_bytes = memory_bytes
+        super().__init__(
+            sys.maxsize, codec=codec, labels=labels, num_classes=num_classes, classes=classes,
+            preprocessing=preprocessing, transform=transform,
+        )  # fmt: skip
         whole = None if self.classes is None or images_per_class is None else images_per_class * len(self.classes)
         self.limit = whole if max_size is None and adaptive else max_size
-        self._memory = Memory()
-        self._in_use: weakref.ref | None = None  # the decoded buffer, as long as somebody holds it
-        super().__init__(self.limit or whole or sys.maxsize)
+        self.max_size = self.limit or whole or sys.maxsize
         self.adaptive, self.returning = adaptive, returning
-        self._transform = ReplayTransform(transform, owner="DistilledBuffer")
         self.distilling = Distilling(
-            Identity() if preprocessing is None else preprocessing,
+            self.preprocessing,
             seed=seed,
             device=device,
             held_out=held_out,
@@ -175,21 +170,10 @@ class DistilledBuffer(ExemplarsBuffer):
         return ", ".join(parts)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_read": {}, "_in_use": None}  # weak references cannot be pickled
+        return {**super().__getstate__(), "_read": {}}  # weak references cannot be pickled
 
-    @property
-    def buffer(self) -> AvalancheDataset:
-        """All images as an Avalanche dataset, decoded now; the same one as before if somebody still holds that."""
-        decoded = None if self._in_use is None else self._in_use()
-        if decoded is None:
-            decoded = self._memory.dataset()
-            self._in_use = weakref.ref(decoded)
-        return decoded
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes that the images, labels and class ids take now."""
-        return self._memory.nbytes
+    def _decoded(self) -> AvalancheDataset:
+        return self._memory.dataset()
 
     @property
     def transform(self) -> Transform:
@@ -200,11 +184,6 @@ class DistilledBuffer(ExemplarsBuffer):
     def augmentation(self) -> Any:
         """The function of one image tensor that is in use in training; `None` for none."""
         return self._transform.current
-
-    @property
-    def preprocessing(self) -> Preprocessing:
-        """What the stream's tensors went through."""
-        return self.distilling.preprocessing
 
     @property
     def synthetic(self) -> SyntheticSet | None:
@@ -252,7 +231,7 @@ class DistilledBuffer(ExemplarsBuffer):
         fingerprint = items.fingerprint()
         if fingerprint not in self._fingerprints or self._is_another(experience):
             warn_of_other_reads(dataset, items)
-            self._resolve_classes(strategy, items)
+            self._check_items(strategy, items)
             self._transform.resolve(dataset, items)
             self._transform.warn(strategy)
             if has_boundaries(experience):
@@ -278,15 +257,6 @@ class DistilledBuffer(ExemplarsBuffer):
         self._in_use = None
 
     # -- one delivery ----------------------------------------------------------------------------------------------
-
-    def _resolve_classes(self, strategy: Any, items: Items) -> None:
-        """Determine the number of classes, before anything is distilled."""
-        self.classes = all_classes(self.classes, strategy, items, owner="DistilledBuffer")
-        shape = tuple(items.images.shape[1:])
-        self.codec.check_shape(shape)
-        if self._memory.deliveries:
-            first = self._memory.deliveries[0]
-            check_form(items, first.layout, first.encoded.image_shape)
 
     def _is_another(self, experience: Any) -> bool:
         """Whether data that are known already come as a sub-experience that is not: equal data in two of them."""
@@ -352,16 +322,13 @@ class DistilledBuffer(ExemplarsBuffer):
         self, items: Items, new: Mapping[Key, int], before: Memory, distiller: Distiller, index: int
     ) -> Room | None:
         """What fits in `memory_bytes`, if they are given; also checks that the codec can store the images."""
-        assert self.classes is not None
-        generator = generator_for(self.seed, index, self._deliveries[index], 2)
-        sample = sample_of(items, self.classes, self.preprocessing, generator)
-        check_pixels(sample, self.codec)
+        sample = self._sample(items, generator_for(self.seed, index, self._deliveries[index], 2))
         if self.memory_bytes is None:
             return None
+        assert self.classes is not None
         size = ImageSize.measured(sample, self.codec, self.labels)
         budget = ByteBudget(self.memory_bytes, len(self.classes), self.adaptive)
-        what = f"{self.codec.spec} with labels {self.labels.spec}"
-        budget.check(size, len(new), learned=not distiller.selects_real_images, what=what)
+        budget.check(size, len(new), learned=not distiller.selects_real_images, what=self._stored_as())
         return budget.room(before, new, size)
 
     def _intake(self, new: Mapping[Key, int], memory: Memory, room: Room | None = None) -> Intake:

@@ -2,7 +2,6 @@
 
 import math
 import sys
-import weakref
 from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -11,22 +10,21 @@ import torch
 from avalanche.benchmarks.utils import AvalancheDataset
 from avalanche.training.storage_policy import ExemplarsBuffer
 
-from continual.byte_budget import SPARE, ByteBudget, ImageSize, check_pixels, sample_of
+from continual.byte_budget import SPARE, ByteBudget, ImageSize
 from continual.checks import check_encoded_buffer, check_experience
-from continual.classes import all_classes, numbered
-from continual.items import Items, check_form, read_items, warn_of_other_reads
+from continual.encoded_policy import EncodedPolicy
+from continual.items import Items, read_items, warn_of_other_reads
 from continual.lending import Chosen, Lender
-from continual.memory import Memory
-from continual.replay_transform import ReplayTransform, Transform
-from distill import Identity, ImageCodec, InputError, Preprocessing, codec_of
+from continual.replay_transform import Transform
+from distill import ImageCodec, InputError, Preprocessing
 from distill.runtime.checks import require_whole
 from distill.runtime.seeds import generator_for
-from distill.sets.codecs import LabelCodec, label_codec_of
+from distill.sets.codecs import LabelCodec
 
 __all__ = ["EncodedBuffer"]
 
 
-class EncodedBuffer(ExemplarsBuffer):
+class EncodedBuffer(EncodedPolicy):
     """Real images that an Avalanche policy chooses, held encoded in at most `memory_bytes` bytes.
 
     The rival of `DistilledBuffer` at equal bytes. The policy chooses as it always does; its `max_size` is replaced by
@@ -79,17 +77,12 @@ class EncodedBuffer(ExemplarsBuffer):
     ) -> None:
         check_encoded_buffer(policy, memory_bytes, num_classes, classes, preprocessing, transform, seed)
         self.policy, self.memory_bytes, self.seed = policy, memory_bytes, seed
-        self.codec, self.labels = codec_of(codec), label_codec_of(labels)
-        self.classes: tuple[str, ...] | None = None if classes is None else tuple(classes)
-        if num_classes is not None and classes is None:
-            self.classes = numbered(num_classes)
-        self.preprocessing = Identity() if preprocessing is None else preprocessing
-        self._transform = ReplayTransform(transform, owner="EncodedBuffer")
-        self._memory = Memory()
+        super().__init__(
+            sys.maxsize, codec=codec, labels=labels, num_classes=num_classes, classes=classes,
+            preprocessing=preprocessing, transform=transform,
+        )  # fmt: skip
         self._chosen = Chosen()
         self._updates = 0
-        self._in_use: weakref.ref | None = None  # the decoded buffer, as long as somebody holds it
-        super().__init__(sys.maxsize)
 
     def __repr__(self) -> str:
         return (
@@ -98,23 +91,9 @@ class EncodedBuffer(ExemplarsBuffer):
             f"{self._transform.current or 'no transform'})"
         )
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_in_use": None}  # weak references cannot be pickled
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes that the images, labels and class ids take now."""
-        return self._memory.nbytes
-
-    @property
-    def buffer(self) -> AvalancheDataset:
-        """All images as an Avalanche dataset, in the order of the policy; decoded now, unless somebody holds it."""
-        decoded = None if self._in_use is None else self._in_use()
-        if decoded is None:
-            decoded = self._memory.dataset().subset(self._chosen.all().tolist()) if len(self._memory) else \
-                self._memory.dataset()  # fmt: skip
-            self._in_use = weakref.ref(decoded)
-        return decoded
+    def _decoded(self) -> AvalancheDataset:
+        held = self._memory.dataset()  # in the order of the policy:
+        return held.subset(self._chosen.all().tolist()) if len(self._memory) else held
 
     @property
     def buffer_datasets(self) -> list[AvalancheDataset]:
@@ -131,12 +110,8 @@ class EncodedBuffer(ExemplarsBuffer):
         check_experience(experience)
         items = read_items(experience.dataset)
         warn_of_other_reads(experience.dataset, items)
-        self.classes = all_classes(self.classes, strategy, items, owner="EncodedBuffer")
-        channels, height, width = items.images.shape[1:]
-        self.codec.check_shape((channels, height, width))
-        if self._memory.deliveries:
-            first = self._memory.deliveries[0]
-            check_form(items, first.layout, first.encoded.image_shape)
+        self._check_items(strategy, items)
+        assert self.classes is not None
         places = self._places(items)
         self._transform.resolve(experience.dataset, items)
         self._transform.warn(strategy)
@@ -164,12 +139,10 @@ class EncodedBuffer(ExemplarsBuffer):
     def _places(self, items: Items) -> int:
         """How many images to let the policy choose at first: somewhat more than should fit."""
         assert self.classes is not None
-        sample = sample_of(items, self.classes, self.preprocessing, generator_for(self.seed, self._updates, 2))
-        check_pixels(sample, self.codec)
+        sample = self._sample(items, generator_for(self.seed, self._updates, 2))
         size = ImageSize.measured(sample, self.codec, self.labels)
         budget = ByteBudget(self.memory_bytes, len(self.classes), adaptive=True)
-        what = f"{self.codec.spec} with labels {self.labels.spec}"
-        budget.check(size, len(torch.unique(items.labels)), learned=False, what=what)
+        budget.check(size, len(torch.unique(items.labels)), learned=False, what=self._stored_as())
         held = self.nbytes / len(self._memory) if len(self._memory) else size.each
         most = (self.memory_bytes - size.overhead) / min(size.each, held)
         return min(self.max_size, int(most) if size.exact else math.ceil(most * SPARE))
