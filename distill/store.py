@@ -16,7 +16,7 @@ from distill.errors import InputError
 from distill.files import as_path
 from distill.tensor_files import map_array, read_tensors, write_array, write_tensors
 
-__all__ = ["Content", "Entry", "MadeFrom", "Store", "as_store"]
+__all__ = ["Content", "Entry", "MadeFrom", "Store", "as_store", "changes"]
 
 FORMAT = 5  # raised whenever networks or optimizers name their tensors anew, or fingerprints are taken otherwise
 KEY = "made_from"  # in the metadata of each file
@@ -209,14 +209,18 @@ def as_json(made_from: MadeFrom) -> dict[str, Any]:
         raise InputError(f"what an entry is made from must be JSON, but it is not: {error}") from error
 
 
-def differences(found: dict[str, Any], wanted: dict[str, Any]) -> str:
-    """What `found` says otherwise than `wanted`, in words; "" for nothing."""
-    before, now = found["options"], wanted["options"]
-    words = [
-        f"{name} was {before.get(name)!r}, now {now.get(name)!r}"
+def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, str]:
+    """What options are other ones `now` than `before`, in words, by their names."""
+    return {
+        name: f"{name} was {before.get(name)!r}, now {now.get(name)!r}"
         for name in sorted(before.keys() | now.keys())
         if before.get(name) != now.get(name)
-    ]
+    }
+
+
+def differences(found: dict[str, Any], wanted: dict[str, Any]) -> str:
+    """What `found` says otherwise than `wanted`, in words; "" for nothing."""
+    words = list(changes(found["options"], wanted["options"]).values())
     before, now = found["data"], wanted["data"]
     words += [f"other {name}" for name in {**now, **before} if not same(before.get(name, ""), now.get(name, ""))]
     return ", ".join(words)

@@ -13,6 +13,7 @@ from benchmarks.harness.versions import COMPARED, versions_of
 from distill import InputError, InputWarning
 from distill.files import PARTIAL, read_json, remove_partial, write_json
 from distill.runtime.locks import Held, lock_file
+from distill.store import changes
 
 __all__ = ["check_record", "open_file", "open_folder", "space_for"]
 
@@ -144,15 +145,15 @@ def check_record(folder: Path, options: Mapping[str, Any], *, free: Collection[s
         raise InputError(f"{folder / RECORD} is damaged: it holds no options; choose another --output")
     check_versions(folder, found.pop(VERSIONS, None))
     before, now = flat(found), flat(options)
-    changed = [
-        name for name in sorted(before.keys() | now.keys())
-        if name.partition(".")[0] not in {*FREE_OPTIONS, *free} and before.get(name) != now.get(name)
-    ]  # fmt: skip
+    changed = {
+        name: words for name, words in changes(before, now).items()
+        if name.partition(".")[0] not in {*FREE_OPTIONS, *free}
+    }  # fmt: skip
     data = [name.removeprefix(DATA) for name in changed if name.startswith(DATA)]
-    if others := [name for name in changed if not name.startswith(DATA)]:
-        words = "; ".join(f"{name} was {before.get(name)!r}, now {now.get(name)!r}" for name in others)
+    if others := [words for name, words in changed.items() if not name.startswith(DATA)]:
         raise InputError(
-            f"{folder} holds a run with other options ({words}); resume with those, or choose another --output"
+            f"{folder} holds a run with other options ({'; '.join(others)}); resume with those, or choose another "
+            "--output"
         )
     if data and not any(name.startswith(DATA) for name in before):
         raise InputError(

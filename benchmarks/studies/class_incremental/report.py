@@ -10,7 +10,7 @@ from benchmarks.studies.class_incremental.plots import plot_accuracy, plot_krr
 from continual import average_incremental_accuracy, forgetting
 from privacy.tables import text_table
 
-__all__ = ["describe_equal", "describe_step", "memory_of", "reported"]
+__all__ = ["describe_equal", "describe_step", "memory_of", "point_of", "reported"]
 
 
 def describe_step(record: dict[str, Any]) -> str:
@@ -142,16 +142,23 @@ def format_table(
     return protocol(options) + "\n" + "\n".join(lines)
 
 
+def point_of(records: list[dict[str, Any]]) -> dict[str, Any]:
+    """Of one arm after the last step: mean and standard deviation over orders and networks, and what its memory holds.
+
+    - `records`: those of `benchmarks.studies.class_incremental.streams.final_record`.
+    """
+    values = [value for record in records for value in record["accuracy"]]
+    mean, spread = mean_and_spread(values)
+    held = {name: statistics.mean(r[name] for r in records) for name in ("images_per_class", "bytes_per_class")}
+    return {"mean": mean, "std": spread, "n": len(values), **held}
+
+
 def format_equal(records: list[dict[str, Any]]) -> str:
     """The methods at equal bytes, after the last step."""
     rows = [["at equal bytes, all classes", "images per class", "bytes per class", "accuracy"]]
     for arm in dict.fromkeys(record["arm"] for record in records):
-        own = [record for record in records if record["arm"] == arm]
-        values = [value for record in own for value in record["accuracy"]]
-        mean, spread = mean_and_spread(values)
-        images, held = (statistics.mean(r[name] for r in own) for name in ("images_per_class", "bytes_per_class"))
-        point = {"mean": mean, "std": spread, "n": len(values)}
-        rows.append([arm, f"{images:.1f}", f"{held:.0f}", percent(point)])
+        point = point_of([record for record in records if record["arm"] == arm])
+        rows.append([arm, f"{point['images_per_class']:.1f}", f"{point['bytes_per_class']:.0f}", percent(point)])
     return "\n\n" + text_table(rows)
 
 

@@ -2,7 +2,6 @@
 
 import itertools
 import math
-import statistics
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,8 @@ from matplotlib.axes import Axes
 
 from benchmarks.harness.methods import COLOURS, distiller_class
 from benchmarks.harness.plots import accuracy_axis, draw
-from benchmarks.harness.results import mean_and_spread, percent
+from benchmarks.harness.results import percent
+from benchmarks.studies.class_incremental.report import point_of
 from privacy.tables import text_table
 
 __all__ = ["crossover", "reported", "summarize"]
@@ -36,19 +36,14 @@ def reported(folder: Path, options: dict[str, Any], records: list[dict[str, Any]
 
 def summarize(records: list[dict[str, Any]]) -> dict[str, dict[int, dict[str, Any]]]:
     """For each arm and size: mean and standard deviation over orders and networks, and what the memory holds."""
-    summary: dict[str, dict[int, dict[str, Any]]] = {}
+    measured: dict[tuple[str, int], list[dict[str, Any]]] = {}
     for record in records:
-        if "left_out" in record:
-            continue
-        own = [r for r in records if (r["arm"], r["size"]) == (record["arm"], record["size"])]
-        values = [value for each in own for value in each["accuracy"]]
-        mean, spread = mean_and_spread(values)
-        summary.setdefault(record["arm"], {})[record["size"]] = {
-            "mean": mean, "std": spread, "n": len(values),
-            "images_per_class": statistics.mean(each["images_per_class"] for each in own),
-            "bytes_per_class": statistics.mean(each["bytes_per_class"] for each in own),
-            "seconds": sum(sum(each["seconds"].values()) for each in own),
-        }  # fmt: skip
+        if "left_out" not in record:
+            measured.setdefault((record["arm"], record["size"]), []).append(record)
+    summary: dict[str, dict[int, dict[str, Any]]] = {}
+    for (arm, size), own in measured.items():
+        seconds = sum(sum(each["seconds"].values()) for each in own)
+        summary.setdefault(arm, {})[size] = {**point_of(own), "seconds": seconds}
     return summary
 
 

@@ -16,6 +16,7 @@ from benchmarks.studies.class_incremental.streams import StreamStudy, final_reco
 from benchmarks.studies.memory.options import MemoryOptions
 from benchmarks.studies.memory.report import reported
 from distill import InputError
+from distill.store import changes
 
 __all__ = ["MemoryStudy", "main"]
 
@@ -81,8 +82,8 @@ def measure_point(run: MemoryStudy, text: str, size: int, seed: int) -> Iterator
     path = folder / "point.json"
     point = kept(path, partial(final_record, run, arm, seed, store=folder))
     before, now = point["options"], json.loads(json.dumps(run.distiller(arm).options()))
-    if changed := [name for name in now if before.get(name) != now[name]]:
-        words = "; ".join(f"{name} was {before.get(name)!r}, now {now[name]!r}" for name in changed)
+    if changed := changes(before, now):
+        words = "; ".join(changed.values())
         raise InputError(f"{path} was made with other options of {arm.method} ({words}); choose another --output")
     yield {**point, "size": size}
 
