@@ -12,7 +12,7 @@ from distill.distillers.base import Distiller
 from distill.distillers.made_from import made_from
 from distill.distillers.run import Run
 from distill.errors import InputError
-from distill.networks import Network, Norm, build_network, check_network
+from distill.networks import Network, Norm, check_network
 from distill.preprocess import PreprocessedImages
 from distill.runtime.checks import require_not_negative, require_positive
 from distill.runtime.progress import progress_bar
@@ -55,12 +55,14 @@ class TrainsNetwork(Distiller):
 
     def check_images(self, image_shape: tuple[int, int, int], num_classes: int) -> None:
         """Raise `InputError` where the network does not go with the images."""
-        self._build(image_shape, num_classes, torch.Generator())
+        self._recipe().build(image_shape=image_shape, num_classes=num_classes, generator=torch.Generator())
 
     def trained(self, data: PreprocessedImages, run: Run) -> Network:
         """The network, from the run's store where it has been trained before; it is the same for any size of set."""
         generator = run.generator(self.purpose)
-        network = self._build(data.image_shape, data.num_classes, generator).to(run.device)
+        network = self._recipe().build(
+            image_shape=data.image_shape, num_classes=data.num_classes, generator=generator
+        ).to(run.device)
         if run.store is None:
             return self._train(network, data, run, generator)
         own = {field.name: getattr(self, field.name) for field in fields(TrainsNetwork)}
@@ -86,23 +88,16 @@ class TrainsNetwork(Distiller):
             )
         return features
 
-    def _build(self, image_shape: tuple[int, int, int], num_classes: int, generator: torch.Generator) -> Network:
-        return build_network(
-            "conv",
-            image_shape=image_shape,
-            num_classes=num_classes,
-            width=self.width,
-            depth=self.depth,
-            norm=self.norm,
-            generator=generator,
-        )
+    def _recipe(self) -> TrainingRecipe:
+        return TrainingRecipe(
+            width=self.width, depth=self.depth, norm=self.norm, learning_rate=self.learning_rate,
+            warmup_steps=self.steps // 5, augment=self.augments,
+        )  # fmt: skip
 
     def _train(
         self, network: Network, data: PreprocessedImages, run: Run, generator: torch.Generator
     ) -> Network:
-        recipe = TrainingRecipe(
-            learning_rate=self.learning_rate, warmup_steps=self.steps // 5, augment=self.augments
-        )
+        recipe = self._recipe()
         optimizer = recipe.optimizer(network)
         network.train()
 
