@@ -9,6 +9,7 @@ from distill.distillers.stepwise import StepwiseDistiller
 from distill.preprocess import default_preprocessing
 from distill.sets.codecs import ImageCodec
 from distillers import DISTILLERS
+from killed import killed_before_step
 
 CODECS = ["webp:50", "lowres:2", "mosaic:jpeg:50", "lowres:2+webp:50"]
 
@@ -93,18 +94,7 @@ def test_only_the_last_share_of_the_steps_is_coded_and_each_step_encodes_once(
 @pytest.mark.parametrize("k", [1, 2])
 def test_a_killed_distillation_ends_in_the_same_bits(distiller, data, tmp_path, monkeypatch, k):
     distiller = distiller.with_options(codec="webp:50", codec_share=0.5)
-    step = type(distiller).step
-
-    def step_or_stop(self, state, data):
-        if state.step == k:
-            raise KeyboardInterrupt
-        step(self, state, data)
-
-    with monkeypatch.context() as patch:
-        patch.setattr("distill.distillers.checkpoint.SECONDS_BETWEEN", 0)
-        patch.setattr(type(distiller), "step", step_or_stop)
-        with pytest.raises(KeyboardInterrupt):
-            distiller.distill(data, images_per_class=2, store=tmp_path)
+    killed_before_step(k, monkeypatch, distiller, data, store=tmp_path)
     resumed, whole = (distiller.distill(data, images_per_class=2, store=store) for store in (tmp_path, None))
     assert torch.equal(resumed.images, whole.images)
     assert torch.equal(resumed.labels, whole.labels)

@@ -10,6 +10,7 @@ from distill import Distiller, FRePo, InputError, PreprocessedImages, Random, St
 from distill.distillers.frepo import label_margin
 from distill.preprocess import default_preprocessing
 from distill.sets.synthetic import initial_labels
+from killed import killed_before_step
 
 # Each part of the state that a checkpoint keeps takes part: models renewed, batches and pool batches drawn, BatchNorm.
 TINY = FRePo(
@@ -221,22 +222,6 @@ def test_divergence_is_an_input_error_and_no_nan_set(data, options):
 
 
 # -- checkpoint ----------------------------------------------------------------------------------------------------
-
-
-def killed_before_step(k: int, monkeypatch, distiller: FRePo, data, **arguments) -> None:
-    """Distil until step `k` (from 0) would begin, saving after each, then be interrupted."""
-    step = FRePo.step
-
-    def step_or_stop(self, state, data):
-        if state.step == k:
-            raise KeyboardInterrupt
-        step(self, state, data)
-
-    with monkeypatch.context() as patch:
-        patch.setattr("distill.distillers.checkpoint.SECONDS_BETWEEN", 0)
-        patch.setattr(FRePo, "step", step_or_stop)
-        with pytest.raises(KeyboardInterrupt):
-            made(distiller, data, **arguments)
 
 
 @pytest.mark.parametrize(

@@ -25,12 +25,13 @@ from distill import (
     SyntheticSet,
 )
 from distill.distillers.dsa import gradient_distance, published_loops
-from distill.distillers.matching import Matching, MatchingState
+from distill.distillers.matching import Matching
 from distill.distillers.run import Run
 from distill.networks import Network, build_network
 from distill.preprocess import default_preprocessing
 from distill.sets.synthetic import initial_labels
 from distill.training.augmentation import SIAMESE, Draw, draw_augmentation, flip
+from killed import killed_before_step
 
 # Each part of the state that a checkpoint keeps takes part: networks drawn, trained and half trained, and momentum.
 TINY_DM = DM(steps=7, batch_size=8, width=4, depth=2, history_points=3)
@@ -595,22 +596,6 @@ def test_a_class_with_fewer_images_than_the_batch_gives_all_of_them(distiller, m
 
 
 # -- 6. checkpoint -----------------------------------------------------------------------------------------------------
-
-
-def killed_before_step(k: int, monkeypatch, distiller: Matching, data, **arguments) -> None:
-    """Distil until step `k` (from 0) would begin, saving after each, then be interrupted."""
-    step = type(distiller).step
-
-    def step_or_stop(self: Matching, state: MatchingState, data: PreprocessedImages) -> None:
-        if state.step == k:
-            raise KeyboardInterrupt
-        step(self, state, data)
-
-    with monkeypatch.context() as patch:
-        patch.setattr("distill.distillers.checkpoint.SECONDS_BETWEEN", 0)
-        patch.setattr(type(distiller), "step", step_or_stop)
-        with pytest.raises(KeyboardInterrupt):
-            made(distiller, data, **arguments)
 
 
 @pytest.mark.parametrize("distiller", TINY)
