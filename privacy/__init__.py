@@ -11,7 +11,7 @@
 from importlib.metadata import PackageNotFoundError, version
 
 from privacy.attack_results import Found, Result
-from privacy.attacks import ATTACKS, RMIA, Attack, Calibrated, LiRA, ReferenceAttack, TrainedAttack
+from privacy.attacks import ATTACKS, RMIA, Attack, BaVarIA, Calibrated, LiRA, ReferenceAttack, TrainedAttack
 from privacy.auditing import audit
 from privacy.errors import InputError
 from privacy.exposed import Exposed
@@ -31,6 +31,7 @@ __all__ = [
     "Attack",
     "AttackRecords",
     "AuditReport",
+    "BaVarIA",
     "Calibrated",
     "Exposed",
     "Found",

@@ -50,7 +50,7 @@ def audit(
     """Attack a model through its records and report how well members are distinguished from non-members.
 
     - `attacks`: some of "threshold", "lr", "mlp", "rf", "knn", with reference models also "lira", "rmia", "calibrated",
-      or your own attacks (`privacy.Attack`); "all" is every attack that needs nothing the records lack.
+      "bavaria", or your own attacks (`privacy.Attack`); "all" is every attack that needs nothing the records lack.
     - `engine`: "fast", this package's attacks; "tf-privacy", TensorFlow Privacy's own code on the same records, if
       installed.
     - `seed`: the same seed gives the same scores, whatever `jobs` and the number of threads are.

@@ -1,6 +1,7 @@
 """The attacks: what they share, one file each, and where they are found by name."""
 
 from privacy.attacks.base import FEWEST, Attack, Predict, Task, TrainedAttack
+from privacy.attacks.bavaria import BaVarIA
 from privacy.attacks.calibrated import Calibrated
 from privacy.attacks.forest import RandomForest
 from privacy.attacks.knn import KNearestNeighbours
@@ -17,6 +18,7 @@ __all__ = [
     "FEWEST",
     "RMIA",
     "Attack",
+    "BaVarIA",
     "Calibrated",
     "KNearestNeighbours",
     "LiRA",

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Sequence
 
 from privacy.attacks.base import Attack
+from privacy.attacks.bavaria import BaVarIA
 from privacy.attacks.calibrated import Calibrated
 from privacy.attacks.forest import RandomForest
 from privacy.attacks.knn import KNearestNeighbours
@@ -28,6 +29,7 @@ ATTACKS: dict[str, Attack] = {
         LiRA(),
         RMIA(),
         Calibrated(),
+        BaVarIA(),
     )
 }
 

@@ -389,7 +389,7 @@ def test_trained_attacks_find_members_whose_loss_is_higher(attack):
 
 
 def test_attacks_have_names_of_their_own():
-    assert list(ATTACKS) == ["threshold", "lr", "mlp", "rf", "knn", "lira", "rmia", "calibrated"]
+    assert list(ATTACKS) == ["threshold", "lr", "mlp", "rf", "knn", "lira", "rmia", "calibrated", "bavaria"]
     assert len({attack.title for attack in ALL}) == len(ALL)
     assert all(ATTACKS[name].name == name for name in ATTACKS)
 
