@@ -11,13 +11,15 @@
 from importlib.metadata import PackageNotFoundError, version
 
 from privacy.attack_results import Found, Result
-from privacy.attacks import ATTACKS, Attack, TrainedAttack
+from privacy.attacks import ATTACKS, RMIA, Attack, BaVarIA, Calibrated, LiRA, ReferenceAttack, TrainedAttack
 from privacy.auditing import audit
 from privacy.errors import InputError
 from privacy.exposed import Exposed
 from privacy.intervals import auc_difference, auc_interval, tpr_interval
 from privacy.metrics import Interval, Roc, auc_ceiling, auc_of, roc_of
 from privacy.records import AttackRecords
+from privacy.reference_training import reference_splits, train_references
+from privacy.references import References
 from privacy.report import AuditReport
 from privacy.scores import Scores
 from privacy.summary import Summary
@@ -25,13 +27,19 @@ from privacy.verdict import Verdict
 
 __all__ = [
     "ATTACKS",
+    "RMIA",
     "Attack",
     "AttackRecords",
     "AuditReport",
+    "BaVarIA",
+    "Calibrated",
     "Exposed",
     "Found",
     "InputError",
     "Interval",
+    "LiRA",
+    "ReferenceAttack",
+    "References",
     "Result",
     "Roc",
     "Scores",
@@ -43,8 +51,10 @@ __all__ = [
     "auc_interval",
     "auc_of",
     "audit",
+    "reference_splits",
     "roc_of",
     "tpr_interval",
+    "train_references",
 ]
 
 try:

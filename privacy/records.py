@@ -1,6 +1,7 @@
 """What a membership-inference attacker sees: labels, outputs and losses of members and non-members."""
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, get_args
 
@@ -10,13 +11,16 @@ from privacy.errors import InputError
 from privacy.files import as_path, read_arrays, write_arrays
 from privacy.margins import OutputKind, cross_entropy, excess_margins
 from privacy.record_validation import RecordArrays, check_losses_of_both, checked_side, checked_tuple
+from privacy.references import REFERENCE_ARRAYS, References
 from privacy.rounding import rounding_notes, tied_loss_notes
+from privacy.signals import Signals, signals_of
 from privacy.validation import checked_positions, closest, require_one_of
 
 __all__ = ["AttackRecords", "OutputKind", "RecordArrays"]
 
 SIDES = ("members", "non_members")
 ARRAYS = ("outputs", "labels", "losses")
+REFERENCE = "reference_"  # what names of arrays of references begin with in files
 
 
 class AttackRecords:
@@ -31,6 +35,8 @@ class AttackRecords:
       outputs and labels. Give the loss that the model was trained with where it is another one: an attacker would
       use it.
     - `outputs`: "logits" (default) or "probabilities". Logits are better: probabilities near 1 are rounded.
+    - `references`: what models of the attacker's own say of the same records (`References`), in outputs of the same
+      kind; they make stronger attacks possible.
 
     The records of both sides then lie in one array, members first:
 
@@ -51,7 +57,12 @@ class AttackRecords:
     """
 
     def __init__(
-        self, *, members: Sequence[Any], non_members: Sequence[Any], outputs: OutputKind = "logits"
+        self,
+        *,
+        members: Sequence[Any],
+        non_members: Sequence[Any],
+        outputs: OutputKind = "logits",
+        references: References | None = None,
     ) -> None:
         require_one_of("outputs", outputs, get_args(OutputKind))
         given = {"members": checked_tuple(members, "members"), "non_members": checked_tuple(non_members, "non_members")}
@@ -68,6 +79,7 @@ class AttackRecords:
             np.concatenate([getattr(side, array) for side in sides]) for array in ARRAYS
         )
         self.is_member = np.arange(len(self.labels)) < len(sides[0])
+        self.given_references = checked_references(references, [side.outputs.shape for side in sides])
         self.notes: list[str] = []
         self._computed_again = False  # whether losses were given, but are the cross-entropy of the outputs
         if self.kind == "probabilities":
@@ -85,6 +97,22 @@ class AttackRecords:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def has(self, need: str) -> bool:
+        """Whether there is what an attack may need: "references"."""
+        return {"references": self.given_references is not None}[need]
+
+    @property
+    def references(self) -> References:
+        """The reference models; raises `InputError` where there are none."""
+        if self.given_references is None:
+            raise InputError("the records have no references; expected AttackRecords(..., references=References(...))")
+        return self.given_references
+
+    @cached_property
+    def signals(self) -> Signals:
+        """How sure the attacked model and the references are of each record; computed once."""
+        return signals_of(self.outputs, self.labels, self.kind, self.references)
 
     @property
     def members(self) -> RecordArrays:
@@ -132,48 +160,68 @@ class AttackRecords:
         >>> records.subset(members=[False, True])
         AttackRecords(1 members, 1 non-members, 2 classes, logits)
         """
-        sides = {}
+        sides, positions = {}, {}
         for name, side, chosen in (
             ("members", self.members, members), ("non_members", self.non_members, non_members),
         ):  # fmt: skip
-            where = checked_positions(chosen, len(side), f"the subset of {name}")
+            where = positions[name] = checked_positions(chosen, len(side), f"the subset of {name}")
             losses = side.losses[where] if self.losses_given or self._computed_again else None
             sides[name] = (side.outputs[where], side.labels[where], losses)
-        return AttackRecords(**sides, outputs=self.kind)
+        references = None if self.given_references is None else self.given_references.subset(**positions)
+        return AttackRecords(**sides, outputs=self.kind, references=references)
 
     def save(self, path: str | Path) -> Path:
-        """Write everything to one .npz file, atomically; losses only if they were given."""
+        """Write everything to one .npz file, atomically; losses only if they were given, and references if any."""
         kept = ARRAYS if self.losses_given or self._computed_again else ARRAYS[:2]
         arrays = {f"{side}_{array}": getattr(getattr(self, side), array) for side in SIDES for array in kept}
+        if self.given_references is not None:
+            arrays |= {REFERENCE + name: array for name, array in self.given_references.to_arrays().items()}
         return write_arrays(path, arrays | {"outputs": np.array(self.kind)})
 
     @classmethod
     def load(cls, path: str | Path) -> "AttackRecords":
         """Read an .npz with `members_outputs`, `members_labels`, `non_members_outputs`, `non_members_labels`.
 
-        Optional: `members_losses` with `non_members_losses`, and `outputs` ("logits" or "probabilities"). Nothing in
-        the file is unpickled. Raises `InputError` that names the file when it is missing or damaged, lacks an array, or
-        holds one of another name, which may be a misspelt one.
+        Optional: `members_losses` with `non_members_losses`, `outputs` ("logits" or "probabilities"), and the arguments
+        of `References` by name, such as `reference_member_outputs`. Nothing in the file is unpickled.
+
+        Raises `InputError` that names the file when it is missing or damaged, lacks an array, or holds one of another
+        name, which may be a misspelt one.
         """
         arrays = read_arrays(path, check=check_names)
         sides = {side: [arrays[f"{side}_{a}"] for a in ARRAYS if f"{side}_{a}" in arrays] for side in SIDES}
         kind: Any = str(arrays.get("outputs", "logits"))
         try:
-            return cls(members=sides["members"], non_members=sides["non_members"], outputs=kind)
+            own = {name.removeprefix(REFERENCE): arrays[name] for name in arrays if name.startswith(REFERENCE)}
+            references = References.from_arrays(own) if own else None
+            return cls(**sides, outputs=kind, references=references)
         except InputError as error:
             raise InputError(f"{as_path(path)}: {error}") from error
 
     def __repr__(self) -> str:
+        references = "" if self.given_references is None else f", {len(self.given_references)} references"
         return (
             f"AttackRecords({self.is_member.sum()} members, {(~self.is_member).sum()} non-members, {self.num_classes} "
-            f"classes, {self.kind})"
+            f"classes, {self.kind}{references})"
         )
+
+
+def checked_references(given: Any, shapes: Sequence[tuple[int, ...]]) -> References | None:
+    """References that fit outputs of these shapes, of members and of non-members; raises `InputError` otherwise."""
+    if given is None:
+        return None
+    if not isinstance(given, References):
+        raise InputError(f"references is a {type(given).__name__}; expected References(member_outputs=..., ...)")
+    given.check_fit(dict(zip(("member", "non_member"), shapes, strict=True)))
+    return given
 
 
 def check_names(names: Sequence[str], path: Path) -> None:
     """Raise `InputError` when a records file lacks an array, or holds one whose name is not known."""
     needed = [f"{side}_{array}" for side in SIDES for array in ARRAYS[:2]]
     known = [f"{side}_{array}" for side in SIDES for array in ARRAYS] + ["outputs"]
+    if any(name.startswith(REFERENCE) for name in names):
+        known += [REFERENCE + name for name in REFERENCE_ARRAYS]
     missing = [name for name in needed if name not in names]
     unknown = [name for name in names if name not in known]
     problems = [f"lacks {', '.join(missing)}"] * bool(missing)

@@ -12,12 +12,19 @@ from privacy.errors import InputError
 from privacy.records import AttackRecords
 from privacy.scores import Scores, gather
 
-__all__ = ["FEWEST", "FOLDS", "INNER_FOLDS", "Attack", "Predict", "Task", "TrainedAttack", "folds", "split_seed"]
+__all__ = [
+    "FEWEST", "FOLDS", "INNER_FOLDS", "NEEDS", "Attack", "Predict", "Task", "TrainedAttack", "folds",
+    "split_seed", "unchanged",
+]  # fmt: skip
 
 FOLDS = 2  # an attack model scores the half of the records that it was not trained on
 INNER_FOLDS = 3  # of the search for the attack's own settings, within its half
 FEWEST = FOLDS * INNER_FOLDS  # records on a side that a trained attack can work with
 LARGEST = 1e100  # of what a trained attack learns from: the squares of larger numbers overflow
+
+NEEDS = {  # what an attack may need of records, in words; `AttackRecords.has` says whether they have it
+    "references": "reference models: AttackRecords(..., references=References(...))",
+}
 
 Task = Callable[[], tuple[np.ndarray, np.ndarray]]  # -> positions (k,) in the records, and their scores (k,)
 Predict = Callable[[np.ndarray], np.ndarray]  # features (k, C + 1) -> scores (k,)
@@ -26,7 +33,8 @@ Predict = Callable[[np.ndarray], np.ndarray]  # features (k, C + 1) -> scores (k
 class Attack(ABC):
     """A membership-inference attack: it gives every record a score, the higher the more like a member.
 
-    A subclass sets `name` and `title` and defines `tasks`; one that learns from the records is a `TrainedAttack`.
+    A subclass sets `name` and `title` and defines `tasks`; one that learns from the records is a `TrainedAttack`, one
+    that compares them with reference models a `ReferenceAttack`.
 
     >>> class LargestOutput(Attack):
     ...     name, title = "largest", "largest output"
@@ -46,6 +54,18 @@ class Attack(ABC):
     """About how long a task takes beside those of other attacks; the most expensive are started first."""
     trained: ClassVar[bool] = False
     """Whether it learns from the records, so that its results depend on how they are split, and are averaged."""
+    needs: ClassVar[tuple[str, ...]] = ()
+    """What the records must have beside outputs and labels: some of `NEEDS`."""
+
+    def lacking(self, records: AttackRecords) -> str | None:
+        """What the records lack that the attack needs, and how to give it, in one line; `None` if they have all."""
+        lacks = [NEEDS[need] for need in self.needs if not records.has(need)]
+        return f"the {self.name} attack needs {' and '.join(lacks)}" if lacks else None
+
+    def check_needs(self, records: AttackRecords) -> None:
+        """Raise `InputError` where the records lack what the attack needs."""
+        if lacking := self.lacking(records):
+            raise InputError(lacking)
 
     def check(self, records: AttackRecords) -> None:  # noqa: B027 (optional)
         """Raise `InputError` where the attack cannot work on these records."""
@@ -62,6 +82,7 @@ class Attack(ABC):
 
         Raises `InputError` where the attack cannot work on these records, or does not score every record once.
         """
+        self.check_needs(records)
         self.check(records)
         results = [task() for task in self.tasks(records, seed=seed)]
         return Scores(gather(len(records), results, name=self.name)[None], records.is_member, self.trained)
@@ -74,6 +95,11 @@ def split_seed(seed: int, split: int) -> int:
     7
     """
     return seed if split == 0 else int(np.random.SeedSequence([seed, 5, split]).generate_state(1)[0])
+
+
+def unchanged(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The scores of all records, with their positions."""
+    return np.arange(len(scores)), scores
 
 
 class TrainedAttack(Attack):

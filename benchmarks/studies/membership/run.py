@@ -133,8 +133,9 @@ def check_options(options: MembershipOptions) -> None:
         raise InputError(f"unknown arms {', '.join(unknown)}; expected some of {', '.join(ARMS)}")
     if not options.arms:
         raise InputError(f"--arms names none; expected some of {', '.join(ARMS)}")
-    if unknown := [attack for attack in options.attacks if attack not in (*ATTACKS, "all")]:
-        raise InputError(f"unknown attacks {', '.join(unknown)}; expected all, or some of {', '.join(ATTACKS)}")
+    known = [name for name, attack in ATTACKS.items() if not attack.needs]
+    if unknown := [attack for attack in options.attacks if attack not in (*known, "all")]:
+        raise InputError(f"unknown attacks {', '.join(unknown)}; expected all, or some of {', '.join(known)}")
     check_at_least(options, 1, "members", "images_per_class")
     if min(options.train_steps) < 1:
         raise InputError(f"--train-steps are {' '.join(map(str, options.train_steps))}; expected at least 1")
