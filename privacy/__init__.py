@@ -13,10 +13,13 @@ from importlib.metadata import PackageNotFoundError, version
 from privacy.attack_results import Found, Result
 from privacy.attacks import ATTACKS, Attack, TrainedAttack
 from privacy.auditing import audit
+from privacy.epsilon import EpsilonBound, epsilon_from_counts, epsilon_from_scores
 from privacy.errors import InputError
 from privacy.exposed import Exposed
+from privacy.gaussian_privacy import gaussian_epsilon
 from privacy.intervals import auc_difference, auc_interval, tpr_interval
 from privacy.metrics import Interval, Roc, auc_ceiling, auc_of, roc_of
+from privacy.one_run import epsilon_from_canaries, epsilon_from_guesses
 from privacy.records import AttackRecords
 from privacy.report import AuditReport
 from privacy.scores import Scores
@@ -28,6 +31,7 @@ __all__ = [
     "Attack",
     "AttackRecords",
     "AuditReport",
+    "EpsilonBound",
     "Exposed",
     "Found",
     "InputError",
@@ -43,6 +47,11 @@ __all__ = [
     "auc_interval",
     "auc_of",
     "audit",
+    "epsilon_from_canaries",
+    "epsilon_from_counts",
+    "epsilon_from_guesses",
+    "epsilon_from_scores",
+    "gaussian_epsilon",
     "roc_of",
     "tpr_interval",
 ]
