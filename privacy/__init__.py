@@ -13,6 +13,8 @@ from importlib.metadata import PackageNotFoundError, version
 from privacy.attack_results import Found, Result
 from privacy.attacks import ATTACKS, Attack, TrainedAttack
 from privacy.auditing import audit
+from privacy.canaries import Canaries, make_canaries
+from privacy.canary_report import CanariesFound, CanaryReport, canary_report
 from privacy.epsilon import EpsilonBound, epsilon_from_counts, epsilon_from_scores
 from privacy.errors import InputError
 from privacy.exposed import Exposed
@@ -31,6 +33,9 @@ __all__ = [
     "Attack",
     "AttackRecords",
     "AuditReport",
+    "Canaries",
+    "CanariesFound",
+    "CanaryReport",
     "EpsilonBound",
     "Exposed",
     "Found",
@@ -47,11 +52,13 @@ __all__ = [
     "auc_interval",
     "auc_of",
     "audit",
+    "canary_report",
     "epsilon_from_canaries",
     "epsilon_from_counts",
     "epsilon_from_guesses",
     "epsilon_from_scores",
     "gaussian_epsilon",
+    "make_canaries",
     "roc_of",
     "tpr_interval",
 ]
