@@ -25,6 +25,7 @@ from privacy.one_run import epsilon_from_canaries, epsilon_from_guesses
 from privacy.records import AttackRecords
 from privacy.report import AuditReport
 from privacy.scores import Scores
+from privacy.shadow import shadow_outputs
 from privacy.summary import Summary
 from privacy.verdict import Verdict
 
@@ -60,6 +61,7 @@ __all__ = [
     "gaussian_epsilon",
     "make_canaries",
     "roc_of",
+    "shadow_outputs",
     "tpr_interval",
 ]
 
