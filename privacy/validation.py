@@ -10,7 +10,7 @@ from privacy.errors import InputError, shown
 
 __all__ = [
     "as_array", "checked_mask", "checked_positions", "checked_scores", "closest", "finite_floats", "require_flag",
-    "require_mapping", "require_one_of", "require_whole",
+    "require_mapping", "require_number", "require_one_of", "require_whole",
 ]  # fmt: skip
 
 
@@ -141,6 +141,13 @@ def require_whole(name: str, value: Any, *, least: int) -> None:
     """Raise `InputError` unless the argument `name` is a whole number, `least` or more."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
         raise InputError(f"{name} is {shown(value)}; expected a whole number, {least} or more")
+
+
+def require_number(name: str, value: Any, *, least: float, below: float = float("inf")) -> None:
+    """Raise `InputError` unless the argument `name` is a number from `least` to below `below`."""
+    if isinstance(value, bool) or not isinstance(value, float | int | np.number) or not least <= value < below:
+        wanted = f"{least:g} or more" if below == float("inf") else f"from {least:g} to below {below:g}"
+        raise InputError(f"{name} is {shown(value)}; expected a number, {wanted}")
 
 
 def require_flag(name: str, value: Any) -> None:
