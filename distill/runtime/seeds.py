@@ -24,6 +24,8 @@ class Purpose(IntEnum):
     """Which of many held-out images are looked at."""
     EVALUATION = 5
     """Networks that a finished set is judged by; with the number of the network behind it."""
+    SHADOWS = 6
+    """Networks with random weights in whose features an audit compares sets."""
 
 
 def generator_for(*seeds: int) -> torch.Generator:
