@@ -25,6 +25,7 @@ from privacy.one_run import epsilon_from_canaries, epsilon_from_guesses
 from privacy.records import AttackRecords
 from privacy.report import AuditReport
 from privacy.scores import Scores
+from privacy.sets import Pair, SetReport, audit_set
 from privacy.shadow import shadow_outputs
 from privacy.summary import Summary
 from privacy.verdict import Verdict
@@ -42,9 +43,11 @@ __all__ = [
     "Found",
     "InputError",
     "Interval",
+    "Pair",
     "Result",
     "Roc",
     "Scores",
+    "SetReport",
     "Summary",
     "TrainedAttack",
     "Verdict",
@@ -53,6 +56,7 @@ __all__ = [
     "auc_interval",
     "auc_of",
     "audit",
+    "audit_set",
     "canary_report",
     "epsilon_from_canaries",
     "epsilon_from_counts",
