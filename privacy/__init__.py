@@ -27,6 +27,7 @@ from privacy.reference_training import reference_splits, train_references
 from privacy.references import References
 from privacy.report import AuditReport
 from privacy.scores import Scores
+from privacy.sets import Pair, SetReport, audit_set
 from privacy.shadow import shadow_outputs
 from privacy.summary import Summary
 from privacy.verdict import Verdict
@@ -48,11 +49,13 @@ __all__ = [
     "InputError",
     "Interval",
     "LiRA",
+    "Pair",
     "ReferenceAttack",
     "References",
     "Result",
     "Roc",
     "Scores",
+    "SetReport",
     "Summary",
     "TrainedAttack",
     "Verdict",
@@ -61,7 +64,7 @@ __all__ = [
     "auc_interval",
     "auc_of",
     "audit",
-    "reference_splits",
+    "audit_set",
     "canary_report",
     "epsilon_from_canaries",
     "epsilon_from_counts",
@@ -69,6 +72,7 @@ __all__ = [
     "epsilon_from_scores",
     "gaussian_epsilon",
     "make_canaries",
+    "reference_splits",
     "roc_of",
     "shadow_outputs",
     "tpr_interval",

@@ -19,7 +19,7 @@ from privacy.report_text import answers, headline, notes, slice_notes
 from privacy.slices import WHOLE
 from privacy.tables import HEADER, row_of
 
-__all__ = ["report_page", "summary_page"]
+__all__ = ["TEMPLATES", "answer_boxes", "four_digits", "png", "report_page", "slice_context", "summary_page"]
 
 TEMPLATES = Environment(
     loader=PackageLoader("privacy"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True

@@ -7,18 +7,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from benchmarks.harness.kept import kept, save
+from benchmarks.studies.membership.models import (
+    canary_path,
+    logits_of,
+    records_path,
+    started_from,
+    trained_network,
+    training_set,
+)
 from benchmarks.studies.membership.run import MemberSet, MembershipRun
-from distill import PreprocessedImages, SyntheticSet, TrainingRecipe
+from distill import SyntheticSet, TrainingRecipe
 from distill.networks import Network
-from distill.runtime.seeds import Purpose, generator_for
 from distill.sets.synthetic import initial_labels
-from distill.store import Store
+from distill.tensor_files import write_tensors
 from distill.training.accuracy import accuracy
-from distill.training.evaluation import network_features, train_network
-from privacy import AttackRecords, AuditReport, audit
+from privacy import ATTACKS, AttackRecords, AuditReport, audit
 from privacy.attacks import FEWEST
 
 __all__ = ["audits"]
@@ -55,7 +60,7 @@ def audited(
     records, info = attacked()
     report = audit(
         records.subset(members=mask),
-        attacks=run.options.attacks,
+        attacks=[name for name in run.options.attacks if name == "all" or not ATTACKS[name].needs],
         engine=run.options.engine,
         seed=seed,
         jobs=run.options.jobs,
@@ -88,7 +93,7 @@ def attacked_model(
     Networks of the same member set start from the same weights, whatever they are trained on. Both are kept in
     `folder`, and found there when an audit was stopped.
     """
-    path = folder / f"records-{steps}.npz"
+    path = records_path(folder, steps)
 
     def train() -> dict[str, Any]:
         network = trained_network(run, synthetic, seed=images.seed, steps=steps)
@@ -96,7 +101,7 @@ def attacked_model(
         records_of(network, replace(run.recipe, train_steps=steps), images).save(path)
         if images.canary_images is not None:
             of_canaries = logits_of(network, images.canary_images.images)
-            write_tensors(canary_path(folder, steps), {"logits": of_canaries})
+            write_tensors(canary_path(folder, steps), {"logits": of_canaries}, {})
         return {
             "dataset": run.train.name,
             "training_images": len(synthetic),

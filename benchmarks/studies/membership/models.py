@@ -1,6 +1,7 @@
 """The models of the membership-inference benchmark: what they are trained on, and what they answer."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 
@@ -14,7 +15,22 @@ from distill.sets.synthetic import initial_labels
 from distill.store import Store
 from distill.training.evaluation import network_features, train_network
 
-__all__ = ["logits_of", "real_set", "trained_network", "training_set"]
+__all__ = ["canary_path", "logits_of", "real_set", "records_path", "started_from", "trained_network", "training_set"]
+
+
+def records_path(folder: Path, steps: int) -> Path:
+    """Where the records of the model with this many training steps are."""
+    return folder / f"records-{steps}.npz"
+
+
+def canary_path(folder: Path, steps: int) -> Path:
+    """Where its answers to canaries are."""
+    return folder / f"canaries-{steps}.safetensors"
+
+
+def started_from(synthetic: SyntheticSet, members: int) -> list[int]:
+    """Positions of the members that a set was started from; canaries are behind the members."""
+    return [position for position in synthetic.made_by.get("started_from", []) if position < members]
 
 
 def training_set(run: MembershipRun, arm: str, images: MemberSet) -> SyntheticSet:

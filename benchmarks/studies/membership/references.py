@@ -15,15 +15,33 @@ import torch
 from scipy.stats import spearmanr
 
 from benchmarks.harness.kept import kept, save
-from benchmarks.studies.membership.models import logits_of, real_set, trained_network, training_set
+from benchmarks.studies.membership.models import (
+    canary_path,
+    logits_of,
+    real_set,
+    records_path,
+    trained_network,
+    training_set,
+)
 from benchmarks.studies.membership.run import MemberSet, MembershipRun
 from distill import SyntheticSet
 from distill.networks import build_network
 from distill.runtime.seeds import Purpose, generator_for
 from distill.store import Content, Store
+from distill.tensor_files import read_tensors
 from distill.training.evaluation import network_features
-from privacy import ATTACKS, AttackRecords, AuditReport, CanaryReport, References, audit, canary_report
-from privacy import reference_splits, shadow_outputs
+from privacy import (
+    ATTACKS,
+    AttackRecords,
+    AuditReport,
+    CanaryReport,
+    References,
+    audit,
+    canary_report,
+    reference_splits,
+    shadow_outputs,
+)
+from privacy.margins import excess_margins
 
 __all__ = ["Answers", "answers_of", "canaries_found", "make_reference", "reference_attacks", "reference_report"]
 
@@ -85,7 +103,7 @@ def answers_of(run: MembershipRun, arm: str, seed: int) -> Answers:
         made_from = run.made_from(**run.resolved())
         entries = [store.load(f"reference-{i}", made_from) for i in indices]
         references = [entry.tensors["logits"].numpy() for entry in entries if entry is not None]
-        target = np.load(run.folder / arm / f"members-{seed}" / f"logits-{run.most_steps}.npy")
+        target = network_answers(run, arm, images)
     else:
         paths = [store.folder / f"reference-{i}.safetensors" for i in indices]
         sets = [training_set(run, arm, images), *map(SyntheticSet.load, paths)]
@@ -96,6 +114,23 @@ def answers_of(run: MembershipRun, arm: str, seed: int) -> Answers:
     return Answers(
         target, np.stack(references) if references else np.zeros(shape), np.concatenate([halves, canaries], axis=1)
     )
+
+
+def network_answers(run: MembershipRun, arm: str, images: MemberSet) -> np.ndarray:
+    """What the network of an arm with the most training steps said of every record and canary, `(n, C)`."""
+    folder = run.folder / arm / f"members-{images.seed}"
+    logits = AttackRecords.load(records_path(folder, run.most_steps)).outputs
+    if images.canary_images is None:
+        return logits
+    tensors, _ = read_tensors(canary_path(folder, run.most_steps))
+    return np.concatenate([logits, tensors["logits"].numpy()])
+
+
+def agreement(images: MemberSet, of_set: np.ndarray, of_network: np.ndarray) -> float:
+    """Spearman's correlation of how sure a set and the network trained on it are of every record."""
+    labels = images.everything.labels.numpy()
+    sure = [excess_margins(outputs, labels, "logits") for outputs in (of_set, of_network)]
+    return float(spearmanr(*sure).statistic)
 
 
 def regressions(run: MembershipRun, images: Any, sets: list[SyntheticSet]) -> np.ndarray:
@@ -124,17 +159,16 @@ def records_of_answers(images: MemberSet, answers: Answers, members: np.ndarray)
     """Records with references, of `members`, positions in the answers, and all non-members."""
     labels = images.everything.labels.numpy()
     others = np.arange(len(images.members), len(images.records))
+    sides = (answers.target[members], labels[members]), (answers.target[others], labels[others])
+    if not len(answers.references):
+        return AttackRecords(members=sides[0], non_members=sides[1])
     references = References(
         member_outputs=answers.references[:, members],
         member_in=answers.trained_on[:, members],
         non_member_outputs=answers.references[:, others],
         non_member_in=answers.trained_on[:, others],
-    ) if len(answers.references) else None
-    return AttackRecords(
-        members=(answers.target[members], labels[members]),
-        non_members=(answers.target[others], labels[others]),
-        references=references,
     )
+    return AttackRecords(members=sides[0], non_members=sides[1], references=references)
 
 
 def reference_attacks(run: MembershipRun) -> list[str]:
@@ -147,6 +181,8 @@ def reference_report(run: MembershipRun, arm: str, seed: int, info: dict[str, An
     """The audit of an arm by attacks with references, over all members."""
     images, answers = run.member_set(seed), answers_of(run, arm, seed)
     records = records_of_answers(images, answers, np.arange(len(images.members)))
+    if arm != "real":
+        info = {**info, "agreement": agreement(images, answers.target, network_answers(run, arm, images))}
     return audit(
         records,
         attacks=["threshold", *reference_attacks(run)],
@@ -167,8 +203,3 @@ def canaries_found(run: MembershipRun, arm: str, seed: int) -> CanaryReport:
     attack = ATTACKS["lira" if len(answers.references) else "threshold"]
     scores = attack.scores(records).values
     return canary_report(scores[records.is_member], images.canaries.planted, non_members=scores[~records.is_member])
-
-
-def agreement(run: MembershipRun, arm: str, seed: int, logits: np.ndarray) -> float:
-    """Spearman's correlation of how sure the set and the network trained on it are of each record."""
-    raise NotImplementedError

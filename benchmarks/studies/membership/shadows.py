@@ -6,22 +6,13 @@ ridge regression in the features of a few random networks, so that none has to b
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import torch
 
-from benchmarks.harness.kept import kept, save
-from benchmarks.studies.membership.models import logits_of, real_set, set_features
 from benchmarks.studies.membership.run import MemberSet, MembershipRun
-from distill import PreprocessedImages, SyntheticSet
-from distill.networks import Network
-from distill.runtime.seeds import Purpose, generator_for
-from distill.sets.synthetic import initial_labels
-from distill.store import Store
-from distill.training.evaluation import network_features, train_network
-from privacy import AttackRecords, References, reference_splits, shadow_outputs
+from distill import SyntheticSet
+from privacy import AttackRecords, References
 
 __all__ = ["make_reference", "referenced_records"]
 
