@@ -69,8 +69,9 @@ class MembershipOptions(StudyOptions):
     engine: More[Literal["fast", "tf-privacy"]] = "fast"
     """Implementation of the attacks: fast, this toolkit's; tf-privacy, TensorFlow Privacy's, if installed."""
     references: int = 0
-    """Number of references, an even number, for the attacks that need them: networks trained on random halves of members
-    and non-members for the arm real; for the others, sets made of such halves. 16 takes 16 times the time of an arm."""
+    """Number of references, an even number, for the attacks that need them: networks trained on random halves of
+    members and non-members for the arm real; for the others, sets made of such halves. Each takes as long as the arm.
+    """
     canaries: int = 0
     """Number of mislabelled images, made of images that are neither members nor non-members. About half of them, by
     coins, are planted among the members; the report says how many of these are found, and a lower bound on epsilon."""

@@ -150,10 +150,11 @@ class MembershipRun(Experiment):
         if self._last is None or self._last.seed != seed:
             members, others = (self.train.subset(positions) for positions in self.positions(seed))
             preprocessing = default_preprocessing(members)
-            sides = [preprocessing.apply(images) for images in (members, others, self.test)]
+            inside, outside, test = (preprocessing.apply(images) for images in (members, others, self.test))
             canaries = self._canaries(seed)
             made = None if canaries is None else replace(members, images=canaries.images, labels=canaries.labels)
-            self._last = MemberSet(seed, *sides, canaries, None if made is None else preprocessing.apply(made))
+            applied = None if made is None else preprocessing.apply(made)
+            self._last = MemberSet(seed, inside, outside, test, canaries, applied)
         return self._last
 
     def _canaries(self, seed: int) -> Canaries | None:

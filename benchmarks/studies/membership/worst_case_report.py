@@ -1,63 +1,96 @@
 """The worst case in a table and in words: what was tried, what was found, what is not excluded."""
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.studies.membership.worst_case import WorstCase
 from privacy import Result
 from privacy.audit_results import AuditResults
+from privacy.metrics import FPR_LEVELS
+from privacy.sets.auditing import OTHERS, STARTED
 from privacy.slices import WHOLE
 from privacy.tables import text_table
 
 __all__ = ["entry_of", "in_words", "worst_case_table", "worst_case_words"]
 
-FPR = 0.001
-STARTED, OTHERS = "members that started the set", "other members"
+CANARY_FPR = 0.01
 
 
-def most_found(report: AuditResults, slice_name: str = WHOLE) -> Result:
-    """The attack that finds most members at 0.1 % false positives."""
-    return max(report.results_on(slice_name), key=lambda result: (result.tpr(FPR).value, result.auc.value))
+@dataclass(frozen=True)
+class Worst:
+    """The attack that finds most members of one kind, and how many were tried."""
+
+    what: str
+    result: Result
+    tried: int
+
+    @property
+    def fpr(self) -> float:
+        """The lowest false-positive rate that so many non-members can tell."""
+        return next(fpr for fpr in FPR_LEVELS if not math.isnan(self.result.tpr(fpr).value))
+
+    @property
+    def found(self) -> str:
+        """Members found, with the interval and the attack."""
+        return f"{self.result.tpr(self.fpr).text(1, 100, ' %')} by {self.result.attack}"
+
+    def is_beyond_chance(self, comparisons: int) -> bool:
+        """Whether more members are found than false positives, beyond the interval, widened for all comparisons."""
+        return self.result.tpr(self.fpr).stretched(comparisons).low > self.fpr
 
 
-def share(result: Result) -> str:
-    """Members found at 0.1 % false positives, with the interval and the attack."""
-    return f"{result.tpr(FPR).text(1, 100, ' %')} by {result.attack}"
+def worst_of(what: str, report: AuditResults, slice_name: str = WHOLE) -> Worst:
+    """The attack that finds most members of a slice at the lowest false-positive rate that can be told."""
+    results = report.results_on(slice_name)
+
+    def by_rates(result: Result) -> tuple[float, ...]:
+        rates = [result.tpr(fpr).value for fpr in FPR_LEVELS]
+        return (*(rate for rate in rates if not math.isnan(rate)), result.auc.value)
+
+    return Worst(what, max(results, key=by_rates), len(results))
 
 
 def worst_case_table(cases: Sequence[WorstCase]) -> str:
-    """A row for each arm, member set and kind of attack, the worst first among those of an arm."""
-    rows = [["arm", "attacked", "members found at 0.1 % false positives", "AUC"]]
+    """A row for each arm, member set and kind of attack; below, what is found of the canaries."""
+    rows = [["arm", "attacked", "false positives", "members found", "AUC"]]
     for case in cases:
-        for what, result in results_of(case):
-            rows.append([named(case, cases), what, share(result), str(result.auc)])
-    lines = ["worst case: the attack that finds most, of those tried; mean of the records of one member set"]
-    lines += [text_table(rows)] if len(rows) > 1 else []
-    canaries = [["arm", "canaries", "planted found at 1 % false positives", "held out found", "epsilon at least"]]
+        for worst in worst_results(case):
+            rows.append([named(case, cases), worst.what, f"{100 * worst.fpr:g} %", worst.found, str(worst.result.auc)])
+    tables = [
+        "worst case: of the attacks that were tried, the one that finds most (not corrected for that choice)",
+        *([text_table(rows)] if len(rows) > 1 else []),
+        *canary_tables(cases),
+    ]
+    return "\n\n".join(tables)
+
+
+def canary_tables(cases: Sequence[WorstCase]) -> list[str]:
+    """What is found of the planted canaries at 1 % false positives, and epsilon; nothing without canaries."""
+    rows = [["arm", "canaries", "planted found at 1 % false positives", "held out found", "epsilon at least"]]
     for case in cases:
         if case.canaries is not None:
-            found = next((each for each in case.canaries.found if each.fpr > FPR), None)
-            cells = ["-", "-"] if found is None else [
-                f"{found.found} of {found.planted}, {found.share.text(1, 100, ' %')}",
-                f"{found.held_out_found} of {found.held_out}",
+            found = [
+                cell for each in case.canaries.found if each.fpr == CANARY_FPR
+                for cell in (f"{each.found} of {each.planted}, {each.share.text(1, 100, ' %')}",
+                             f"{each.held_out_found} of {each.held_out}")
             ]  # fmt: skip
             total = case.canaries.planted + case.canaries.held_out
-            canaries.append([named(case, cases), str(total), *cells, f"{case.canaries.epsilon.epsilon:.2f}"])
-    return "\n\n".join([*lines, *([text_table(canaries)] if len(canaries) > 1 else [])])
+            rows.append([named(case, cases), str(total), *(found or "––"), f"{case.canaries.epsilon.epsilon:.2f}"])
+    return [text_table(rows)] if len(rows) > 1 else []
 
 
-def results_of(case: WorstCase) -> list[tuple[str, Result]]:
+def worst_results(case: WorstCase) -> list[Worst]:
     """What was attacked, and the attack that finds most of it."""
     found = []
     if case.references is not None:
         kind = "network, with references" if case.arm == "real" else "set, with references"
-        found.append((kind, most_found(case.references)))
+        found.append(worst_of(kind, case.references))
     if case.set is not None:
-        found.append(("set itself", most_found(case.set)))
-        found += [
-            (f"set itself, {name}", most_found(case.set, name))
-            for name in (STARTED, OTHERS) if case.set.results_on(name)
-        ]  # fmt: skip
+        found.append(worst_of("set itself", case.set))
+        parts = [name for name in (STARTED, OTHERS) if case.set.results_on(name)]
+        found += [worst_of(f"set itself, {name}", case.set, name) for name in parts]
     return found
 
 
@@ -68,9 +101,11 @@ def named(case: WorstCase, cases: Sequence[WorstCase]) -> str:
 
 def worst_case_words(cases: Sequence[WorstCase], options: dict[str, Any]) -> list[str]:
     """What was tried, what was found, and what is not excluded; for people who have to decide."""
+    found = [(case, worst) for case in cases for worst in worst_results(case)]
+    comparisons = sum(worst.tried for _, worst in found)
     exposed = [
-        f"{named(case, cases)} ({what}: {share(result)})"
-        for case in cases for what, result in results_of(case) if result.tpr(FPR).low > FPR
+        f"{named(case, cases)}, {worst.what}, {worst.found} at {100 * worst.fpr:g} % false positives"
+        for case, worst in found if worst.is_beyond_chance(comparisons)
     ]  # fmt: skip
     shown = [
         f"{named(case, cases)} {case.canaries.epsilon.epsilon:.2f}"
@@ -88,10 +123,9 @@ def worst_case_words(cases: Sequence[WorstCase], options: dict[str, Any]) -> lis
         *([] if options["audit_set"] else ["what the sets themselves give away (--audit-set)"]),
     ]
     words = [f"Tried: {', '.join(tried)}."]
-    if cases:
+    if found:
         words.append(
-            "Found in the worst case: members beyond what 0.1 % false positives allow, of "
-            f"{'; '.join(exposed) or 'no arm'}."
+            f"Found beyond chance, all {comparisons} comparisons paid for: {'; '.join(exposed) or 'no members'}."
         )
     if options["canaries"]:
         words.append(f"Epsilon shown to be larger than 0, with 95 % confidence: {', '.join(shown) or 'of no arm'}.")
@@ -111,7 +145,7 @@ def entry_of(case: WorstCase) -> dict[str, Any]:
 
 def in_words(case: WorstCase) -> str:
     """One line on the worst case of an arm."""
-    parts = [f"{what}: {share(result)}" for what, result in results_of(case)]
+    parts = [f"{worst.what}: {worst.found}" for worst in worst_results(case)]
     if case.canaries is not None:
         parts.append(f"canaries: {case.canaries.epsilon}")
     return f"{case.arm}, member set {case.seed}: {'; '.join(parts) or 'nothing to attack'}"
