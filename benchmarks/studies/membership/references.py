@@ -173,7 +173,7 @@ def records_of_answers(images: MemberSet, answers: Answers, members: np.ndarray)
 
 def reference_attacks(run: MembershipRun) -> list[str]:
     """The attacks asked for that need references."""
-    named = [name for name, attack in ATTACKS.items() if "references" in attack.needs]
+    named = [name for name, attack in ATTACKS.items() if attack.needs == ("references",)]
     return named if "all" in run.options.attacks else [name for name in named if name in run.options.attacks]
 
 

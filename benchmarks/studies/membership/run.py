@@ -179,13 +179,14 @@ class MembershipRun(Experiment):
         positions = self.positions(seed)[0]
         return self.train.images[positions if part is None else positions[part]]
 
+
 def check_options(options: MembershipOptions) -> None:
     """Raise `InputError` for numbers that make no sense, unknown arms and attacks, and what is not there."""
     if unknown := [arm for arm in options.arms if arm not in ARMS]:
         raise InputError(f"unknown arms {', '.join(unknown)}; expected some of {', '.join(ARMS)}")
     if not options.arms:
         raise InputError(f"--arms names none; expected some of {', '.join(ARMS)}")
-    known = [name for name, attack in ATTACKS.items() if not attack.needs]
+    known = [name for name, attack in ATTACKS.items() if {*attack.needs} <= {"references"}]
     if unknown := [attack for attack in options.attacks if attack not in (*known, "all")]:
         raise InputError(f"unknown attacks {', '.join(unknown)}; expected all, or some of {', '.join(known)}")
     check_at_least(options, 1, "members", "images_per_class", "shadow_networks")
