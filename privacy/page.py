@@ -50,13 +50,16 @@ def report_page(report: AuditResults, *, title: str) -> str:
     )
 
 
-def summary_page(summary: AggregatedAudits, *, title: str, notes: Sequence[str]) -> str:
-    """The page of many audits; `notes` are paragraphs, the first above the tables."""
+def summary_page(
+    summary: AggregatedAudits, *, title: str, notes: Sequence[str], above: Sequence[str | Sequence[Sequence[str]]] = ()
+) -> str:
+    """The page of many audits; `notes` are paragraphs, the first above the tables, `above` begins the page."""
     several = len({row.train_steps for row in summary.rows}) > 1
     return TEMPLATES.get_template("summary.html").render(
         title=title,
         summary=summary,
         notes=list(notes),
+        above=list(above),
         levels=FPR_LEVELS,
         aucs=png(auc_figure(summary)),
         curves=png(curves_figure(summary)) if several else None,

@@ -6,16 +6,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.studies.membership.worst_case import WorstCase
-from privacy import Result
+from privacy import CanaryReport, Result
 from privacy.audit_results import AuditResults
 from privacy.metrics import FPR_LEVELS
 from privacy.sets.auditing import OTHERS, STARTED
 from privacy.slices import WHOLE
 from privacy.tables import text_table
 
-__all__ = ["entry_of", "in_words", "worst_case_table", "worst_case_words"]
+__all__ = ["WORST", "entry_of", "in_words", "worst_case_table", "worst_case_tables", "worst_case_words"]
 
+WORST = "worst case: of the attacks that were tried, the one that finds most (not corrected for that choice)"
 CANARY_FPR = 0.01
+CANARY_HEADER = ["arm", "canaries", "planted found at 1 % false positives", "held out found", "epsilon at least"]
 
 
 @dataclass(frozen=True)
@@ -53,32 +55,31 @@ def worst_of(what: str, report: AuditResults, slice_name: str = WHOLE) -> Worst:
 
 
 def worst_case_table(cases: Sequence[WorstCase]) -> str:
-    """A row for each arm, member set and kind of attack; below, what is found of the canaries."""
-    rows = [["arm", "attacked", "false positives", "members found", "AUC"]]
-    for case in cases:
-        for worst in worst_results(case):
-            rows.append([named(case, cases), worst.what, f"{100 * worst.fpr:g} %", worst.found, str(worst.result.auc)])
-    tables = [
-        "worst case: of the attacks that were tried, the one that finds most (not corrected for that choice)",
-        *([text_table(rows)] if len(rows) > 1 else []),
-        *canary_tables(cases),
+    """Both tables as text."""
+    return "\n\n".join([WORST, *map(text_table, worst_case_tables(cases))])
+
+
+def worst_case_tables(cases: Sequence[WorstCase]) -> list[list[list[str]]]:
+    """A row for each arm, member set and kind of attack; and what is found of the canaries. Those with rows alone."""
+    worst = [(case, each) for case in cases for each in worst_results(case)]
+    found = [
+        [named(case, cases), each.what, f"{100 * each.fpr:g} %", each.found, str(each.result.auc)]
+        for case, each in worst
     ]
-    return "\n\n".join(tables)
+    canaries = [canary_cells(named(case, cases), case.canaries) for case in cases if case.canaries is not None]
+    tables = [["arm", "attacked", "false positives", "members found", "AUC"], *found], [CANARY_HEADER, *canaries]
+    return [rows for rows in tables if len(rows) > 1]
 
 
-def canary_tables(cases: Sequence[WorstCase]) -> list[str]:
-    """What is found of the planted canaries at 1 % false positives, and epsilon; nothing without canaries."""
-    rows = [["arm", "canaries", "planted found at 1 % false positives", "held out found", "epsilon at least"]]
-    for case in cases:
-        if case.canaries is not None:
-            found = [
-                cell for each in case.canaries.found if each.fpr == CANARY_FPR
-                for cell in (f"{each.found} of {each.planted}, {each.share.text(1, 100, ' %')}",
-                             f"{each.held_out_found} of {each.held_out}")
-            ]  # fmt: skip
-            total = case.canaries.planted + case.canaries.held_out
-            rows.append([named(case, cases), str(total), *(found or "––"), f"{case.canaries.epsilon.epsilon:.2f}"])
-    return [text_table(rows)] if len(rows) > 1 else []
+def canary_cells(arm: str, report: CanaryReport) -> list[str]:
+    """What is found of the planted canaries at 1 % false positives, and epsilon."""
+    found = [
+        cell for each in report.found if each.fpr == CANARY_FPR
+        for cell in (f"{each.found} of {each.planted}, {each.share.text(1, 100, ' %')}",
+                     f"{each.held_out_found} of {each.held_out}")
+    ]  # fmt: skip
+    total = report.planted + report.held_out
+    return [arm, str(total), *(found or "––"), f"{report.epsilon.epsilon:.2f}"]
 
 
 def worst_results(case: WorstCase) -> list[Worst]:
@@ -100,7 +101,7 @@ def named(case: WorstCase, cases: Sequence[WorstCase]) -> str:
 
 
 def worst_case_words(cases: Sequence[WorstCase], options: dict[str, Any]) -> list[str]:
-    """What was tried, what was found, and what is not excluded; for people who have to decide."""
+    """Paragraphs: what was tried, what was found, and what is not excluded; for people who have to decide."""
     found = [(case, worst) for case in cases for worst in worst_results(case)]
     comparisons = sum(worst.tried for _, worst in found)
     exposed = [
@@ -133,7 +134,7 @@ def worst_case_words(cases: Sequence[WorstCase], options: dict[str, Any]) -> lis
         f"Not excluded: {'; '.join([*missing, 'attacks that were not tried'])}. An audit finds leaks; only a proof, as "
         "differential privacy gives, excludes them."
     )
-    return [" ".join(words)]
+    return words
 
 
 def entry_of(case: WorstCase) -> dict[str, Any]:
