@@ -16,6 +16,7 @@ from privacy.tables import text_table
 __all__ = ["WORST", "entry_of", "in_words", "worst_case_table", "worst_case_tables", "worst_case_words"]
 
 WORST = "worst case: of the attacks that were tried, the one that finds most (not corrected for that choice)"
+PARTS = {STARTED: "set: members it started from", OTHERS: "set: other members"}
 CANARY_FPR = 0.01
 CANARY_HEADER = ["arm", "canaries", "planted found at 1 % false positives", "held out found", "epsilon at least"]
 
@@ -90,8 +91,7 @@ def worst_results(case: WorstCase) -> list[Worst]:
         found.append(worst_of(kind, case.references))
     if case.set is not None:
         found.append(worst_of("set itself", case.set))
-        parts = [name for name in (STARTED, OTHERS) if case.set.results_on(name)]
-        found += [worst_of(f"set itself, {name}", case.set, name) for name in parts]
+        found += [worst_of(what, case.set, name) for name, what in PARTS.items() if case.set.results_on(name)]
     return found
 
 
@@ -126,7 +126,7 @@ def worst_case_words(cases: Sequence[WorstCase], options: dict[str, Any]) -> lis
     words = [f"Tried: {', '.join(tried)}."]
     if found:
         words.append(
-            f"Found beyond chance, all {comparisons} comparisons paid for: {'; '.join(exposed) or 'no members'}."
+            f"Found beyond the 95 % interval, widened for {comparisons} comparisons: {'; '.join(exposed) or 'no members'}."
         )
     if options["canaries"]:
         words.append(f"Epsilon shown to be larger than 0, with 95 % confidence: {', '.join(shown) or 'of no arm'}.")

@@ -36,7 +36,7 @@ def test_table_begins_with_the_worst_case_and_says_what_is_not_excluded(worst):
     table = (worst / "table.txt").read_text()
     assert table.index("worst case:") < table.index("members differ on average")
     assert "network, with references" in table
-    assert "set itself, members that started the set" in table
+    assert "set: members it started from" in table
     assert "epsilon at least" in table
     assert "Not excluded: attacks that were not" in " ".join(table.split())
     page = (worst / "report.html").read_text()
