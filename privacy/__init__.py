@@ -11,7 +11,17 @@
 from importlib.metadata import PackageNotFoundError, version
 
 from privacy.attack_results import Found, Result
-from privacy.attacks import ATTACKS, RMIA, Attack, BaVarIA, Calibrated, LiRA, ReferenceAttack, TrainedAttack
+from privacy.attacks import (
+    ATTACKS,
+    RMIA,
+    Attack,
+    BaVarIA,
+    Calibrated,
+    LiRA,
+    QuantileRegression,
+    ReferenceAttack,
+    TrainedAttack,
+)
 from privacy.auditing import audit
 from privacy.errors import InputError
 from privacy.exposed import Exposed
@@ -38,6 +48,7 @@ __all__ = [
     "InputError",
     "Interval",
     "LiRA",
+    "QuantileRegression",
     "ReferenceAttack",
     "References",
     "Result",
