@@ -11,7 +11,17 @@
 from importlib.metadata import PackageNotFoundError, version
 
 from privacy.attack_results import Found, Result
-from privacy.attacks import ATTACKS, RMIA, Attack, BaVarIA, Calibrated, LiRA, ReferenceAttack, TrainedAttack
+from privacy.attacks import (
+    ATTACKS,
+    RMIA,
+    Attack,
+    BaVarIA,
+    Calibrated,
+    LiRA,
+    QuantileRegression,
+    ReferenceAttack,
+    TrainedAttack,
+)
 from privacy.auditing import audit
 from privacy.canaries import Canaries, make_canaries
 from privacy.canary_report import CanariesFound, CanaryReport, canary_report
@@ -50,6 +60,7 @@ __all__ = [
     "Interval",
     "LiRA",
     "Pair",
+    "QuantileRegression",
     "ReferenceAttack",
     "References",
     "Result",

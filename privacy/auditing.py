@@ -49,8 +49,9 @@ def audit(
 ) -> AuditReport:
     """Attack a model through its records and report how well members are distinguished from non-members.
 
-    - `attacks`: some of "threshold", "lr", "mlp", "rf", "knn", with reference models also "lira", "rmia", "calibrated",
-      "bavaria", or your own attacks (`privacy.Attack`); "all" is every attack that needs nothing the records lack.
+    - `attacks`: some of "threshold", "lr", "mlp", "rf", "knn", with references also "lira", "rmia", "calibrated",
+      "bavaria", with features "quantile", or your own attacks (`privacy.Attack`); "all" is every attack that needs
+      nothing the records lack.
     - `engine`: "fast", this package's attacks; "tf-privacy", TensorFlow Privacy's own code on the same records, if
       installed.
     - `seed`: the same seed gives the same scores, whatever `jobs` and the number of threads are.
@@ -150,6 +151,8 @@ def run_official(
 ) -> dict[str, Scores]:
     """Scores of TensorFlow Privacy's attacks."""
     check_official()
+    if records.kind not in ("logits", "probabilities"):
+        raise InputError(f'the records are {records.kind}; TensorFlow Privacy attacks "logits" or "probabilities"')
     if unknown := [attack.name for attack in attacks if attack.name not in ATTACK_TYPES]:
         raise InputError(
             f"TensorFlow Privacy has no attack {', '.join(unknown)}; expected any of {', '.join(ATTACK_TYPES)}"

@@ -107,7 +107,8 @@ def exposed_rows(exposed: Sequence[Exposed], non_members: int) -> list[list[str]
     rows = [["member", "class", "loss", "score", "non-members that score as high"]]
     for each in exposed:
         finds = f"{each.false_positives} of {non_members}"
-        rows.append([str(each.position), str(each.label), f"{each.loss:.3g}", f"{each.score:.4g}", finds])
+        label = str(each.label) if each.label >= 0 else "several"
+        rows.append([str(each.position), label, f"{each.loss:.3g}", f"{each.score:.4g}", finds])
     return rows
 
 

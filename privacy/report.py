@@ -62,7 +62,7 @@ class AuditReport(AuditResults):
             "left_out": slices.left_out,
             "one_sided": list(slices.one_sided),
         }
-        report = cls(results, scores, slices.masks, titles, members.labels, members.losses, about, info)
+        report = cls(results, scores, slices.masks, titles, members.classes, members.losses, about, info)
         return report if images is None else replace(report, pictures=pictures_of(report, images))
 
     # -- words ---------------------------------------------------------------------------------------------------

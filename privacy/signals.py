@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from privacy.margins import OutputKind, margins
+from privacy.margins import OutputKind, cross_entropy, margins, odds_of_losses
 from privacy.references import References
 
 __all__ = ["Moments", "Signals", "log_mean_exp", "log_odds", "moments", "signals_of", "signals_of_population"]
@@ -32,7 +32,8 @@ class Signals:
     """How sure the attacked model and R references are of n records, the higher the surer.
 
     A signal is the log-odds `log(p / (1 - p))` of the likelihood p of a record's label, close to normally distributed
-    over trainings (Carlini et al. 2022).
+    over trainings (Carlini et al. 2022); of losses alone `p = exp(-loss)`. Where some loss is negative, as those of
+    densities, there are no odds, and signals are minus the losses.
     """
 
     target: np.ndarray
@@ -43,6 +44,8 @@ class Signals:
     """The references that were trained on a record, and count for it, boolean `(R, n)`."""
     outside: np.ndarray
     """Those that were not, boolean `(R, n)`; at least one for each record."""
+    are_odds: bool = True
+    """Whether signals are log-odds."""
 
     @property
     def online(self) -> bool:
@@ -61,22 +64,25 @@ class Signals:
 
     @property
     def log_likelihoods(self) -> tuple[np.ndarray, np.ndarray]:
-        """`log p` of the attacked model `(n,)` and of the references `(R, n)`: minus the cross-entropy."""
+        """`log p` of the attacked model `(n,)` and of the references `(R, n)`: minus the loss."""
+        if not self.are_odds:
+            return self.target, self.references
         return -np.logaddexp(0, -self.target), -np.logaddexp(0, -self.references)
 
 
 def signals_of(outputs: np.ndarray, labels: np.ndarray, kind: OutputKind, references: References) -> Signals:
-    """The signals of the attacked model's outputs `(n, C)` and of its references, members first.
+    """The signals of the attacked model's outputs `(n, C)`, or losses `(n,)`, and of its references, members first.
 
     Each side's references count only up to the number that a record of the other side can have: if members had a
     steadier mean over more references than non-members, or the reverse, it would tell them apart without any leak.
     """
-    target = log_odds(outputs, labels, kind)
-    own = [log_odds(references.of_model(model), labels, kind) for model in range(len(references))]
-    target, *own = finite([target, *own])
+    given = (outputs, *(references.of_model(model) for model in range(len(references))))
+    are_odds = kind != "losses" or min(each.min() for each in given) >= 0
+    target, *own = finite([log_odds(each, labels, kind) for each in given] if are_odds else [-each for each in given])
     is_member = np.arange(len(labels)) < references.member_in.shape[1]
     trained_on = references.trained_on
-    return Signals(target, np.stack(own), at_most_alike(trained_on, is_member), at_most_alike(~trained_on, is_member))
+    inside, outside = (at_most_alike(mask, is_member) for mask in (trained_on, ~trained_on))
+    return Signals(target, np.stack(own).astype(np.float64), inside, outside, are_odds)
 
 
 def signals_of_population(references: References, kind: OutputKind) -> Signals | None:
@@ -92,6 +98,10 @@ def signals_of_population(references: References, kind: OutputKind) -> Signals |
 
 def log_odds(outputs: np.ndarray, labels: np.ndarray, kind: OutputKind) -> np.ndarray:
     """`log(p / (1 - p))` of the label, `(n,)`; infinite for probabilities that are exactly 0 or 1."""
+    if kind == "losses":
+        return odds_of_losses(outputs.astype(np.float64))
+    if kind == "multi-label":
+        return odds_of_losses(cross_entropy(outputs.astype(np.float64), labels, kind))
     found = margins(outputs, labels, kind)
     if kind == "probabilities":
         at_label = outputs[np.arange(len(labels)), labels]

@@ -8,6 +8,7 @@ from privacy.attacks.knn import KNearestNeighbours
 from privacy.attacks.lira import LiRA
 from privacy.attacks.logistic_regression import LogisticRegressionAttack
 from privacy.attacks.mlp import MultilayerPerceptron
+from privacy.attacks.quantile import QuantileRegression
 from privacy.attacks.reference_attack import ReferenceAttack
 from privacy.attacks.registry import ATTACKS, chosen_attacks
 from privacy.attacks.rmia import RMIA
@@ -25,6 +26,7 @@ __all__ = [
     "LogisticRegressionAttack",
     "MultilayerPerceptron",
     "Predict",
+    "QuantileRegression",
     "RandomForest",
     "ReferenceAttack",
     "Task",

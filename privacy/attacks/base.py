@@ -23,6 +23,8 @@ FEWEST = FOLDS * INNER_FOLDS  # records on a side that a trained attack can work
 LARGEST = 1e100  # of what a trained attack learns from: the squares of larger numbers overflow
 
 NEEDS = {  # what an attack may need of records, in words; `AttackRecords.has` says whether they have it
+    "outputs": "the model's outputs, not losses alone",
+    "features": "features of each record: AttackRecords(..., features=(of members, of non-members))",
     "references": "reference models: AttackRecords(..., references=References(...))",
 }
 
@@ -134,7 +136,7 @@ class TrainedAttack(Attack):
 
     def check(self, records: AttackRecords) -> None:
         """Raise `InputError` for numbers too large, or fewer records on a side than folds: 2, and 3 in each of them."""
-        largest = np.abs(records.features()).max()
+        largest = np.abs(self.learns_from(records)).max()
         if largest > LARGEST:
             raise InputError(
                 f"outputs or losses reach {largest:.3g}, too large for the sums of the {self.name} attack; divide all "
@@ -147,9 +149,13 @@ class TrainedAttack(Attack):
                     f"{INNER_FOLDS} in each); give more records, or use only the threshold attack"
                 )
 
+    def learns_from(self, records: AttackRecords) -> np.ndarray:
+        """What `fit` gets of all records, `(n, C + 1)`: outputs and loss, and further features if there are any."""
+        return records.features()
+
     def tasks(self, records: AttackRecords, *, seed: int) -> list[Task]:
         """One task for each fold."""
-        features, is_member = records.features(), records.is_member
+        features, is_member = self.learns_from(records), records.is_member
         states = np.random.SeedSequence([seed, 3]).generate_state(FOLDS)
         return [
             Fold(self, features, is_member, train, scored, int(state))
@@ -160,7 +166,8 @@ class TrainedAttack(Attack):
     def fit(self, features: np.ndarray, is_member: np.ndarray, *, seed: int) -> Predict:
         """Choose settings and train on features `(k, C + 1)` and booleans `(k,)`; returns the trained model's scores.
 
-        The columns of `features` are the C outputs of the attacked model and the loss. `seed`: below 2**32; all
+        The columns of `features` are the C outputs of the attacked model, the loss, and further features of the
+        records if they have any. `seed`: below 2**32; all
         randomness comes from it. The function returned takes features `(j, C + 1)` and gives scores `(j,)`.
         """
 

@@ -10,6 +10,7 @@ from privacy.attacks.knn import KNearestNeighbours
 from privacy.attacks.lira import LiRA
 from privacy.attacks.logistic_regression import LogisticRegressionAttack
 from privacy.attacks.mlp import MultilayerPerceptron
+from privacy.attacks.quantile import QuantileRegression
 from privacy.attacks.rmia import RMIA
 from privacy.attacks.threshold import Threshold
 from privacy.errors import InputError, shown
@@ -30,6 +31,7 @@ ATTACKS: dict[str, Attack] = {
         RMIA(),
         Calibrated(),
         BaVarIA(),
+        QuantileRegression(),
     )
 }
 

@@ -24,7 +24,7 @@ class RMIA(ReferenceAttack):
 
     The population is that of the references, `References(population=...)`; without one, it is all records audited, both
     sides alike: taking the non-members alone would use what is to be found out. Log-likelihoods stay exact however
-    close to 1 likelihoods are.
+    close to 1 likelihoods are. Of losses alone likelihoods are `exp(-loss)`; where some are negative, `a` is 1.
 
     Raises `InputError` unless `a` lies in [0, 1] and `gamma` is 1 or more.
     """
@@ -63,6 +63,6 @@ def log_ratios(signals: Signals, *, online: bool, a: float) -> np.ndarray:
     without = log_mean_exp(references, signals.outside)
     if online:
         return target - log_mean_exp(np.stack((without, log_mean_exp(references, signals.inside))))
-    if a == 1:
+    if a == 1 or not signals.are_odds:
         return target - without
     return target - log_mean_exp(np.stack((without, np.zeros_like(without))), weights=np.array([[1 + a], [1 - a]]))

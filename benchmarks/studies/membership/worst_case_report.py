@@ -126,7 +126,8 @@ def worst_case_words(cases: Sequence[WorstCase], options: dict[str, Any]) -> lis
     words = [f"Tried: {', '.join(tried)}."]
     if found:
         words.append(
-            f"Found beyond the 95 % interval, widened for {comparisons} comparisons: {'; '.join(exposed) or 'no members'}."
+            f"Found beyond the 95 % interval, widened for {comparisons} comparisons: "
+            f"{'; '.join(exposed) or 'no members'}."
         )
     if options["canaries"]:
         words.append(f"Epsilon shown to be larger than 0, with 95 % confidence: {', '.join(shown) or 'of no arm'}.")
