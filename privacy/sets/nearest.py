@@ -32,7 +32,10 @@ def nearest(records: LabelledImages, sets: Sequence[LabelledImages], embedding: 
         rows = slice(start, start + ROWS)
         own = embedding(records.images[rows])
         for answer, others, square in zip(found, vectors, squares, strict=True):
-            position = (square - 2 * own @ others.T).argmin(1)  # less the record's own square, which changes no order
+            gaps = own @ others.T
+            gaps *= -2
+            gaps += square  # less the record's own square, which changes no order
+            position = gaps.argmin(1)
             answer.position[rows] = position
             # Not from the difference of squares, in which a tiny distance would drown.
             answer.distance[rows] = np.linalg.norm(own - others[position], axis=1)
