@@ -118,7 +118,7 @@ def canary_report(
         share = Interval(above / len(inside), *clopper_pearson(above, len(inside)))
         found.append(CanariesFound(fpr, above, len(inside), share, false, len(outside), source))
     bound = epsilon_from_canaries(values, coins, delta=delta, confidence=confidence)
-    return CanaryReport(tuple(found), bound, len(inside), len(outside), notes(missing, found))
+    return CanaryReport(tuple(found), bound, len(inside), len(outside), notes(missing, found, len(outside)))
 
 
 def allowed(fpr: float, negatives: int) -> int:
@@ -126,13 +126,13 @@ def allowed(fpr: float, negatives: int) -> int:
     return int(np.floor(fpr * negatives * (1 + 1e-12)))
 
 
-def notes(missing: list[str], found: list[CanariesFound]) -> tuple[str, ...]:
+def notes(missing: list[str], found: list[CanariesFound], held_out: int) -> tuple[str, ...]:
     """What a reader has to know."""
     said = []
     if missing:
         said.append(
-            f"{' and '.join(missing)} false positives cannot be estimated from so few held-out canaries; give the "
-            "scores of ordinary non-members, or make more canaries"
+            f"{' and '.join(missing)} false positives cannot be estimated from {held_out} held-out canaries; give "
+            "scores of ordinary non-members, or make more"
         )
     if any(each.threshold_from == NON_MEMBERS for each in found):
         said.append(

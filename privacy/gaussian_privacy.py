@@ -9,7 +9,7 @@ from privacy.validation import require_number
 
 __all__ = ["gaussian_epsilon", "least_gaussian_epsilon", "least_mu"]
 
-TOLERANCE = 1e-6  # of epsilon and mu
+TOLERANCE = 1e-5  # of epsilon and mu
 LARGEST_MU = 32.0  # beyond it every guess is right
 
 

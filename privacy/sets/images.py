@@ -29,6 +29,10 @@ class LabelledImages:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def at(self, positions: np.ndarray) -> "LabelledImages":
+        """Some of the images, with their classes."""
+        return LabelledImages(self.images[positions], self.labels[positions])
+
 
 def checked_pair(given: Any, name: str) -> LabelledImages:
     """Images and classes from `(images, labels)`; raises `InputError` for anything else."""

@@ -8,7 +8,7 @@ import numpy as np
 from privacy.sets.embeddings import Embedding
 from privacy.sets.images import LabelledImages
 
-__all__ = ["Nearest", "nearest"]
+__all__ = ["Nearest", "nearest", "nearest_of_class"]
 
 ROWS = 1024  # records at a time: bounds the memory of distances to many images
 
@@ -23,32 +23,31 @@ class Nearest:
     """Where the nearest image is in the set, `(n,)`."""
 
 
-def nearest(
-    records: LabelledImages, sets: Sequence[LabelledImages], embedding: Embedding
-) -> list[tuple[Nearest, Nearest]]:
-    """For each set the nearest of all images to each record, and the nearest of those of the record's own class.
-
-    Each record's class must be among those of each set.
-    """
+def nearest(records: LabelledImages, sets: Sequence[LabelledImages], embedding: Embedding) -> list[Nearest]:
+    """The nearest image of each set to each record."""
     vectors = [embedding(own.images) for own in sets]
     squares = [(own**2).sum(1) for own in vectors]
-    found: list[tuple[list[Nearest], list[Nearest]]] = [([], []) for _ in sets]
+    found = [Nearest(np.empty(len(records)), np.empty(len(records), int)) for _ in sets]
     for start in range(0, len(records), ROWS):
         rows = slice(start, start + ROWS)
         own = embedding(records.images[rows])
-        for answers, images, others, square in zip(found, sets, vectors, squares, strict=True):
-            gaps = square - 2 * own @ others.T  # less the record's own square, which changes no order
-            answers[0].append(exact(own, others, gaps.argmin(1)))
-            gaps[records.labels[rows, None] != images.labels] = np.inf
-            answers[1].append(exact(own, others, gaps.argmin(1)))
-    return [(joined(of_any), joined(of_class)) for of_any, of_class in found]
+        for answer, others, square in zip(found, vectors, squares, strict=True):
+            gaps = own @ others.T
+            gaps *= -2
+            gaps += square  # less the record's own square, which changes no order
+            position = gaps.argmin(1)
+            answer.position[rows] = position
+            # Not from the difference of squares, in which a tiny distance would drown.
+            answer.distance[rows] = np.linalg.norm(own - others[position], axis=1)
+    return found
 
 
-def exact(records: np.ndarray, others: np.ndarray, position: np.ndarray) -> Nearest:
-    """The distances to the nearest: not from the difference of squares, in which a tiny one would drown."""
-    return Nearest(np.linalg.norm(records - others[position], axis=1), position)
-
-
-def joined(parts: Sequence[Nearest]) -> Nearest:
-    """The nearest of all records from those of their parts."""
-    return Nearest(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("distance", "position")))
+def nearest_of_class(records: LabelledImages, sets: Sequence[LabelledImages], embedding: Embedding) -> list[Nearest]:
+    """The nearest image of each set to each record, of those of the record's class, of which each set must have one."""
+    found = [Nearest(np.empty(len(records)), np.empty(len(records), int)) for _ in sets]
+    for label in np.unique(records.labels):
+        rows, *where = (np.flatnonzero(own.labels == label) for own in (records, *sets))
+        parts = [own.at(at) for own, at in zip(sets, where, strict=True)]
+        for answer, part, at in zip(found, nearest(records.at(rows), parts, embedding), where, strict=True):
+            answer.distance[rows], answer.position[rows] = part.distance, at[part.position]
+    return found

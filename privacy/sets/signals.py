@@ -8,7 +8,7 @@ import numpy as np
 from privacy.sets.embeddings import EMBEDDINGS
 from privacy.sets.features import Features
 from privacy.sets.images import LabelledImages
-from privacy.sets.nearest import Nearest, nearest
+from privacy.sets.nearest import Nearest, nearest, nearest_of_class
 from privacy.shadow import shadow_outputs
 
 __all__ = ["Signal", "distance_signals", "ridge_signals", "shrunk_deviations"]
@@ -56,15 +56,10 @@ def distance_signals(
     """All distances, raw and calibrated, by name; and the plain distance `(n,)` to the nearest image of the class."""
     sets = [distilled, *([] if public is None else [public]), *references]
     signals: dict[str, Signal] = {}
-    plain = np.empty(0)
-    for embedding in EMBEDDINGS:
-        found = nearest(records, sets, EMBEDDINGS[embedding])
-        if embedding == "pixels":
-            plain = found[0][1].distance
-        for each in (each for each in DISTANCES if each.embedding == embedding):
-            own, *others = [pair[each.of_class] for pair in found]
-            signals |= calibrated(each, own, others[0] if public is not None else None, others[public is not None :])
-    return signals, plain
+    for each in DISTANCES:
+        own, *others = (nearest_of_class if each.of_class else nearest)(records, sets, EMBEDDINGS[each.embedding])
+        signals |= calibrated(each, own, others[0] if public is not None else None, others[public is not None :])
+    return signals, -signals["nearest-of-class"].scores
 
 
 def calibrated(

@@ -129,7 +129,7 @@ def test_rates_without_a_threshold_are_left_out(tmp_path):
     planted = np.arange(40) % 2 == 0
     report = canary_report(np.arange(40.0), planted)
     assert report.found == ()
-    assert "0.1 % and 1 % false positives cannot be estimated from so few held-out canaries" in str(report)
+    assert "0.1 % and 1 % false positives cannot be estimated from 20 held-out canaries" in str(report)
     written = json.loads(report.to_json(tmp_path / "canaries.json").read_text())
     assert (written["planted"], written["held_out"], written["epsilon"]["epsilon"]) == (20, 20, 0)
 
