@@ -9,8 +9,8 @@ import numpy as np
 from privacy.errors import InputError, shown
 
 __all__ = [
-    "as_array", "checked_list", "checked_mask", "checked_positions", "checked_scores", "closest", "finite_floats", "require_flag",
-    "require_mapping", "require_number", "require_one_of", "require_whole",
+    "as_array", "checked_list", "checked_mask", "checked_positions", "checked_scores", "closest", "finite_floats",
+    "require_flag", "require_mapping", "require_number", "require_one_of", "require_whole",
 ]  # fmt: skip
 
 
