@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from avalanche.benchmarks.utils import AvalancheDataset
 from torch import Tensor, nn
 
 from benchmarks.studies.replay.replayed import read_buffer
@@ -20,23 +21,33 @@ def logit_bytes(num_classes: int) -> int:
 
 
 class LogitMemory:
-    """The logits of every image of a buffer, as the network gave them after the step that the image came in.
+    """The logits of every image of a buffer, as the network gave them after the step in which the image came.
 
     For class-incremental streams and buffers that keep what they have: new images come behind the others.
+
+    - `images_per_class`: at most so many, for whose logits there is room.
     """
 
-    def __init__(self, policy: DistilledBuffer) -> None:
-        self.policy = policy
+    def __init__(self, policy: DistilledBuffer, images_per_class: int) -> None:
+        self.policy, self.images_per_class = policy, images_per_class
+        self._classes_seen = 0
         self._codes = np.empty((0, 0), np.uint8)
         self._ranges = np.empty((0, 2), np.float16)
 
     @property
+    def buffer(self) -> AvalancheDataset:
+        """The images."""
+        return self.policy.buffer
+
+    @property
     def nbytes(self) -> int:
-        """Bytes of all logits."""
-        return self._codes.nbytes + self._ranges.nbytes
+        """Bytes of all images, labels, class ids and logits."""
+        return self.policy.nbytes + self._codes.nbytes + self._ranges.nbytes
 
     def post_adapt(self, strategy: Any, experience: Any) -> None:
         """Update the buffer, and keep the logits of its new images."""
+        self._classes_seen += len(experience.classes_in_this_experience)
+        self.policy.resize(strategy, self.images_per_class * self._classes_seen)
         self.policy.post_adapt(strategy, experience)
         images, ids, *_ = read_buffer(self.policy.buffer, len(self.policy.classes or ()), strategy.device)
         before = len(self._codes)

@@ -35,13 +35,13 @@ class ReplayOptions(StreamOptions):
     pixels if that is less."""
     most_images: More[int] = 100
     """Arms for which a method would have to learn more images per class than this are left out, and named."""
-    updates: int = 200
-    """Updates of naive, er-ace and der per step."""
+    updates: int | None = None
+    """Updates of naive, er-ace and der per step. Default: one epoch of the largest step, or 50 if that is less."""
     learning_rate: float = 1e-3
     """Learning rate of naive, er-ace and der: Adam, constant."""
-    batch_size: More[int] = 64
+    batch_size: More[int] = 32
     """Current images per update of naive, er-ace and der."""
-    replay_batch_size: More[int] = 64
+    replay_batch_size: More[int] = 32
     """Replayed images per update of naive, er-ace and der."""
     alpha: More[float] = 0.1
     """Weight of the logits in der."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from benchmarks.harness.methods import COLOURS
+from benchmarks.harness.methods import COLOURS, distiller_class
 from benchmarks.harness.plots import accuracy_axis, draw
 from benchmarks.harness.results import mean_and_spread, percent
 from benchmarks.studies.replay.options import NO_REPLAY
@@ -42,7 +42,8 @@ def describe(record: Mapping[str, Any]) -> str:
 def reported(folder: Path, options: dict[str, Any], records: list[dict[str, Any]]) -> tuple[dict[str, Any], str]:
     """Draw the plot from one record for each strategy, arm and order; returns the results by name and the table."""
     summary = summarize(records)
-    title = f"{options['dataset']}, {options['steps']} class-incremental steps, {options['memory_bytes']} bytes per class"
+    stream = f"{options['dataset']}, {options['steps']} class-incremental steps"
+    title = f"{stream}, {options['memory_bytes']} bytes per class"
     draw(folder / "replay.png", title, (9, 4.5), lambda axes: fill(axes, summary))
     return {"summary": summary, "points": records}, format_table(options, records, summary)
 
@@ -77,18 +78,25 @@ def format_table(options: dict[str, Any], records: list[dict[str, Any]], summary
                 percent(point["accuracy"]), percent(point["forgetting"]) if "forgetting" in point else "-",
                 f"{point['seconds'] / 60:.1f}",
             ])  # fmt: skip
-    left_out = dict.fromkeys(f"left out: {r['strategy']}, {r['arm']}: {r['left_out']}" for r in records if "left_out" in r)
-    where = f"{options['held_out']} held-out training images per class" if options["held_out"] else "test images"
-    about = (
-        f"{options['dataset']}, {options['steps']} class-incremental steps, at most {options['memory_bytes']} bytes per "
-        f"class, preset {options['preset']}.\nAccuracy in % over all classes on {where}, after the last step. Forgetting: "
-        "accuracy on a step's\nclasses when they were learned less that after the last step, in points, mean over all "
-        f"steps but the last.\nMean ± standard deviation over class orders {options['seeds']} and {options['networks']} "
-        "networks each. Bytes count images, labels,\nclass ids, and the logits of der. naive, er-ace and der: "
-        f"{options['updates']} updates per step, Adam {options['learning_rate']:g}, {options['batch_size']} current and "
-        f"{options['replay_batch_size']}\nreplayed images per update; gdumb: from scratch on the memory alone.\n"
+    left_out = dict.fromkeys(
+        f"left out: {r['strategy']}, {r['arm']}: {r['left_out']}" for r in records if "left_out" in r
     )
-    return "\n".join([about, text_table(rows), *left_out, *leads(summary)])
+    return "\n".join([protocol(options), text_table(rows), *left_out, *leads(summary)])
+
+
+def protocol(options: dict[str, Any]) -> str:
+    """One paragraph that says how the results came about."""
+    where = f"{options['held_out']} held-out training images per class" if options["held_out"] else "test images"
+    return (
+        f"{options['dataset']}, {options['steps']} class-incremental steps, at most {options['memory_bytes']} bytes "
+        f"per class, preset {options['preset']}.\n"
+        f"Accuracy in % over all classes on {where}, after the last step. Forgetting: accuracy on the\n"
+        "classes of a step when they were learned less that after the last step, in points, mean over all steps but\n"
+        f"the last. Mean ± standard deviation over class orders {options['seeds']} and {options['networks']} networks "
+        "each. Bytes count images,\nlabels, class ids, and the logits of der. naive, er-ace and der: "
+        f"{options['updates']} updates per step, Adam {options['learning_rate']:g},\n{options['batch_size']} current "
+        f"and {options['replay_batch_size']} replayed images per update; gdumb: from scratch on the memory alone.\n"
+    )
 
 
 def leads(summary: Summary) -> list[str]:
@@ -115,8 +123,6 @@ def leads(summary: Summary) -> list[str]:
 
 def learns(arm: str) -> bool:
     """Whether the method of an arm learns its images."""
-    from benchmarks.harness.methods import distiller_class
-
     return not distiller_class(arm.split()[0]).selects_real_images
 
 

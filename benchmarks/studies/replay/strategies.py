@@ -89,10 +89,11 @@ class ERACEWithBuffer(ER_ACE):
     def _before_training_exp(self, **kwargs: Any) -> None:
         self.storage_policy.post_adapt(self, self.experience)
         if self.experience.current_experience > 0:
-            columns = read_buffer(self.storage_policy.buffer, len(self.storage_policy.classes or ()), self.device)
-            images, _, soft_labels, tasks = columns
+            policy = self.storage_policy
+            images, _, soft_labels, tasks = read_buffer(policy.buffer, len(policy.classes or ()), self.device)
             # ER_ACE passes the second column on to its criterion, which wants soft labels here.
-            self.replay_loader = Replayed([images, soft_labels, tasks], self.batch_size_mem, self.recipe, self.generator)
+            columns = [images, soft_labels, tasks]
+            self.replay_loader = Replayed(columns, self.batch_size_mem, self.recipe, self.generator)
         super(ER_ACE, self)._before_training_exp(**kwargs)
 
 
@@ -100,18 +101,21 @@ class DERWithBuffer(DER):
     """Avalanche's DER++ with a buffer of one's own and soft labels.
 
     In place of class ids its loss gets the probabilities of the soft labels, of current and of replayed images.
+
+    - `memory`: the buffer and its logits.
     """
 
     def __init__(
-        self, *, policy: DistilledBuffer, recipe: TrainingRecipe, generator: torch.Generator, **options: Any
+        self, *, memory: LogitMemory, recipe: TrainingRecipe, generator: torch.Generator, **options: Any
     ) -> None:
         super().__init__(**options)
-        self.policy, self.recipe, self.generator = policy, recipe, generator
-        self.memory = LogitMemory(policy)
+        self.memory, self.recipe, self.generator = memory, recipe, generator
+        self.replay_loader: Replayed | None = None
 
     def _before_training_exp(self, **kwargs: Any) -> None:
         if self.experience.current_experience > 0:
-            columns = read_buffer(self.policy.buffer, len(self.policy.classes or ()), self.device)
+            policy = self.memory.policy
+            columns = read_buffer(policy.buffer, len(policy.classes or ()), self.device)
             columns.append(self.memory.logits().to(self.device))
             self.replay_loader = Replayed(columns, self.batch_size_mem, self.recipe, self.generator)
         super(DER, self)._before_training_exp(**kwargs)
@@ -136,7 +140,7 @@ class DERWithBuffer(DER):
 def online_strategy(
     name: str,
     options: ReplayOptions,
-    policy: DistilledBuffer | None,
+    memory: DistilledBuffer | LogitMemory | None,
     *,
     recipe: TrainingRecipe,
     model: torch.nn.Module,
@@ -145,8 +149,10 @@ def online_strategy(
 ) -> SupervisedTemplate:
     """A strategy by its name, which trains `model` along the stream.
 
-    - `policy`: of its memory; `None` for no replay, with "naive" alone. `generator`: of augmentation and replay.
+    - `memory`: a buffer, for "der" with logits; `None` for no replay, with "naive" alone.
+    - `recipe`: loss, optimizer and augmentation; `options`: the rest. `generator`: of augmentation and replay.
     """
+    assert options.updates is not None
     model.to(options.device)  # before its optimizer is made
     plugins: list[Any] = [Augmented(recipe, generator), StopAfter(options.updates)]
     shared: dict[str, Any] = {
@@ -155,14 +161,14 @@ def online_strategy(
         "train_mb_size": options.batch_size, "train_epochs": options.updates,  # ended by StopAfter
         "eval_mb_size": EVALUATED, "evaluator": accuracy_evaluator(),
     }  # fmt: skip
-    if name == "naive":
-        if policy is not None:
-            plugins.append(
-                ReplayPlugin(policy.max_size, batch_size_mem=options.replay_batch_size, storage_policy=policy)
-            )
-        return Naive(**shared)
-    assert policy is not None
-    own = {"policy": policy, "recipe": recipe, "generator": generator, "batch_size_mem": options.replay_batch_size}
+    own: dict[str, Any] = {"recipe": recipe, "generator": generator, "batch_size_mem": options.replay_batch_size}
     if name == "er-ace":
-        return ERACEWithBuffer(**shared, **own)
-    return DERWithBuffer(**shared, **own, alpha=options.alpha, beta=options.beta)
+        assert isinstance(memory, DistilledBuffer)
+        return ERACEWithBuffer(**shared, **own, policy=memory)
+    if name == "der":
+        assert isinstance(memory, LogitMemory)
+        return DERWithBuffer(**shared, **own, memory=memory, alpha=options.alpha, beta=options.beta)
+    if isinstance(memory, DistilledBuffer):
+        size = options.replay_batch_size
+        plugins.append(ReplayPlugin(memory.max_size, batch_size_mem=size, storage_policy=memory))
+    return Naive(**shared)

@@ -1,12 +1,15 @@
 """Replay in Avalanche's own strategies: every strategy with every memory, at equal bytes per class."""
 
 import json
+import math
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
+
+import numpy as np
 
 from benchmarks.harness.checks import check_at_least
 from benchmarks.harness.experiment import run_experiment
@@ -15,11 +18,11 @@ from benchmarks.harness.methods import METHODS
 from benchmarks.harness.tasks import Tasks
 from benchmarks.studies.class_incremental.arms import Arm, parsed_arm
 from benchmarks.studies.class_incremental.streams import StreamStudy, buffer_of, gdumb, images_that_fit
-from benchmarks.studies.replay.logits import logit_bytes
+from benchmarks.studies.replay.logits import LogitMemory, logit_bytes
 from benchmarks.studies.replay.options import NO_REPLAY, ReplayOptions
 from benchmarks.studies.replay.report import describe, describe_memory, reported
-from benchmarks.studies.replay.strategies import DERWithBuffer, online_strategy
-from continual import DistilledBuffer, experience_accuracies
+from benchmarks.studies.replay.strategies import online_strategy
+from continual import DistilledBuffer, class_order, experience_accuracies
 from continual.rng_state import preserve_rng_state
 from distill import InputError
 from distill.runtime.seeds import generator_for
@@ -29,6 +32,7 @@ __all__ = ["ReplayStudy", "main"]
 
 PIXEL_IMAGES = 8  # that the memory of small images holds by default
 MOST_BYTES = 6144
+LEAST_UPDATES = 50
 
 
 def main(options: ReplayOptions) -> None:
@@ -50,13 +54,23 @@ class ReplayStudy(StreamStudy):
             raise InputError(f"--learning-rate is {options.learning_rate}; expected a number above 0")
         self.arms = {text: parsed_arm(text) for text in dict.fromkeys(options.arms) if text != NO_REPLAY}
         super().__init__(options, tuple(dict.fromkeys(arm.method for arm in self.arms.values())))
-        if options.memory_bytes is None:
-            height, width, channels = self.train.images.shape[1:]
-            self.options = replace(options, memory_bytes=min(MOST_BYTES, PIXEL_IMAGES * height * width * channels))
+        self.options = self._with_defaults(options)
         self.online = replace(
             self.recipe, learning_rate=options.learning_rate, batch_size=options.batch_size, warmup_steps=0
         )
         self.check_arms(self.arms.values())
+
+    def _with_defaults(self, options: ReplayOptions) -> ReplayOptions:
+        """The options with what depends on the data."""
+        memory_bytes, updates = options.memory_bytes, options.updates
+        if memory_bytes is None:
+            memory_bytes = min(MOST_BYTES, PIXEL_IMAGES * math.prod(self.train.images.shape[1:]))
+        if updates is None:
+            counts, order = np.bincount(self.train.labels), class_order(self.train.num_classes, options.seeds[0])
+            ends = np.cumsum(self.sizes)
+            largest = max(counts[order[end - size : end]].sum() for size, end in zip(self.sizes, ends, strict=True))
+            updates = max(LEAST_UPDATES, math.ceil(largest / options.batch_size))
+        return replace(options, memory_bytes=memory_bytes, updates=updates)
 
     @staticmethod
     def default_folder(options: ReplayOptions) -> Path:
@@ -70,7 +84,7 @@ class ReplayStudy(StreamStudy):
             self.preprocessing(seed)  # fitted by one process, found by the others
         steps = range(self.options.steps)
         # Of naive, er-ace and gdumb one memory is the same, which the first of them stands for here.
-        memories = [*[name for name in strategies if name != "der"][:1], *[name for name in strategies if name == "der"]]
+        memories = [name for name in strategies if name != "der"][:1] + ["der"] * ("der" in strategies)
         ahead = [(name, text, seed, k) for seed in seeds for name in memories for text in self.arms for k in steps]
         tasks.results(fill_ahead, ahead, unit="memory", describe=describe_memory)
         points = [("naive", NO_REPLAY, seed) for seed in seeds if NO_REPLAY in self.options.arms]
@@ -89,8 +103,16 @@ class ReplayStudy(StreamStudy):
 # -- memories ----------------------------------------------------------------------------------------------------------
 
 
-def arm_for(run: ReplayStudy, strategy: str, text: str, seed: int) -> Arm | str:
-    """The arm with the bytes that a strategy leaves its images; or why none fits, in words."""
+@dataclass(frozen=True)
+class Share:
+    """What a strategy gives an arm: the arm with the bytes of its images, and the most images per class, if limited."""
+
+    arm: Arm
+    images_per_class: int | None
+
+
+def share_of(run: ReplayStudy, strategy: str, text: str, seed: int) -> Share | str:
+    """What an arm gets in a strategy; or why it is left out, in words."""
     most = run.options.memory_bytes
     assert most is not None
     beside = logit_bytes(run.train.num_classes) if strategy == "der" else 0
@@ -100,7 +122,13 @@ def arm_for(run: ReplayStudy, strategy: str, text: str, seed: int) -> Arm | str:
         return "no image fits"
     if not run.distiller(arm).selects_real_images and fit > run.options.most_images:
         return f"{fit} images per class fit, more than --most-images {run.options.most_images}"
-    return replace(arm, memory_bytes=most - fit * beside, images_per_class=fit if beside else None)
+    return Share(arm.at(most - fit * beside), fit if beside else None)
+
+
+def memory_of(run: ReplayStudy, share: Share, seed: int, *, store: Path) -> DistilledBuffer | LogitMemory:
+    """An empty memory, which finds in `store` what was distilled before."""
+    policy = buffer_of(run, share.arm, seed, store=store)
+    return policy if share.images_per_class is None else LogitMemory(policy, share.images_per_class)
 
 
 def memory_folder(run: ReplayStudy, strategy: str, text: str, seed: int) -> Path:
@@ -116,26 +144,36 @@ def in_words(text: str) -> str:
 
 def fill_ahead(run: ReplayStudy, strategy: str, text: str, seed: int, k: int) -> Iterator[dict[str, Any]]:
     """The memory of one step alone, kept in its store, where every stream finds it."""
-    folder, arm = memory_folder(run, strategy, text, seed), arm_for(run, strategy, text, seed)
-    if isinstance(arm, str):
-        yield {"arm": text, "order": seed, "step": k + 1, "left_out": arm}
+    share = share_of(run, strategy, text, seed)
+    if isinstance(share, str):
+        yield {"arm": run.arms[text].name, "order": seed, "step": k + 1, "left_out": share}
         return
-
-    def make() -> dict[str, Any]:
-        policy, started = buffer_of(run, arm, seed, store=folder), time.monotonic()
-        policy.post_adapt(None, run.benchmark(seed).train_stream[k])
-        return {
-            "arm": arm.name, "order": seed, "step": k + 1, "images": len(policy.buffer), "bytes": policy.nbytes,
-            "options": run.distiller(arm).options(), "seconds": time.monotonic() - started,
-        }  # fmt: skip
-
-    path = folder / f"step-{k + 1}.json"
-    record = kept(path, make)
-    now = json.loads(json.dumps(run.distiller(arm).options()))
+    store, distiller = memory_folder(run, strategy, text, seed), run.distiller(share.arm)
+    path = store / f"step-{k + 1}.json"
+    record = kept(path, partial(filled, run, share, seed, k, store=store))
+    now = json.loads(json.dumps(distiller.options()))
     if changed := changes(record["options"], now):
         words = "; ".join(changed.values())
-        raise InputError(f"{path} was made with other options of {arm.method} ({words}); choose another --output")
+        raise InputError(f"{path} was made with other options of {share.arm.method} ({words}); choose another --output")
     yield record
+
+
+def filled(run: ReplayStudy, share: Share, seed: int, k: int, *, store: Path) -> dict[str, Any]:
+    """The record of the memory of one step, distilled now."""
+    started = time.monotonic()
+    policy = buffer_of(run, share.arm, seed, store=store)
+    if share.images_per_class is not None:
+        policy.resize(None, share.images_per_class * run.sizes[k])
+    policy.post_adapt(None, run.benchmark(seed).train_stream[k])
+    return {
+        "arm": share.arm.name,
+        "order": seed,
+        "step": k + 1,
+        "images": len(policy.buffer),
+        "bytes": policy.nbytes,
+        "options": run.distiller(share.arm).options(),
+        "seconds": time.monotonic() - started,
+    }
 
 
 # -- streams -----------------------------------------------------------------------------------------------------------
@@ -143,56 +181,67 @@ def fill_ahead(run: ReplayStudy, strategy: str, text: str, seed: int, k: int) ->
 
 def measure_stream(run: ReplayStudy, strategy: str, text: str, seed: int) -> Iterator[dict[str, Any]]:
     """One strategy with one memory on one class order, all its networks; or why it is left out."""
-    arm = None if text == NO_REPLAY else arm_for(run, strategy, text, seed)
-    about = {"strategy": strategy, "arm": text if arm is None else run.arms[text].name, "order": seed}
-    if isinstance(arm, str):
-        yield {**about, "left_out": arm}
+    share = None if text == NO_REPLAY else share_of(run, strategy, text, seed)
+    about = {"strategy": strategy, "arm": text if share is None else run.arms[text].name, "order": seed}
+    if isinstance(share, str):
+        yield {**about, "left_out": share}
         return
     store = memory_folder(run, strategy, text, seed)
     folder = run.folder / strategy / in_words(text) / f"order-{seed}"
-    streams = [
-        kept(folder / f"network-{i + 1}.json", partial(trained, run, strategy, arm, seed, i, store=store))
+    networks = [
+        kept(folder / f"network-{i + 1}.json", partial(trained, run, strategy, share, seed, i, store=store))
         for i in range(run.options.networks)
     ]
-    held = {name: streams[0][name] for name in ("images_per_class", "bytes_per_class")}
-    figures = {name: [stream[name] for stream in streams] for name in ("accuracy", "forgetting", "seconds")}
-    yield {**about, **held, **figures, "seconds": sum(figures["seconds"]), "networks": streams}
+    held = {name: networks[0][name] for name in ("images_per_class", "bytes_per_class")}
+    figures = {name: [network[name] for network in networks] for name in ("accuracy", "forgetting")}
+    seconds = sum(network["seconds"] for network in networks)
+    yield {**about, **held, **figures, "seconds": seconds, "networks": networks}
 
 
 def trained(
-    run: ReplayStudy, name: str, arm: Arm | None, seed: int, index: int, *, store: Path
+    run: ReplayStudy, name: str, share: Share | None, seed: int, index: int, *, store: Path
 ) -> dict[str, Any]:
     """One network along the stream: its accuracy on each step when it was learned, and on all at the end."""
     benchmark, started = run.benchmark(seed), time.monotonic()
-    policy = None if arm is None else buffer_of(run, arm, seed, store=store)
-    strategy = strategy_of(run, name, policy, seed, index)
-    after_own = []
+    memory = None if share is None else memory_of(run, share, seed, store=store)
+    strategy = strategy_of(run, name, memory, seed, index)
+    learned = []
     for k, experience in enumerate(benchmark.train_stream):
         # Avalanche's loaders draw from the global generators.
         with preserve_rng_state(generator_for(seed, index, k).initial_seed() % 2**32):
             strategy.train(experience, eval_streams=[])
-        after_own.append(experience_accuracies(strategy, benchmark.test_stream[k : k + 1])[0])
+        learned.append(experience_accuracies(strategy, benchmark.test_stream[k : k + 1])[0])
     accuracy, at_end = experience_accuracies(strategy, benchmark.test_stream)
-    losses = [first - last for first, last in zip(after_own[:-1], at_end[:-1], strict=True)]
-    held = 0 if policy is None else policy.nbytes + (strategy.memory.nbytes if name == "der" else 0)
-    images = 0 if policy is None else len(policy.buffer)
     return {
         "accuracy": accuracy,
-        "forgetting": sum(losses) / len(losses) if losses else None,
-        "accuracy_by_step": {"when learned": after_own, "at the end": at_end},
-        "images_per_class": images / run.train.num_classes,
-        "bytes_per_class": held / run.train.num_classes,
+        "forgetting": mean_loss(learned, at_end),
+        "accuracy_when_learned": learned,
+        "accuracy_at_end": at_end,
+        "images_per_class": (0 if memory is None else len(memory.buffer)) / run.train.num_classes,
+        "bytes_per_class": (0 if memory is None else memory.nbytes) / run.train.num_classes,
         "seconds": time.monotonic() - started,
     }
 
 
-def strategy_of(run: ReplayStudy, name: str, policy: DistilledBuffer | None, seed: int, index: int) -> Any:
+def mean_loss(learned: list[float], at_end: list[float]) -> float | None:
+    """Avalanche's forgetting of a stream: accuracy lost since a step was learned, mean of all but the last.
+
+    >>> mean_loss([0.9, 0.8, 0.7], [0.5, 0.6, 0.7])
+    0.30000000000000004
+    """
+    losses = [first - last for first, last in zip(learned[:-1], at_end[:-1], strict=True)]
+    return sum(losses) / len(losses) if losses else None
+
+
+def strategy_of(
+    run: ReplayStudy, name: str, memory: DistilledBuffer | LogitMemory | None, seed: int, index: int
+) -> Any:
     """A strategy with network number `index` of a class order, the same for every strategy and memory."""
     if name == "gdumb":
-        assert policy is not None
-        return gdumb(run, policy, seed=seed, index=index)
+        assert isinstance(memory, DistilledBuffer)
+        return gdumb(run, memory, seed=seed, index=index)
     generator, (train, _) = generator_for(seed, index), run.images(seed)
     model = run.recipe.build(image_shape=train.image_shape, num_classes=train.num_classes, generator=generator)
     return online_strategy(
-        name, run.options, policy, recipe=run.online, model=model, num_classes=train.num_classes, generator=generator
+        name, run.options, memory, recipe=run.online, model=model, num_classes=train.num_classes, generator=generator
     )
