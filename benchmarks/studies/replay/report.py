@@ -29,18 +29,18 @@ def describe_memory(record: Mapping[str, Any]) -> str:
 
 
 def describe(record: Mapping[str, Any]) -> str:
-    """One line on one strategy with one memory."""
-    where = f"{record['strategy']}, {record['arm']}, order {record['order']}"
+    """One line on one network of one strategy with one memory."""
+    where = f"{record['strategy']}, {record['arm']}, order {record['order']}, network {record['network']}"
     if "left_out" in record:
         return f"{where}: left out, {record['left_out']}"
     return (
         f"{where}: {record['images_per_class']:.1f} images and {record['bytes_per_class']:.0f} bytes per class, "
-        f"accuracy {100 * statistics.mean(record['accuracy']):.1f} %"
+        f"accuracy {100 * record['accuracy']:.1f} %"
     )
 
 
 def reported(folder: Path, options: dict[str, Any], records: list[dict[str, Any]]) -> tuple[dict[str, Any], str]:
-    """Draw the plot from one record for each strategy, arm and order; returns the results by name and the table."""
+    """Draw the plot from one record for each strategy, arm, order and network; returns the results and the table."""
     summary = summarize(records)
     stream = f"{options['dataset']}, {options['steps']} class-incremental steps"
     title = f"{stream}, {options['memory_bytes']} bytes per class"
@@ -59,7 +59,7 @@ def summarize(records: list[dict[str, Any]]) -> dict[str, dict[str, dict[str, An
         held = {name: statistics.mean(r[name] for r in own) for name in ("images_per_class", "bytes_per_class")}
         figures = {}
         for name in ("accuracy", "forgetting"):
-            values = [value for record in own for value in record[name] if value is not None]
+            values = [record[name] for record in own if record[name] is not None]
             if values:
                 mean, spread = mean_and_spread(values)
                 figures[name] = {"mean": mean, "std": spread, "n": len(values)}

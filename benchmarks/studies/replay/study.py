@@ -3,6 +3,7 @@
 import json
 import math
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -78,7 +79,7 @@ class ReplayStudy(StreamStudy):
         return Path("results") / f"replay-{Path(options.dataset).stem}-{options.steps}steps"
 
     def measure(self, tasks: Tasks) -> list[dict[str, Any]]:
-        """The records of every strategy, arm and class order."""
+        """The records of every strategy, arm, class order and network."""
         seeds, strategies = self.options.seeds, tuple(dict.fromkeys(self.options.strategies))
         for seed in seeds:
             self.preprocessing(seed)  # fitted by one process, found by the others
@@ -89,7 +90,8 @@ class ReplayStudy(StreamStudy):
         tasks.results(fill_ahead, ahead, unit="memory", describe=describe_memory)
         points = [("naive", NO_REPLAY, seed) for seed in seeds if NO_REPLAY in self.options.arms]
         points += [(name, text, seed) for seed in seeds for name in strategies for text in self.arms]
-        return tasks.results(measure_stream, points, unit="stream", describe=describe)
+        streams = [(*point, i) for point in points for i in range(self.options.networks)]
+        return tasks.results(measure_stream, streams, unit="stream", describe=describe)
 
     def report(self, measured: list[dict[str, Any]], cost: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
         """Draw the plot; returns the results by name and the table."""
@@ -179,23 +181,17 @@ def filled(run: ReplayStudy, share: Share, seed: int, k: int, *, store: Path) ->
 # -- streams -----------------------------------------------------------------------------------------------------------
 
 
-def measure_stream(run: ReplayStudy, strategy: str, text: str, seed: int) -> Iterator[dict[str, Any]]:
-    """One strategy with one memory on one class order, all its networks; or why it is left out."""
+def measure_stream(run: ReplayStudy, strategy: str, text: str, seed: int, index: int) -> Iterator[dict[str, Any]]:
+    """One strategy with one memory, one class order and one network; or why it is left out."""
     share = None if text == NO_REPLAY else share_of(run, strategy, text, seed)
-    about = {"strategy": strategy, "arm": text if share is None else run.arms[text].name, "order": seed}
+    arm = text if share is None else run.arms[text].name
+    about = {"strategy": strategy, "arm": arm, "order": seed, "network": index + 1}
     if isinstance(share, str):
         yield {**about, "left_out": share}
         return
     store = memory_folder(run, strategy, text, seed)
-    folder = run.folder / strategy / in_words(text) / f"order-{seed}"
-    networks = [
-        kept(folder / f"network-{i + 1}.json", partial(trained, run, strategy, share, seed, i, store=store))
-        for i in range(run.options.networks)
-    ]
-    held = {name: networks[0][name] for name in ("images_per_class", "bytes_per_class")}
-    figures = {name: [network[name] for network in networks] for name in ("accuracy", "forgetting")}
-    seconds = sum(network["seconds"] for network in networks)
-    yield {**about, **held, **figures, "seconds": seconds, "networks": networks}
+    path = run.folder / strategy / in_words(text) / f"order-{seed}" / f"network-{index + 1}.json"
+    yield {**about, **kept(path, partial(trained, run, strategy, share, seed, index, store=store))}
 
 
 def trained(
@@ -208,7 +204,8 @@ def trained(
     learned = []
     for k, experience in enumerate(benchmark.train_stream):
         # Avalanche's loaders draw from the global generators.
-        with preserve_rng_state(generator_for(seed, index, k).initial_seed() % 2**32):
+        with preserve_rng_state(generator_for(seed, index, k).initial_seed() % 2**32), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Call to deprecated function update")  # by its ReplayPlugin
             strategy.train(experience, eval_streams=[])
         learned.append(experience_accuracies(strategy, benchmark.test_stream[k : k + 1])[0])
     accuracy, at_end = experience_accuracies(strategy, benchmark.test_stream)
