@@ -154,4 +154,4 @@ def fill(axes: Axes, summary: Summary) -> None:
         axes.axhline(mean_of(floor), color="black", linestyle=":", label="no replay (naive)")
     axes.set_xticks(range(len(summary)), list(summary))
     accuracy_axis(axes, "y", name="accuracy over all classes")
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1))
