@@ -18,9 +18,8 @@ ARMS = (NO_REPLAY, "random/uint8", "random/webp:50", "herding/webp:50", "frepo/u
 class ReplayOptions(StreamOptions):
     """Does distilled replay help strategies that keep training one network? Accuracy and forgetting at equal bytes.
 
-    Avalanche's Naive with ReplayPlugin, its ER-ACE and its DER++ train one network along the stream, and GDumb trains
-    one from scratch after every step; each with each memory, all at equal bytes per class. The first three have the
-    same network, optimizer, loss and number of updates for every memory; GDumb has the recipe of --train-....
+    Avalanche's Naive with ReplayPlugin, ER-ACE and DER++ train one network along the stream, by the same recipe for
+    every memory; GDumb trains one from scratch after every step, by the recipe of --train-....
     """
 
     main: ClassVar[str] = "benchmarks.studies.replay.study:main"
@@ -37,7 +36,7 @@ class ReplayOptions(StreamOptions):
     """Arms for which a method would have to learn more images per class than this are left out, and named."""
     updates: int | None = None
     """Updates of naive, er-ace and der per step. Default: one epoch of the largest step, or 50 if that is less."""
-    learning_rate: float = 1e-3
+    learning_rate: More[float] = 1e-3
     """Learning rate of naive, er-ace and der: Adam, constant."""
     batch_size: More[int] = 32
     """Current images per update of naive, er-ace and der."""
