@@ -10,8 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
-
 from benchmarks.harness.checks import check_at_least
 from benchmarks.harness.experiment import run_experiment
 from benchmarks.harness.kept import kept
@@ -23,7 +21,7 @@ from benchmarks.studies.replay.logits import LogitMemory, logit_bytes
 from benchmarks.studies.replay.options import NO_REPLAY, ReplayOptions
 from benchmarks.studies.replay.report import describe, describe_memory, reported
 from benchmarks.studies.replay.strategies import online_strategy
-from continual import DistilledBuffer, class_order, experience_accuracies
+from continual import DistilledBuffer, experience_accuracies
 from continual.rng_state import preserve_rng_state
 from distill import InputError
 from distill.runtime.seeds import generator_for
@@ -67,9 +65,7 @@ class ReplayStudy(StreamStudy):
         if memory_bytes is None:
             memory_bytes = min(MOST_BYTES, PIXEL_IMAGES * math.prod(self.train.images.shape[1:]))
         if updates is None:
-            counts, order = np.bincount(self.train.labels), class_order(self.train.num_classes, options.seeds[0])
-            ends = np.cumsum(self.sizes)
-            largest = max(counts[order[end - size : end]].sum() for size, end in zip(self.sizes, ends, strict=True))
+            largest = max(self.sizes) * len(self.train) / self.train.num_classes  # in any class order, about
             updates = max(LEAST_UPDATES, math.ceil(largest / options.batch_size))
         return replace(options, memory_bytes=memory_bytes, updates=updates)
 
