@@ -18,9 +18,10 @@ from benchmarks.studies.replay.replayed import Replayed, read_buffer
 from benchmarks.studies.replay.strategies import SoftACE, StopAfter, online_strategy
 from benchmarks.studies.replay.study import mean_loss
 from continual import DistilledBuffer, class_incremental, experience_accuracies
-from distill import Random, load_images
+from distill import FRePo, Random, load_images
 from distill.files import read_json
 from distill.preprocess import default_preprocessing
+from distill.sets.synthetic import initial_labels
 from distill.training.recipe import TrainingRecipe
 from programs import in_this_process
 
@@ -213,6 +214,28 @@ def test_number_of_updates_is_the_same_with_every_memory(digits, name):
         for k, experience in enumerate(class_incremental(*digits, steps=5).train_stream[:2]):
             strategy.train(experience, eval_streams=[])
             assert seen.updates == 7 * (k + 1)
+
+
+def test_er_ace_replays_the_labels_that_distilled_images_learned(digits):
+    train = digits[0]
+    memory = DistilledBuffer(FRePo(steps=2, width=4, pool_size=2), images_per_class=2, classes=train.classes)
+    strategy, seen = online("er-ace", digits, memory), Seen()
+    strategy.plugins.append(seen)
+    for experience in class_incremental(*digits, steps=5).train_stream[:2]:
+        strategy.train(experience, eval_streams=[])
+    images, ids, soft_labels, _ = read_buffer(memory.buffer, 10, "cpu")
+    rows = [int((images == image).flatten(1).all(1).nonzero()[0]) for image in strategy.mb_buffer_x]
+    assert len(rows) == 6
+    assert torch.equal(strategy.mb_buffer_y, soft_labels[rows])
+    assert not torch.allclose(strategy.mb_buffer_y, initial_labels(ids[rows], 10))
+    classes = torch.unique(seen.batch[1])
+    current = initial_labels(seen.batch[1], 10)[:, classes] / RECIPE.temperature
+    wanted = (
+        F.cross_entropy(seen.output[:, classes], F.softmax(current, dim=1))
+        + F.cross_entropy(strategy.mb_buffer_out, F.softmax(soft_labels[rows] / RECIPE.temperature, dim=1))
+    ) / 2
+    assert len(classes) == 2
+    assert seen.loss == pytest.approx(float(wanted.detach()), rel=1e-5)
 
 
 def test_der_matches_logits_and_soft_labels_of_replayed_images(digits):
