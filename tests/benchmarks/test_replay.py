@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from avalanche.evaluation.metrics import accuracy_metrics, forgetting_metrics
@@ -9,6 +10,7 @@ from avalanche.training import Naive
 from avalanche.training.plugins import EvaluationPlugin, SupervisedPlugin
 from avalanche.training.regularization import ACECriterion
 from PIL import Image
+from sklearn.datasets import load_digits
 from torch import nn
 from torch.nn import functional as F
 
@@ -26,7 +28,7 @@ from distill.training.recipe import TrainingRecipe
 from programs import in_this_process
 
 TINY = [
-    "--dataset", "digits", "--steps", "2", "--width", "4", "--frepo-steps", "2", "--frepo-pool-size", "2",
+    "--steps", "2", "--width", "4", "--frepo-steps", "2", "--frepo-pool-size", "2",
     "--train-steps", "3", "--train-warmup-steps", "1", "--herding-steps", "3", "--networks", "2", "--updates", "3",
 ]  # fmt: skip
 ARMS = ["--arms", "none", "random/uint8", "frepo/uint8"]
@@ -34,9 +36,13 @@ RECIPE = TrainingRecipe(augment=False, loss="soft-cross-entropy", network="conv"
 
 
 @pytest.fixture(scope="module")
-def command():
-    """The program in this process: its arguments after `TINY` to its exit code."""
-    yield from in_this_process(ReplayOptions, TINY)
+def command(tmp_path_factory):
+    """The program in this process on some digits: its arguments after `TINY` to its exit code."""
+    pixels, labels = load_digits(return_X_y=True)
+    images = (pixels.reshape(-1, 8, 8) * 15).astype(np.uint8)
+    path = tmp_path_factory.mktemp("data") / "digits.npz"
+    np.savez(path, x_train=images[:300], y_train=labels[:300], x_test=images[300:400], y_test=labels[300:400])
+    yield from in_this_process(ReplayOptions, [*TINY, "--dataset", str(path)])
 
 
 @pytest.fixture(scope="module")
