@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from privacy.errors import InputError
-from privacy.validation import as_array, finite_floats, require_number
+from privacy.validation import as_array, checked_list, finite_floats, require_number
 
 __all__ = ["RIDGE", "matrix", "require_ridge", "ridge_weights", "shadow_outputs"]
 
@@ -94,6 +94,9 @@ def checked_shadows(
     record_features: Any, set_features: Any, set_labels: Any
 ) -> tuple[list[np.ndarray], list[list[np.ndarray]], list[np.ndarray]]:
     """The arrays of all networks and shadows; raises `InputError` where they do not match."""
+    record_features = checked_list("record_features", record_features, "arrays (records, d), one for each network")
+    set_features = checked_list("set_features", set_features, "lists of arrays (n, d), one for each shadow")
+    set_labels = checked_list("set_labels", set_labels, "arrays (n, C), one for each shadow")
     networks = [matrix(given, f"record_features of network {i}") for i, given in enumerate(record_features)]
     if not networks or len({len(own) for own in networks}) > 1:
         counts = ", ".join(str(len(own)) for own in networks) or "no"
@@ -108,6 +111,7 @@ def checked_shadows(
         raise InputError(f"set_labels are of {sorted({own.shape[1] for own in labels})} classes; expected one number")
     sets = []
     for k, given in enumerate(set_features):
+        given = checked_list(f"set_features of shadow {k}", given, "arrays (n, d), one for each network")
         if len(given) != len(networks):
             raise InputError(
                 f"set_features of shadow {k} are of {len(given)} networks; expected {len(networks)}, as record_features"

@@ -9,8 +9,8 @@ import numpy as np
 from privacy.errors import InputError, shown
 
 __all__ = [
-    "as_array", "checked_mask", "checked_positions", "checked_scores", "closest", "finite_floats", "require_flag",
-    "require_mapping", "require_number", "require_one_of", "require_whole",
+    "as_array", "checked_list", "checked_mask", "checked_positions", "checked_scores", "closest", "finite_floats",
+    "require_flag", "require_mapping", "require_number", "require_one_of", "require_whole",
 ]  # fmt: skip
 
 
@@ -161,6 +161,13 @@ def require_one_of(name: str, value: Any, known: Iterable[str]) -> None:
     known = list(known)
     if not isinstance(value, str) or value not in known:
         raise InputError(f"{name} is {shown(value)}; expected one of {', '.join(known)}")
+
+
+def checked_list(name: str, value: Any, content: str) -> list[Any]:
+    """The argument `name` as a list, or an array of several arrays; raises `InputError` for anything else."""
+    if isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim > 2):
+        return list(value)
+    raise InputError(f"{name} is {shown(value)}; expected a list of {content}")
 
 
 def require_mapping(name: str, value: Any, content: str) -> None:

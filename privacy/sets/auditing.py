@@ -21,7 +21,7 @@ from privacy.sets.pairs import PAIRS, Pair, to_uint8
 from privacy.sets.report import SetReport
 from privacy.sets.signals import Signal, distance_signals, ridge_signals
 from privacy.slices import WHOLE
-from privacy.validation import checked_mask, require_mapping
+from privacy.validation import checked_list, checked_mask, require_mapping
 
 __all__ = ["OTHERS", "STARTED", "audit_set"]
 
@@ -79,7 +79,8 @@ def audit_set(
     distilled = checked_images_of_set(images, labels)
     inside, outside = checked_pair(members, "members"), checked_pair(non_members, "non_members")
     others = None if public is None else checked_pair(public, "public")
-    shadows = [checked_pair(own, f"reference {k}") for k, own in enumerate([] if references is None else references)]
+    pairs = checked_list("references", [] if references is None else references, "(images, labels)")
+    shadows = [checked_pair(own, f"reference {k}") for k, own in enumerate(pairs)]
     check_sides(distilled, inside, outside, others, shadows)
     masks = checked_starts(started, len(inside), len(outside))
     require_mapping("info", {} if info is None else info, "{name: value}")

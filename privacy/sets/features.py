@@ -1,6 +1,6 @@
 """Features of images under the caller's networks, for kernel ridge regression."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,7 +54,7 @@ def checked_features(
 def of_network(network: Any, i: int, sides: Sequence[LabelledImages]) -> list[np.ndarray]:
     """The features of the set, members, non-members and reference sets under one network."""
     if callable(network):
-        arrays = [network(side.images) for side in sides]
+        arrays = [called(network, i, side.images) for side in sides]
     elif isinstance(network, Mapping):
         arrays = precomputed(network, i, len(sides) - 3)
     else:
@@ -68,6 +68,17 @@ def of_network(network: Any, i: int, sides: Sequence[LabelledImages]) -> list[np
                 f"{(len(side), checked[0].shape[1])}, a row for each image"
             )
     return checked
+
+
+def called(network: Callable[[np.ndarray], Any], i: int, images: np.ndarray) -> Any:
+    """What a callable gives for images; its own error becomes the cause of an `InputError`."""
+    try:
+        return network(images)
+    except Exception as error:
+        raise InputError(
+            f"features of network {i}: the callable failed on images of shape {images.shape}, {images.dtype} "
+            f"({type(error).__name__}: {' '.join(str(error).split())[:200]})"
+        ) from error
 
 
 def precomputed(network: Mapping[str, Any], i: int, references: int) -> list[Any]:

@@ -47,6 +47,12 @@ def test_a_set_gives_its_own_labels_back():
     np.testing.assert_allclose(shadow_outputs(sets[0], sets, labels, ridge=1e-9)[0], labels[0], atol=1e-6)
 
 
+def test_arrays_of_several_arrays_are_lists_of_them():
+    networks, sets, labels = shadows(sizes=(4, 4), dims=(7, 7))
+    stacked = shadow_outputs(np.stack(networks), np.stack([np.stack(own) for own in sets]), np.stack(labels))
+    assert (stacked == shadow_outputs(networks, sets, labels)).all()
+
+
 def test_more_records_than_are_held_at_once():
     networks, sets, labels = shadows(records=5000, dims=(6,))
     whole = shadow_outputs(networks, sets, labels)
