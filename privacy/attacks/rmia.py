@@ -51,8 +51,10 @@ class RMIA(ReferenceAttack):
         ratios = log_ratios(signals, online=online, a=self.a)
         if not self.count:
             return ratios
-        given, population = signals_of_population(records.references, records.kind), ratios
-        if given is not None:  # online, all references that were not trained on it stand for pr, as published
+        population = ratios
+        if records.references is not None and records.references.population is not None:
+            given = signals_of_population(records.references.population, records.kind)
+            # Online, the mean over all references stands for pr, as published: none was trained on these records.
             population = log_ratios(given, online=False, a=1.0 if online else self.a)
         return np.searchsorted(np.sort(population), ratios - np.log(self.gamma), side="right") / len(population)
 
