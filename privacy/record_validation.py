@@ -7,11 +7,13 @@ import numpy as np
 
 from privacy.errors import InputError
 from privacy.margins import OutputKind, cross_entropy
+from privacy.references import References
 from privacy.rounding import SUM_TOLERANCE, sum_tolerance
 from privacy.validation import as_array, finite_floats
 
 __all__ = [
-    "Given", "RecordArrays", "check_losses_of_both", "checked_features", "checked_side", "checked_tuple",
+    "Given", "RecordArrays", "check_losses_of_both", "checked_features", "checked_references", "checked_side",
+    "checked_tuple",
 ]  # fmt: skip
 
 Given = tuple[Any, Any, Any]  # outputs, labels, and losses or None
@@ -141,6 +143,22 @@ def checked_features(given: Any, sizes: dict[str, int]) -> np.ndarray | None:
             "same for both"
         )
     return np.concatenate(sides)
+
+
+def checked_references(given: Any, shapes: list[tuple[int, ...]], kind: OutputKind) -> References | None:
+    """References that fit outputs of these shapes, of members and of non-members; raises `InputError` otherwise."""
+    if given is None:
+        return None
+    if not isinstance(given, References):
+        raise InputError(f"references is a {type(given).__name__}; expected References(member_outputs=..., ...)")
+    given.check_fit(dict(zip(("member", "non_member"), shapes, strict=True)))
+    if kind in ("logits", "probabilities"):
+        for model in range(len(given)):
+            checked_outputs(given.of_model(model), f"reference {model}: its", kind)
+        if given.population is not None:
+            checked_outputs(given.population.outputs, "population", kind)
+            checked_labels(given.population.labels, "population", given.population.outputs.shape)
+    return given
 
 
 def checked_outputs(outputs: np.ndarray, name: str, kind: OutputKind) -> np.ndarray:

@@ -14,6 +14,7 @@ from privacy.record_validation import (
     RecordArrays,
     check_losses_of_both,
     checked_features,
+    checked_references,
     checked_side,
     checked_tuple,
 )
@@ -92,7 +93,7 @@ class AttackRecords:
         )
         self.is_member = np.arange(len(self.labels)) < len(sides[0])
         shapes = [side.losses.shape if self.kind == "losses" else side.outputs.shape for side in sides]
-        self.given_references = checked_references(references, shapes)
+        self.references = checked_references(references, shapes, self.kind)
         self.extra_features = checked_features(features, dict(zip(SIDES, map(len, sides), strict=True)))
         self.notes: list[str] = []
         self._computed_again = False  # whether losses were given, but are the cross-entropy of the outputs
@@ -118,20 +119,18 @@ class AttackRecords:
         """Whether there is what an attack may need: "outputs", "references", "features"."""
         return {
             "outputs": self.kind != "losses",
-            "references": self.given_references is not None,
+            "references": self.references is not None,
             "features": self.extra_features is not None,
         }[need]
 
-    @property
-    def references(self) -> References:
-        """The reference models; raises `InputError` where there are none."""
-        if self.given_references is None:
-            raise InputError("the records have no references; expected AttackRecords(..., references=References(...))")
-        return self.given_references
-
     @cached_property
     def signals(self) -> Signals:
-        """How sure the attacked model and the references are of each record; computed once."""
+        """How sure the attacked model and the references are of each record; computed once.
+
+        Raises `InputError` where there are no references.
+        """
+        if self.references is None:
+            raise InputError("the records have no references; expected AttackRecords(..., references=References(...))")
         given = self.losses if self.kind == "losses" else self.outputs
         return signals_of(given, self.labels, self.kind, self.references)
 
@@ -195,7 +194,7 @@ class AttackRecords:
         ):  # fmt: skip
             where = positions[name] = checked_positions(chosen, len(side), f"the subset of {name}")
             sides[name] = [array[where] for array in self._as_given(side).values()]
-        references = None if self.given_references is None else self.given_references.subset(**positions)
+        references = None if self.references is None else self.references.subset(**positions)
         features = None if self.extra_features is None else [self._features(name)[at] for name, at in positions.items()]
         return AttackRecords(**sides, outputs=self.kind, references=references, features=features)
 
@@ -218,8 +217,8 @@ class AttackRecords:
         }
         if self.extra_features is not None:
             arrays |= {f"{name}_features": self._features(name) for name in SIDES}
-        if self.given_references is not None:
-            arrays |= {REFERENCE + name: array for name, array in self.given_references.to_arrays().items()}
+        if self.references is not None:
+            arrays |= {REFERENCE + name: array for name, array in self.references.to_arrays().items()}
         return write_arrays(path, arrays | {"outputs": np.array(self.kind)})
 
     @classmethod
@@ -248,23 +247,13 @@ class AttackRecords:
             raise InputError(f"{as_path(path)}: {error}") from error
 
     def __repr__(self) -> str:
-        references = "" if self.given_references is None else f", {len(self.given_references)} references"
+        references = "" if self.references is None else f", {len(self.references)} references"
         if self.extra_features is not None:
             references = f", {self.extra_features.shape[1]} features{references}"
         return (
             f"AttackRecords({self.is_member.sum()} members, {(~self.is_member).sum()} non-members, {self.num_classes} "
             f"classes, {self.kind}{references})"
         )
-
-
-def checked_references(given: Any, shapes: Sequence[tuple[int, ...]]) -> References | None:
-    """References that fit outputs of these shapes, of members and of non-members; raises `InputError` otherwise."""
-    if given is None:
-        return None
-    if not isinstance(given, References):
-        raise InputError(f"references is a {type(given).__name__}; expected References(member_outputs=..., ...)")
-    given.check_fit(dict(zip(("member", "non_member"), shapes, strict=True)))
-    return given
 
 
 def check_names(names: Sequence[str], path: Path) -> None:

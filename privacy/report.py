@@ -54,7 +54,7 @@ class AuditReport(AuditResults):
             "members": len(members),
             "non_members": len(non_members),
             "classes": records.num_classes,
-            "references": 0 if records.given_references is None else len(records.given_references),
+            "references": 0 if records.references is None else len(records.references),
             "member_accuracy": members.accuracy,
             "non_member_accuracy": non_members.accuracy,
             **run,

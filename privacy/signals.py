@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from privacy.margins import OutputKind, cross_entropy, margins, odds_of_losses
-from privacy.references import References
+from privacy.references import Population, References
 
 __all__ = ["Moments", "Signals", "log_mean_exp", "log_odds", "moments", "signals_of", "signals_of_population"]
 
@@ -76,24 +76,28 @@ def signals_of(outputs: np.ndarray, labels: np.ndarray, kind: OutputKind, refere
     Each side's references count only up to the number that a record of the other side can have: if members had a
     steadier mean over more references than non-members, or the reverse, it would tell them apart without any leak.
     """
-    given = (outputs, *(references.of_model(model) for model in range(len(references))))
-    are_odds = kind != "losses" or min(each.min() for each in given) >= 0
-    target, *own = finite([log_odds(each, labels, kind) for each in given] if are_odds else [-each for each in given])
+    target, own, are_odds = compared((outputs, *map(references.of_model, range(len(references)))), labels, kind)
     is_member = np.arange(len(labels)) < references.member_in.shape[1]
     trained_on = references.trained_on
     inside, outside = (at_most_alike(mask, is_member) for mask in (trained_on, ~trained_on))
-    return Signals(target, np.stack(own).astype(np.float64), inside, outside, are_odds)
+    return Signals(target, own, inside, outside, are_odds)
 
 
-def signals_of_population(references: References, kind: OutputKind) -> Signals | None:
-    """The signals of the population's records, which no reference was trained on; `None` without a population."""
-    population = references.population
-    if population is None:
-        return None
+def signals_of_population(population: Population, kind: OutputKind) -> Signals:
+    """The signals of the population's records, which no reference was trained on."""
     labels, given = population.labels, (population.outputs, *population.reference_outputs)
-    target, *own = finite([log_odds(outputs, labels, kind) for outputs in given])
-    inside = np.zeros((len(own), len(labels)), bool)
-    return Signals(target, np.stack(own), inside, ~inside)
+    target, own, are_odds = compared(given, labels, kind)
+    inside = np.zeros(own.shape, bool)
+    return Signals(target, own, inside, ~inside, are_odds)
+
+
+def compared(
+    given: Sequence[np.ndarray], labels: np.ndarray, kind: OutputKind
+) -> tuple[np.ndarray, np.ndarray, bool]:
+    """Signals of the attacked model `(n,)` and of references `(R, n)` from their outputs; whether they are log-odds."""
+    are_odds = kind != "losses" or min(each.min() for each in given) >= 0
+    target, *own = finite([log_odds(each, labels, kind) for each in given] if are_odds else [-each for each in given])
+    return target, np.stack(own).astype(np.float64), are_odds
 
 
 def log_odds(outputs: np.ndarray, labels: np.ndarray, kind: OutputKind) -> np.ndarray:

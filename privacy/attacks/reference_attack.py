@@ -13,7 +13,7 @@ from privacy.records import AttackRecords
 from privacy.signals import Signals
 from privacy.validation import require_one_of
 
-__all__ = ["Mode", "ReferenceAttack", "normal_deviate", "require_number"]
+__all__ = ["Mode", "ReferenceAttack", "normal_deviate", "require_allowed"]
 
 Mode = Literal["auto", "online", "offline"]
 LARGEST = 1e100  # of a signal: the squares of larger numbers overflow
@@ -83,7 +83,7 @@ def normal_deviate(t: np.ndarray, degrees: np.ndarray) -> np.ndarray:
     return np.where(np.isinf(degrees), t, np.sign(t) * size)
 
 
-def require_number(name: str, value: object, allowed: Callable[[float], bool], wanted: str) -> None:
+def require_allowed(name: str, value: object, allowed: Callable[[float], bool], wanted: str) -> None:
     """Raise `InputError` unless the option `name` is a number that is allowed; `wanted` says which are."""
     if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not allowed(float(value)):
         raise InputError(f"{name} is {value!r}; expected {wanted}")

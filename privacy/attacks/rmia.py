@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from privacy.attacks.reference_attack import Mode, ReferenceAttack, require_number
+from privacy.attacks.reference_attack import Mode, ReferenceAttack, require_allowed
 from privacy.records import AttackRecords
 from privacy.signals import Signals, log_mean_exp, signals_of_population
 from privacy.validation import require_flag
@@ -42,8 +42,8 @@ class RMIA(ReferenceAttack):
         super().check(records)
         self.online(self.mode, records.signals)
         require_flag("count", self.count)
-        require_number("a", self.a, lambda a: 0 <= a <= 1, "a number from 0 to 1")
-        require_number("gamma", self.gamma, lambda gamma: 1 <= gamma < np.inf, "a number, 1 or more")
+        require_allowed("a", self.a, lambda a: 0 <= a <= 1, "a number from 0 to 1")
+        require_allowed("gamma", self.gamma, lambda gamma: 1 <= gamma < np.inf, "a number, 1 or more")
 
     def score(self, signals: Signals, records: AttackRecords) -> np.ndarray:
         """The log-ratio of every record, or the share of the population that it exceeds, `(n,)`."""
@@ -51,8 +51,10 @@ class RMIA(ReferenceAttack):
         ratios = log_ratios(signals, online=online, a=self.a)
         if not self.count:
             return ratios
-        given, population = signals_of_population(records.references, records.kind), ratios
-        if given is not None:  # online, all references that were not trained on it stand for pr, as published
+        population = ratios
+        if records.references is not None and records.references.population is not None:
+            given = signals_of_population(records.references.population, records.kind)
+            # Online, the mean over all references stands for pr, as published: none was trained on these records.
             population = log_ratios(given, online=False, a=1.0 if online else self.a)
         return np.searchsorted(np.sort(population), ratios - np.log(self.gamma), side="right") / len(population)
 

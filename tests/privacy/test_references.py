@@ -8,6 +8,7 @@ from privacy import AttackRecords, InputError, References, audit, reference_spli
 from referenced import gaussian_records
 
 GOOD = {"member_outputs": np.zeros((4, 3, 2)), "non_member_outputs": np.zeros((4, 5, 2))}
+FITTING = {"member_outputs": np.zeros((4, 2, 2)), "non_member_outputs": np.zeros((4, 2, 2))}
 POPULATION = (np.zeros((6, 2)), np.zeros((4, 6, 2)), np.zeros(6, int))
 
 
@@ -52,6 +53,9 @@ def test_references_that_do_not_fit_are_refused(changes, message):
     [
         (References(**GOOD), r"of the references have shape \(4, 3, 2\); expected \(4, 2, 2\), for each"),
         (np.zeros((4, 3, 2)), "references is a ndarray; expected References"),
+        (References(member_outputs=[[[0.2, 0.8]] * 2], non_member_outputs=[[[0.4, 0.6]] * 2]),
+         r"reference 0: its outputs are declared as logits, but every row lies in \[0, 1\] and sums to 1"),
+        (References(**FITTING, population=(*POPULATION[:2], np.full(6, 2))), "population labels run from 2 to 2"),
     ],
 )
 def test_references_of_other_records_are_refused(references, message):
