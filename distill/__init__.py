@@ -10,12 +10,14 @@ except ImportError as error:
         f"distill needs {error.name}, which is not installed: pip install '.[distill]'", name=error.name
     ) from error
 
+from distill.accounting.ledger import Ledger
 from distill.data.labelled import LabelledImages, load_images
 from distill.distillers.base import Distiller
 from distill.distillers.dm import DM
 from distill.distillers.dsa import DSA
 from distill.distillers.frepo import FRePo
 from distill.distillers.herding import Herding
+from distill.distillers.private_frepo import PrivateFRePo
 from distill.distillers.random import Random
 from distill.distillers.teacher import HerdingTeacher, RandomTeacher, TeacherLabels
 from distill.errors import InputError, InputWarning
@@ -55,8 +57,10 @@ __all__ = [
     "InputError",
     "InputWarning",
     "LabelledImages",
+    "Ledger",
     "PreprocessedImages",
     "Preprocessing",
+    "PrivateFRePo",
     "Random",
     "RandomTeacher",
     "Standardize",

@@ -24,6 +24,8 @@ class Purpose(IntEnum):
     """Which of many held-out images are looked at."""
     EVALUATION = 5
     """Networks that a finished set is judged by; with the number of the network behind it."""
+    NOISE = 6
+    """The noise of differential privacy: whoever knows the seed can take it off."""
 
 
 def generator_for(*seeds: int) -> torch.Generator:
