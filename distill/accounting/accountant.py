@@ -1,10 +1,13 @@
 """Epsilon of Gaussian releases, and the noise that an epsilon needs; computed by the library dp-accounting."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from types import ModuleType
 from typing import Any
+
+from scipy.optimize import brentq
 
 from distill.errors import InputError
 
@@ -13,7 +16,9 @@ __all__ = ["Release", "calibrated_noise", "epsilon_of", "require_accountant"]
 TOLERANCE = 1e-3  # of a calibrated noise multiplier, relative to it
 INTERVAL = 5e-4  # of the discretised privacy loss, rounded up: at epsilon 1, 0.0001 above that of the library's default
 LARGEST_EXACT = 50.0  # epsilon above which the Rényi bound is good enough: PLD takes minutes there
-SMALLEST_NOISE = 1e-3
+STEP, LARGEST = 0.6, 14.0  # of logarithms of noise, where it is searched for
+TINY = 1e-12
+ORDERS = (2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64, 128, 256)  # of the Rényi bound; whole ones are quick
 INSTALL = "private distillation needs dp-accounting, which is not installed: pip install '.[dp]'"
 
 
@@ -68,32 +73,27 @@ def calibrated_noise(
     Raises `InputError` where no noise is enough, because what does not depend on it costs more alone.
     """
 
-    def enough(noise: float, accountant: str) -> bool:
-        return epsilon_of(releases(noise), delta, accountant=accountant) <= epsilon
+    def excess(log_noise: float) -> float:
+        """How far above the budget, in logarithms, so that it is nearly a straight line."""
+        return math.log(max(epsilon_of(releases(math.exp(log_noise)), delta), TINY) / epsilon)
 
-    high = 1.0
-    while not enough(high, "rdp"):  # the Rényi bound is quick, and never too low
-        high *= 2
-        if high > 1e6:
+    high = 0.0
+    while excess(high) > 0:
+        high += STEP
+        if high > LARGEST:
             raise InputError(
                 f"no noise keeps epsilon at {epsilon:g} (delta {delta:g}): the other releases cost more alone; raise "
                 "epsilon, or give the start a smaller share"
             )
-    low = _bisected(lambda noise: enough(noise, "rdp"), high / 2 if high > 1 else SMALLEST_NOISE, high)
-    if epsilon > LARGEST_EXACT:
-        return low
-    exact = low
-    while exact > SMALLEST_NOISE and enough(0.9 * exact, "pld"):
-        exact *= 0.9
-    return _bisected(lambda noise: enough(noise, "pld"), 0.9 * exact, exact)
-
-
-def _bisected(enough: Callable[[float], bool], low: float, high: float) -> float:
-    """A point within `TOLERANCE` above the least one between `low` and `high` that is enough; `high` is."""
-    while high - low > TOLERANCE * high:
-        middle = (low + high) / 2
-        low, high = (low, middle) if enough(middle) else (middle, high)
-    return high
+    low = high - STEP
+    while low > -LARGEST and excess(low) < 0:
+        low, high = low - STEP, low
+    if excess(low) < 0:  # as little noise as can be told apart from none
+        return math.exp(low)
+    found = brentq(excess, low, high, xtol=TOLERANCE / 2)
+    while excess(found) > 0:
+        found += TOLERANCE / 2
+    return math.exp(found)
 
 
 @lru_cache(maxsize=512)
@@ -123,4 +123,4 @@ def require_accountant() -> tuple[ModuleType, dict[str, Any]]:
         raise InputError(INSTALL) from error
     logging.set_verbosity(logging.ERROR)  # orders of Rényi that are left out make the bound no less valid
     pld_accountant = partial(pld.PLDAccountant, value_discretization_interval=INTERVAL)
-    return dp_accounting, {"pld": pld_accountant, "rdp": rdp.RdpAccountant}
+    return dp_accounting, {"pld": pld_accountant, "rdp": partial(rdp.RdpAccountant, orders=ORDERS)}

@@ -185,7 +185,7 @@ class PrivateFRePo(PrivateDistiller, StepwiseDistiller):
         rate = self.sampling_rate(len(data))
         chosen = poisson_sample(len(data), rate, state.generator)
         features_s = features_of(model.network, state.seen(), chunk_size=self.chunk_size)
-        centre = features_s.detach().mean(0)
+        centre = features_s.detach().mean(0) * (len(features_s) > 1)  # a single image would be left with nothing
         unit_s = unit_features(features_s, centre)
         weights = krr_weights(unit_s, state.labels, regularization=self.regularization)
         with torch.no_grad():
