@@ -34,6 +34,7 @@ METHODS = {
     "herding": Method("Herding", "tab:blue"),
     "dm": Method("DM", "tab:green"),
     "dsa": Method("DSA", "tab:purple"),
+    "private-frepo": Method("PrivateFRePo", "tab:orange"),
     "random-teacher": Method("RandomTeacher", "tab:brown", "teacher"),
     "herding-teacher": Method("HerdingTeacher", "tab:cyan", "teacher"),
 }
