@@ -34,7 +34,7 @@ METHODS = {
     "herding": Method("Herding", "tab:blue"),
     "dm": Method("DM", "tab:green"),
     "dsa": Method("DSA", "tab:purple"),
-    "private-frepo": Method("PrivateFRePo", "tab:orange"),
+    "private-frepo": Method("PrivateFRePo", "tab:orange", "private"),
     "random-teacher": Method("RandomTeacher", "tab:brown", "teacher"),
     "herding-teacher": Method("HerdingTeacher", "tab:cyan", "teacher"),
 }

@@ -71,7 +71,9 @@ def test_accountant_that_is_not_installed_is_named_with_its_extra(monkeypatch):
         epsilon_of([Release("other sums", 3.21)], 1e-5)
 
 
-@pytest.mark.parametrize("wrong", [{"noise_multiplier": -1}, {"sampling_rate": 0}, {"sampling_rate": 1.5}, {"count": -1}])
+@pytest.mark.parametrize(
+    "wrong", [{"noise_multiplier": -1}, {"sampling_rate": 0}, {"sampling_rate": 1.5}, {"count": -1}]
+)
 def test_release_that_makes_no_sense_is_refused(wrong):
     with pytest.raises(InputError, match="expected noise and count of 0 or more, a rate above 0 and at most 1"):
         Release(**{"what": "sums", "noise_multiplier": 1.0, **wrong})
@@ -91,7 +93,8 @@ def test_other_classes_compose_in_parallel_and_the_same_in_sequence():
 def set_with(ledger: Ledger | None, class_id: int = 0) -> SyntheticSet:
     class_ids = torch.tensor([class_id])
     made_by = {"method": "means"} if ledger is None else {"method": "means", KEY: ledger.as_json()}
-    return SyntheticSet(torch.rand(1, 1, 4, 4), initial_labels(class_ids, 3), class_ids, tuple("abc"), Identity(), made_by)
+    labels = initial_labels(class_ids, 3)
+    return SyntheticSet(torch.rand(1, 1, 4, 4), labels, class_ids, tuple("abc"), Identity(), made_by)
 
 
 def test_ledger_is_kept_with_a_saved_set_and_shown(tmp_path):
@@ -115,5 +118,6 @@ def test_joined_sets_have_a_joint_ledger_unless_one_has_none():
 def test_damaged_ledger_is_an_input_error():
     with pytest.raises(InputError, match="made_by has no valid privacy ledger"):
         Ledger.from_json({"epsilon": 1.0})
+    tensors = torch.rand(1, 1, 4, 4), torch.zeros(1, 2), torch.tensor([0])
     with pytest.raises(InputError, match="privacy in made_by is 'much'; expected a mapping"):
-        SyntheticSet(torch.rand(1, 1, 4, 4), torch.zeros(1, 2), torch.tensor([0]), ("a", "b"), Identity(), {KEY: "much"})
+        SyntheticSet(*tensors, ("a", "b"), Identity(), {KEY: "much"})

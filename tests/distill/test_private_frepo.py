@@ -78,8 +78,9 @@ def releases(monkeypatch) -> list[tuple[Tensor, float]]:
     seen: list[tuple[Tensor, float]] = []
     monkeypatch.setattr(noisy_sums, "normal_like", lambda tensor, generator: torch.zeros_like(tensor))
     for module, name in ((private_frepo, "noisy_outer_sum"), (private_start, "noisy_group_sums")):
+        original = getattr(noisy_sums, name)
 
-        def recorded(*given, original=getattr(noisy_sums, name), **named):
+        def recorded(*given, original=original, **named):
             seen.append((original(*given, **named), named["clip"]))
             return seen[-1][0]
 
@@ -180,7 +181,8 @@ def test_coins_are_independent():
 
 
 def test_empty_batch_is_noise_alone(make_images):
-    synthetic = QUICK.with_options(batch_size=1, steps=20, init="noise").distill(make_images((2, 1)), images_per_class=1)
+    rarely = QUICK.with_options(batch_size=1, steps=20, init="noise")
+    synthetic = rarely.distill(make_images((2, 1)), images_per_class=1)
     assert bool(torch.isfinite(synthetic.images).all())
 
 
@@ -249,7 +251,7 @@ def test_raw_images_are_preprocessed_alike_whatever_they_are(make_images):
 
 
 def test_held_out_records_are_refused(make_images):
-    with pytest.raises(InputError, match="held_out was given to private-frepo: .* without noise"):
+    with pytest.raises(InputError, match=r"held_out was given to private-frepo: .* without noise"):
         QUICK.distill(make_images(), held_out=make_images())
 
 
@@ -288,13 +290,14 @@ def test_public_images_are_where_it_starts(make_images, tmp_path):
     assert torch.equal(synthetic.images, public.images[[0, 1, 3, 4, 6, 7]])
     with pytest.raises(InputError, match="has 3 images of class 0; expected 4"):
         started.distill(make_images(), images_per_class=4)
-    with pytest.raises(InputError, match="preprocessed by standardize; expected .* by identity"):
+    with pytest.raises(InputError, match=r"preprocessed by standardize; expected .* by identity"):
         started.distill(Identity().apply(make_images()), images_per_class=2)
 
 
 def test_start_without_noise_is_the_smoothed_mean_of_each_class(make_images):
     images = make_images((20, 20))
-    start = PrivateFRePo(init="class-means", steps=0, epsilon=1e6, init_share=0.9, noise_std=0.0, frequencies=8, width=4)
+    exact = QUICK.with_options(epsilon=1e6, init_share=0.9, noise_std=0.0)
+    start = exact.with_options(init="class-means", steps=0, frequencies=8)
     synthetic = start.distill(Identity().apply(images), images_per_class=1)
     pixels = torch.from_numpy(images.images).permute(0, 3, 1, 2).float() / 255
     norms = pixels.flatten(1).norm(dim=1)
@@ -319,6 +322,6 @@ def test_state_is_told_only_what_is_released(make_images):
 
 
 def test_wrong_images_are_told(make_images):
+    images = make_images()
     with pytest.raises(InputError, match="all pixels of all 36 images have the same value"):
-        images = make_images()
         QUICK.distill(LabelledImages(images.images * 0, images.labels, images.classes))
