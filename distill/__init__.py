@@ -17,6 +17,8 @@ from distill.distillers.dm import DM
 from distill.distillers.dsa import DSA
 from distill.distillers.frepo import FRePo
 from distill.distillers.herding import Herding
+from distill.distillers.ndpdc import NDPDC
+from distill.distillers.noisy_means import NoisyMeans
 from distill.distillers.private_frepo import PrivateFRePo
 from distill.distillers.random import Random
 from distill.distillers.teacher import HerdingTeacher, RandomTeacher, TeacherLabels
@@ -44,6 +46,7 @@ except PackageNotFoundError:  # run from a checkout that is not installed
 __all__ = [
     "DM",
     "DSA",
+    "NDPDC",
     "ZCA",
     "CheckerboardZCA",
     "Distiller",
@@ -58,6 +61,7 @@ __all__ = [
     "InputWarning",
     "LabelledImages",
     "Ledger",
+    "NoisyMeans",
     "PreprocessedImages",
     "Preprocessing",
     "PrivateFRePo",

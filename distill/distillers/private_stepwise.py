@@ -7,7 +7,6 @@ from typing import Any, ClassVar, get_args
 
 import torch
 from torch import Tensor
-from torch.optim.lr_scheduler import LambdaLR
 
 from distill.accounting.accountant import Release
 from distill.accounting.ledger import Ledger
@@ -171,12 +170,18 @@ class PrivateState(StepwiseState):
         super().__init__(run, start, labels, optimizer=optimizer, generator=coins)
         self.noise, self.ledger = noise, ledger
         self.noise_multiplier = ledger.spent[0].releases[-1].noise_multiplier
-        self.scheduler = LambdaLR(optimizer, cosine_factor(options.steps))
+        self.options = options
 
     def update(self, loss: Tensor) -> None:
         """One update of the images; `loss` is private, as it is made of the set and of noisy sums alone."""
-        train([loss], self.optimizer, self.scheduler)
+        train([loss], self.optimizer)
         self.count(loss.item())
+        self.set_learning_rate(self.step)
+
+    def set_learning_rate(self, step: int) -> None:
+        """Set the schedule as after this many updates."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.options.learning_rate * cosine_factor(self.options.steps)(step)
 
     def tensors(self) -> dict[str, Tensor]:
         """For a checkpoint: the generator of the noise as well."""
@@ -186,8 +191,4 @@ class PrivateState(StepwiseState):
         """Restore the state from `tensors` and `metadata`."""
         super().restore(tensors, metadata)
         self.noise.set_state(tensors["noise"])
-        self.scheduler.last_epoch = self.step
-        for group, rate, factor in zip(
-            self.optimizer.param_groups, self.scheduler.base_lrs, self.scheduler.lr_lambdas, strict=True
-        ):
-            group["lr"] = rate * factor(self.step)
+        self.set_learning_rate(self.step)
