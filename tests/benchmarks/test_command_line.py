@@ -21,6 +21,7 @@ from benchmarks.studies.class_incremental.options import ClassIncrementalOptions
 from benchmarks.studies.distillation.options import DistillationOptions
 from benchmarks.studies.kills.options import KillOptions
 from benchmarks.studies.membership.options import CoverageOptions, MembershipOptions
+from benchmarks.studies.replay.options import ReplayOptions
 from benchmarks.studies.speed.options import SpeedOptions
 from benchmarks.studies.speed.study import studies
 from distill import FRePo, TrainingRecipe
@@ -34,6 +35,7 @@ PROGRAMS = {
     "mia": MembershipOptions,
     "distillation": DistillationOptions,
     "speed": SpeedOptions,
+    "cl_replay": ReplayOptions,
     "cl_stock_gdumb": StockOptions,
     "mia_coverage": CoverageOptions,
     "kills": KillOptions,

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -187,12 +188,16 @@ def final_record(run: StreamStudy, arm: Arm, seed: int, *, store: Path) -> dict[
     return tested(strategies, experience, benchmark.test_stream, about, time.monotonic() - started)
 
 
-def images_that_fit(run: StreamStudy, arm: Arm, seed: int) -> int:
-    """About how many images per class fit, as the buffer estimates it from the class order's first step."""
+def images_that_fit(run: StreamStudy, arm: Arm, seed: int, *, more: int = 0) -> int:
+    """About how many images per class fit, as the buffer estimates it from the class order's first step.
+
+    - `more`: bytes that a strategy keeps beside each image.
+    """
     train, _ = run.images(seed)
     first = torch.isin(train.labels, torch.tensor(class_order(train.num_classes, seed)[: run.sizes[0]]))
     sample = Random().distill(train.subset(first), images_per_class=SAMPLED_PER_CLASS, seed=seed)
     size = ImageSize.measured(sample, codec_of(arm.codec), label_codec_of(arm.labels))
+    size = replace(size, each=size.each + more)
     assert arm.memory_bytes is not None
     budget = ByteBudget(arm.memory_bytes * train.num_classes, train.num_classes, adaptive=False)
     return budget.images_per_class(size, run.sizes[0], learned=not run.distiller(arm).selects_real_images)

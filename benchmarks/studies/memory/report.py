@@ -26,7 +26,7 @@ def reported(folder: Path, options: dict[str, Any], records: list[dict[str, Any]
     draw(
         folder / "memory.png",
         f"{options['dataset']}, {options['steps']} class-incremental steps, all classes",
-        (8, 5),
+        (11, 5),
         lambda axes: fill(axes, summary),
     )
     real, learned = (best(summary, learned=learned) for learned in (False, True))
@@ -120,16 +120,17 @@ def cell(point: Mapping[str, Any] | None) -> str:
 
 
 def fill(axes: Axes, summary: Summary) -> None:
-    """A line for each arm: colour by method, marker by codec."""
+    """A line for each arm: colour by method, marker by codec, filled where images were learned through it."""
     for arm, points in summary.items():
         method, *rest = arm.split()
-        codec = (rest or ["float32"])[0].partition(":")[0]
+        codec = (rest or ["float32"])[0]
         sizes = sorted(points)
         axes.errorbar(
             sizes, [points[size]["mean"] for size in sizes],
             yerr=[0 if math.isnan(points[size]["std"]) else points[size]["std"] for size in sizes],
-            label=arm, color=COLOURS.get(method), marker=MARKERS.get(codec, "."), capsize=2,
-            linestyle={"lowres": ":", "uint8": "--"}.get(codec, "-"), alpha=0.9,
+            label=arm, color=COLOURS.get(method), marker=marker_of(codec), capsize=2, alpha=0.9,
+            markerfacecolor=None if "through" in rest else "white",
+            linestyle={"lowres": ":", "uint8": "--"}.get(codec.partition(":")[0], "-"),
         )  # fmt: skip
     axes.set_xscale("log")
     ticks = sorted({size for points in summary.values() for size in points})
@@ -137,4 +138,9 @@ def fill(axes: Axes, summary: Summary) -> None:
     axes.minorticks_off()
     axes.set_xlabel("bytes per class: images, labels and class ids")
     accuracy_axis(axes, "y", name="accuracy over all classes")
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+
+
+def marker_of(codec: str) -> str:
+    """Of a codec's first part; another one where low resolution is coded further."""
+    return "^" if "+" in codec else MARKERS.get(codec.partition(":")[0], ".")

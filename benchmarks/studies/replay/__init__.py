@@ -1,0 +1,1 @@
+"""Replay at equal bytes in strategies that keep training one network."""
