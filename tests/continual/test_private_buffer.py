@@ -64,10 +64,9 @@ def test_no_two_parts_share_their_noise(monkeypatch):
         return original(self, run, purpose)
 
     monkeypatch.setattr(NoisyMeans, "secret_generator", recorded)
-    policy = DistilledBuffer(MEANS, images_per_class=9, classes=CLASSES, adaptive=True, max_size=9)
-    for experience in stream(of_classes(0, 1), of_classes(2, 3, 4, 5)):
-        policy.post_adapt(None, experience)
-    assert len(seeds) == len(set(seeds)) >= 3
+    one_for_two_slots = images(labels=torch.tensor([2, 2, 2, 3]))
+    buffer_of(of_classes(0, 1), one_for_two_slots)
+    assert len(seeds) == len(set(seeds)) == 3
 
 
 def test_buffer_of_real_images_has_no_ledger():

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from distill import ZCA, Identity, InputError, LabelledImages, PrivateFRePo, Standardize
+from distill import NDPDC, ZCA, Identity, InputError, LabelledImages, PrivateFRePo, Standardize
 from distill.distillers import noisy_sums, private_frepo, private_start
 from distill.distillers.noisy_sums import noisy_group_sums, noisy_outer_sum, poisson_sample
 from distill.distillers.private_frepo import private_gradient
@@ -141,7 +141,9 @@ def test_noise_has_the_deviation_that_is_accounted_for():
         assert abs(float(noise.mean())) < 0.15
 
 
-def test_every_step_draws_noise_of_its_own(make_images, monkeypatch):
+@pytest.mark.parametrize("distiller", [QUICK, NDPDC(steps=3, batch_size=20, width=4, depth=2, noise_multiplier=1.0)])
+def test_every_step_draws_noise_of_its_own(make_images, monkeypatch, distiller):
+    """As often as the ledger says: no sum is stored and noised again."""
     drawn_noise = []
     original = noisy_sums.normal_like
 
@@ -150,7 +152,7 @@ def test_every_step_draws_noise_of_its_own(make_images, monkeypatch):
         return drawn_noise[-1]
 
     monkeypatch.setattr(noisy_sums, "normal_like", recorded)
-    synthetic = QUICK.distill(make_images(), images_per_class=2)
+    synthetic = distiller.distill(make_images(), images_per_class=2)
     assert len(drawn_noise) == sum(one.count for one in synthetic.ledger.spent[0].releases) == 5
     for one, other in itertools.combinations(drawn_noise, 2):
         assert one.shape != other.shape or not torch.equal(one, other)
