@@ -58,7 +58,7 @@ class PrivateStepwise(PrivateDistiller, StepwiseDistiller):
     """Initial learning rate of Adam for the images; cosine decay to a tenth of it."""
 
     def __post_init__(self) -> None:
-        if self.init in ("real", "real+noise"):
+        if isinstance(self.init, str) and self.init in ("real", "real+noise"):
             raise InputError(
                 f"init is {self.init!r}; expected one of {', '.join(self.inits)}: real images, and what they become, "
                 "would be released without noise"
