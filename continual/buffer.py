@@ -14,8 +14,8 @@ import torch
 from avalanche.benchmarks.utils import AvalancheDataset
 
 from continual.byte_budget import ByteBudget, ImageSize, Room
-from continual.checks import check_buffer, check_buffer_options, check_experience
-from continual.delivery import Key
+from continual.checks import check_buffer, check_buffer_options, check_experience, check_no_collecting
+from continual.delivery import Delivery, Key
 from continual.distilling import Distilling
 from continual.encoded_policy import EncodedPolicy
 from continual.intake import Intake, Rules
@@ -26,11 +26,13 @@ from continual.replay_transform import Transform
 from distill import (
     Distiller,
     ImageCodec,
+    Ledger,
     PreprocessedImages,
     Preprocessing,
     Random,
     SyntheticSet,
 )
+from distill.accounting.ledger import ledger_of
 from distill.runtime.checks import require_whole
 from distill.runtime.seeds import generator_for
 from distill.sets.codecs import LabelCodec
@@ -77,6 +79,9 @@ class DistilledBuffer(EncodedPolicy):
     - `store`: a folder, or a `distill.store.Store`, for the distilled sets, which the next run reads from it; a
       distillation that was stopped resumes from its checkpoint there.
     - `progress`: show the distiller's progress bar.
+
+    With a private distiller, such as `PrivateFRePo`, the buffer is private as well, and what is trained on it alone:
+    `ledger` says what was spent. It takes no `memory_bytes`, `held_out` images or sub-experiences of online streams.
 
     Images are read under their eval transforms. Vectors `(d,)` are distilled as images `(1, 1, d)`, where the distiller
     takes them. Fields of an item beside image, class id and task label come back with the image that started from it.
@@ -149,6 +154,7 @@ class DistilledBuffer(EncodedPolicy):
         self._deliveries: Counter[int] = Counter()  # by index of the experience
         self._read: dict[int, weakref.ref] = {}
         self._unplaced: set[Key] = set()
+        self._spent: Ledger | None = None
 
     def __repr__(self) -> str:
         return (
@@ -193,6 +199,15 @@ class DistilledBuffer(EncodedPolicy):
             return None
         made_by = {"method": self.distiller.method, "parts": [one.made_by for one in sets]}
         return replace(SyntheticSet.concatenate(sets), made_by=made_by)
+
+    @property
+    def ledger(self) -> Ledger | None:
+        """What was spent of a privacy budget on everything seen, also on images that were dropped since.
+
+        Experiences of other classes compose in parallel, of the same class in sequence. `None` where the distiller
+        gives no guarantee, and before the first experience.
+        """
+        return self._spent
 
     @property
     def buffer_groups(self) -> dict[Key, Group]:
@@ -269,6 +284,7 @@ class DistilledBuffer(EncodedPolicy):
 
     def _collect(self, experience: Any, items: Items) -> None:
         """Put a sub-experience of an online stream to those before it; distil all at the last one."""
+        check_no_collecting(self.distiller)
         origin = experience.origin_experience.current_experience
         if self._collected is not None and self._collected.origin != origin:
             self._finish_collecting()
@@ -315,8 +331,15 @@ class DistilledBuffer(EncodedPolicy):
         self._memory, self._collected, self._in_use = memory, still_open, None
         if not for_now:
             self._deliveries[index] += 1
+            self._spend(delivery)
         if self.limit is None and self.max_size != sys.maxsize:  # a class has a place in every task
             self.max_size = max(self.max_size, sum(plan.quotas.values()))
+
+    def _spend(self, delivery: Delivery | None) -> None:
+        """Add what a delivery spent of a privacy budget; it stays spent when its images are dropped."""
+        spent = ledger_of(delivery.made_by) if delivery is not None and self.distiller.is_private else None
+        if spent is not None:
+            self._spent = spent if self._spent is None else self._spent + spent
 
     def _room(
         self, items: Items, new: Mapping[Key, int], before: Memory, distiller: Distiller, index: int

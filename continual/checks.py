@@ -16,6 +16,7 @@ __all__ = [
     "check_encoded_buffer",
     "check_experience",
     "check_gdumb",
+    "check_no_collecting",
     "check_order",
     "check_scenario",
     "check_tested",
@@ -43,12 +44,26 @@ def check_scenario(train: Any, test: Any, steps: Any, seed: Any) -> None:
     check_order(max(train.num_classes, 1), seed)
 
 
+def check_no_collecting(distiller: Distiller) -> None:
+    """Raise `InputError` for a private distiller where real images would be replayed until all are there."""
+    if distiller.is_private:
+        raise InputError(
+            f"{distiller.method} cannot distil the sub-experiences of an online stream: until the last one the buffer "
+            "would hold real images; give whole experiences"
+        )
+
+
 def check_buffer(
     distiller: Any, images_per_class: Any, memory_bytes: Any, seed: Any, device: Any, num_classes: Any, classes: Any,
     preprocessing: Any, max_size: Any, held_out: Any,
 ) -> None:  # fmt: skip
     """Raise `InputError` for options of another kind than `DistilledBuffer` takes."""
     require_a("distiller", distiller, Distiller, hint="FRePo(steps=500), for example")
+    if distiller.is_private and memory_bytes is not None:
+        raise InputError(
+            f"memory_bytes was given with {distiller.method}: how many images fit is measured on real ones, without "
+            "noise; give images_per_class"
+        )
     if images_per_class is not None:
         require_whole("images_per_class", images_per_class, least=1)
     if memory_bytes is not None:

@@ -48,21 +48,22 @@ class Distilling:
         done: list[SyntheticSet] = []
         tasks_of: list[int] = []
         origins: list[int | None] = []
-        for task in tasks:
+        for number, task in enumerate(tasks):
             positions = items.of_task(task)
             wanted = {c: count for (t, c), count in asked.items() if t == task and count}
             if not wanted:
                 continue
             name = stem if len(tasks) == 1 else f"{stem}-task-{task}"
+            own_seed = seed_of_part(distiller, seed, number)
             data = PreprocessedImages(items.images[positions], items.labels[positions], classes, self.preprocessing)
             if self.store is None or not keep:
-                made = self._distil(distiller, data, wanted, seed, None)
+                made = self._distil(distiller, data, wanted, own_seed, None)
             else:
                 made_from = describe_source(
-                    index, distiller, data, wanted, seed=seed, device=self.device,
+                    index, distiller, data, wanted, seed=own_seed, device=self.device,
                     held_out=self._held_out(torch.unique(data.labels)),
                 )  # fmt: skip
-                distil = partial(self._distil, distiller, data, wanted, seed)
+                distil = partial(self._distil, distiller, data, wanted, own_seed)
                 made = cached(self.store, name, made_from, data, distil)
             own = [None if i is None else int(positions[i]) for i in origins_of(made, data.labels, wanted)]
             if self.in_order_of_quality and not distiller.selects_real_images:
@@ -84,14 +85,14 @@ class Distilling:
         """Distil all classes, separately where different numbers of images are wanted."""
         sets = []
         groups = list(groups_by_count(data.labels, wanted))
-        for count, mask in groups:
+        for number, (count, mask) in enumerate(groups):
             # What is kept belongs to the images of its group, so that each group has a store of its own.
             own = store if store is None or len(groups) == 1 else store.within(f"{count}-of-each-class")
             sets.append(
                 distiller.distill(
                     data.subset(mask),
                     images_per_class=count,
-                    seed=seed,
+                    seed=seed_of_part(distiller, seed, number),
                     device=self.device,
                     held_out=self._held_out(torch.unique(data.labels[mask])),
                     store=own,
@@ -110,6 +111,11 @@ class Distilling:
 def experience_seed(seed: int, index: int, delivery: int = 0) -> int:
     """A seed for each experience and each delivery under its index; neighbouring seeds are unrelated."""
     return generator_for(seed, index, delivery).initial_seed() % 2**31
+
+
+def seed_of_part(distiller: Distiller, seed: int, number: int) -> int:
+    """The seed of a part of a delivery: of a private distiller one for each, as two sets must not share their noise."""
+    return experience_seed(seed, number) if distiller.is_private and number else seed
 
 
 def groups_by_count(labels: Tensor, wanted: Mapping[int, int]) -> Iterator[tuple[int, Tensor]]:

@@ -10,12 +10,16 @@ except ImportError as error:
         f"distill needs {error.name}, which is not installed: pip install '.[distill]'", name=error.name
     ) from error
 
+from distill.accounting.ledger import Ledger
 from distill.data.labelled import LabelledImages, load_images
 from distill.distillers.base import Distiller
 from distill.distillers.dm import DM
 from distill.distillers.dsa import DSA
 from distill.distillers.frepo import FRePo
 from distill.distillers.herding import Herding
+from distill.distillers.ndpdc import NDPDC
+from distill.distillers.noisy_means import NoisyMeans
+from distill.distillers.private_frepo import PrivateFRePo
 from distill.distillers.random import Random
 from distill.distillers.teacher import HerdingTeacher, RandomTeacher, TeacherLabels
 from distill.errors import InputError, InputWarning
@@ -42,6 +46,7 @@ except PackageNotFoundError:  # run from a checkout that is not installed
 __all__ = [
     "DM",
     "DSA",
+    "NDPDC",
     "ZCA",
     "CheckerboardZCA",
     "Distiller",
@@ -55,8 +60,11 @@ __all__ = [
     "InputError",
     "InputWarning",
     "LabelledImages",
+    "Ledger",
+    "NoisyMeans",
     "PreprocessedImages",
     "Preprocessing",
+    "PrivateFRePo",
     "Random",
     "RandomTeacher",
     "Standardize",

@@ -27,6 +27,7 @@ DISTILL_FLOORS = (
     "data",
     "preprocess",
     "fingerprint",
+    "accounting",
     "networks",
     "sets",
     "training",

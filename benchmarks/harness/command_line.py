@@ -32,7 +32,10 @@ ALIKE = {"--method": "--arms", "--methods": "--arms", "--arms": "--method", "--a
 # Options of classes that have an effect only where another one has one of these values.
 NEEDED: dict[str, tuple[str, tuple[Any, ...]]] = {
     "temperature": ("loss", ("soft-cross-entropy",)),
-    "noise_std": ("init", ("noise", "real+noise")),
+    "noise_std": ("init", ("noise", "real+noise", "class-means")),
+    "frequencies": ("init", ("class-means", "clusters")),
+    "init_share": ("init", ("class-means", "clusters")),
+    "public": ("init", ("public",)),
     "label_margin": ("learn_labels", (True,)),
     "chunk_size": ("meta_gradient", ("krr",)),
 }

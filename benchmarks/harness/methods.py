@@ -34,6 +34,9 @@ METHODS = {
     "herding": Method("Herding", "tab:blue"),
     "dm": Method("DM", "tab:green"),
     "dsa": Method("DSA", "tab:purple"),
+    "private-frepo": Method("PrivateFRePo", "tab:orange", "private"),
+    "ndpdc": Method("NDPDC", "tab:olive"),
+    "noisy-means": Method("NoisyMeans", "tab:pink", "means"),
     "random-teacher": Method("RandomTeacher", "tab:brown", "teacher"),
     "herding-teacher": Method("HerdingTeacher", "tab:cyan", "teacher"),
 }

@@ -12,7 +12,7 @@ import torch
 from distill.data.labelled import LabelledImages
 from distill.distillers.run import Recorder, Run
 from distill.errors import InputError, InputWarning
-from distill.preprocess import PreprocessedImages, default_preprocessing
+from distill.preprocess import PreprocessedImages, Preprocessing, default_preprocessing
 from distill.preprocess.streamed import StreamedImages
 from distill.runtime.checks import check_option_types, require_a, require_same_classes
 from distill.sets.synthetic import SyntheticSet, describe
@@ -39,6 +39,8 @@ class Distiller(ABC):
     """Whether sets are real images, chosen one after the other: the first of each class are those to keep."""
     makes_labels: ClassVar[bool] = False
     """Whether soft labels are others than those that follow from the class ids, so that a memory has to hold them."""
+    is_private: ClassVar[bool] = False
+    """Whether sets come with a guarantee of differential privacy, and a ledger of what was spent."""
 
     def __post_init__(self) -> None:
         check_option_types(self)
@@ -97,16 +99,24 @@ class Distiller(ABC):
         self.check_run(asked)
         if isinstance(data, LabelledImages):
             check_varied(data.images)
-            data = default_preprocessing(data).apply(data)
+            data = self.preprocessing_for(data).apply(data)
         check_varied(data.images)
         self.check_images(data.image_shape, data.num_classes)
         data = data.to("cpu", torch.float32)
         run = replace(asked, held_out=checked_held_out(held_out, data))
-        warn_of_small_classes(data, run.images_per_class)
+        self.check_data(data, run)
         return self._distill(data, run)
 
     def check_run(self, run: Run) -> None:  # noqa: B027 (optional)
         """Raise `InputError` where the options do not go with the arguments of a run."""
+
+    def preprocessing_for(self, data: LabelledImages) -> Preprocessing:
+        """The preprocessing of raw images: the paper's, fitted on `data`."""
+        return default_preprocessing(data)
+
+    def check_data(self, data: PreprocessedImages, run: Run) -> None:
+        """Warn or raise `InputError` where preprocessed images do not go with the method or the arguments of a run."""
+        warn_of_small_classes(data, run.images_per_class)
 
     @abstractmethod
     def _distill(self, data: PreprocessedImages, run: Run) -> SyntheticSet:
@@ -136,7 +146,7 @@ def warn_of_small_classes(data: PreprocessedImages, images_per_class: int) -> No
             f"images_per_class is {images_per_class}, but {len(named)} classes have fewer images "
             f"({', '.join(named[:5])}{', ...' if len(named) > 5 else ''}): all their images are used",
             InputWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
 
 

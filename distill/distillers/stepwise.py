@@ -35,6 +35,7 @@ class StepwiseDistiller(Distiller):
     """A method whose images start from real ones or noise, and are moved step by step."""
 
     rates: ClassVar[tuple[str, ...]] = ("learning_rate",)  # what to lower when images become NaN
+    inits: ClassVar[tuple[str, ...]] = get_args(Init)  # what `init` may be
     init: Init = "real"
     """Initial images: "real" images, "noise", or "real+noise", which is their sum."""
     noise_std: float = 1.0
@@ -61,7 +62,7 @@ class StepwiseDistiller(Distiller):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_choice(self, "init", get_args(Init))
+        require_choice(self, "init", self.inits)
         require_choice(self, "dtype", DTYPES)
         require_positive(self, "width", "codec_share", *self.rates)
         if self.codec_share is not None and self.codec_share > 1:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch.utils.data import Dataset
 
+from distill.accounting.ledger import KEY, Ledger, ledger_of, told_budget
 from distill.errors import InputError, shown
 from distill.files import as_path
 from distill.preprocess import Preprocessing
@@ -114,6 +115,11 @@ class SyntheticSet(Dataset):
     def num_classes(self) -> int:
         """Number of classes of the whole problem."""
         return len(self.classes)
+
+    @property
+    def ledger(self) -> Ledger | None:
+        """What was spent of a privacy budget on the set and its parts; `None` where any came without a guarantee."""
+        return ledger_of(self.made_by)
 
     def subset(self, indices: torch.Tensor) -> "SyntheticSet":
         """The images at `indices` (positions or a boolean mask), with everything that belongs to them.
@@ -229,7 +235,9 @@ class SyntheticSet(Dataset):
     def __repr__(self) -> str:
         shape = "x".join(str(size) for size in self.images.shape[1:])
         method = self.made_by.get("method") or "?"
-        return f"SyntheticSet({len(self)} images of {shape}, {len(torch.unique(self.class_ids))} classes, by {method})"
+        budget = told_budget(self.made_by)
+        classes = len(torch.unique(self.class_ids))
+        return f"SyntheticSet({len(self)} images of {shape}, {classes} classes, by {method}{budget and ', ' + budget})"
 
 
 def initial_labels(class_ids: torch.Tensor, num_classes: int, *, scale: float | None = None) -> torch.Tensor:
@@ -258,6 +266,7 @@ def check_made_by(made_by: Mapping[str, Any]) -> None:
         "history": (lists, Mapping, "a list with a mapping for each record"),
         "started_from": (lists, int, "a list of positions"),
         "parts": (lists, Mapping, "a list with a mapping for each part"),
+        KEY: (Mapping, None, "a mapping, as Ledger.as_json writes it"),
     }
     for name, (kind, inner, what) in kinds.items():
         value = made_by.get(name)

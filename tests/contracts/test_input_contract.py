@@ -102,8 +102,8 @@ PUBLIC = {
     continual: {"DistilledBuffer", "EncodedBuffer", "GDumb", "SoftLabelLoss", "class_incremental", "class_order",
                 "experience_accuracies", "stream_accuracy", "with_soft_labels"},
 }  # fmt: skip
-TAKES_NOTHING = {"Distiller", "TeacherLabels", "Evaluation", "Identity", "InputError", "InputWarning", "Preprocessing",
-                 "accuracy_evaluator", "average_incremental_accuracy", "forgetting"}  # fmt: skip
+TAKES_NOTHING = {"Distiller", "TeacherLabels", "Evaluation", "Identity", "InputError", "InputWarning", "Ledger",
+                 "Preprocessing", "accuracy_evaluator", "average_incremental_accuracy", "forgetting"}  # fmt: skip
 
 
 def arguments_of(entries: dict[str, Entry]) -> list[Any]:

@@ -1,6 +1,18 @@
 """Every distiller with options that make it quick; a new one is added here, and gets the tests of all contracts."""
 
-from distill import DM, DSA, Distiller, FRePo, Herding, HerdingTeacher, Random, RandomTeacher
+from distill import (
+    DM,
+    DSA,
+    NDPDC,
+    Distiller,
+    FRePo,
+    Herding,
+    HerdingTeacher,
+    NoisyMeans,
+    PrivateFRePo,
+    Random,
+    RandomTeacher,
+)
 
 DISTILLERS: list[Distiller] = [
     FRePo(steps=3, batch_size=20, pool_size=2, max_updates=2, width=4, depth=2),
@@ -9,5 +21,9 @@ DISTILLERS: list[Distiller] = [
     RandomTeacher(steps=60, learning_rate=1e-2, batch_size=20, width=4, depth=2),
     HerdingTeacher(steps=60, learning_rate=1e-2, batch_size=20, width=4, depth=2),
     DM(steps=3, batch_size=8, width=4, depth=2),
+    NoisyMeans(epsilon=1e5, public_preprocessing=True),
+    NDPDC(steps=3, batch_size=20, width=4, depth=2, epsilon=1e5, public_preprocessing=True),
+    PrivateFRePo(steps=3, batch_size=20, pool_size=2, max_updates=2, width=4, depth=2, epsilon=1e5,
+                 public_preprocessing=True),  # hardly any noise, so that a few images suffice
     DSA(iterations=2, outer_loop=2, inner_loop=2, batch_size=8, width=4, depth=2),
 ]

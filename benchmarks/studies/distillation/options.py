@@ -13,6 +13,7 @@ __all__ = ["PRESETS", "DistillationOptions"]
 PRESETS: Presets = {
     "quick": {
         "frepo": {"steps": 1000, "batch_size": 256, "learning_rate": 8e-3, "width": 32, "history_points": 9},
+        "private": {"history_points": 9},
         "herding": {"width": 32},
         "teacher": {"width": 32},
         "dm": {"steps": 300, "batch_size": 64, "width": 32, "history_points": 9},

@@ -130,9 +130,16 @@ class DistillationRun(Experiment):
         timed = Store(self.folder).get(
             f"steps-{row.name.replace(' ', '-')}",
             self.made_from(seconds=seconds, **asked.options(), **row.distiller.options()),
-            partial(options_for, row.distiller, self.data, seconds, asked),
+            partial(options_for, row.distiller, self.data_for(row.distiller), seconds, asked),
         )
         return replace(row, distiller=row.distiller.with_options(**timed.metadata["options"]))
+
+    def data_for(self, distiller: Distiller) -> PreprocessedImages:
+        """The training images as `distiller` takes them: for a private one, nothing may be fitted on them."""
+        if distiller.is_private:
+            return distiller.preprocessing_for(self.train).apply(self.train)
+        assert self.data is not None
+        return self.data
 
     def tested_as(self, preprocessing: Preprocessing) -> PreprocessedImages:
         """The test images, preprocessed as a set was; the last ones are kept."""

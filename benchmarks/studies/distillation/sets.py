@@ -108,19 +108,20 @@ def made_set(run: DistillationRun, row: Row, seed: int, path: Path) -> Synthetic
 def distilled(run: DistillationRun, row: Row, seed: int, store: Store) -> SyntheticSet:
     """Distil, and keep the images as they were whenever something was recorded."""
     assert row.distiller is not None
-    assert run.data is not None
 
     def keep(step: int, so_far: SyntheticSet) -> None:
         if is_first_rank():
             path = snapshot_folder(run, row, seed) / f"{step:08}.safetensors"
             replace(so_far, preprocessing=KeptElsewhere()).save(path)
 
+    data = run.data_for(row.distiller)
     return row.distiller.distill(
-        run.data,
+        data,
         images_per_class=run.options.images_per_class,
         seed=seed,
         device=run.options.device,
-        held_out=run.tested_as(run.data.preprocessing),  # recorded, never used to change anything
+        # Recorded, never used to change anything; a private method has nothing to do with it.
+        held_out=None if row.distiller.is_private else run.tested_as(data.preprocessing),
         store=store,
         progress=True,
         on_record=keep,

@@ -40,7 +40,7 @@ def audits(run: MembershipRun, arm: str, seed: int) -> Iterator[tuple[str, Audit
     One for each number of training steps; and of the model with the most steps also on the members whose images the
     set was started from, and on the other members, each against the non-members, with attacks trained on them alone.
     """
-    images, folder = run.member_set(seed), run.folder / arm / f"members-{seed}"
+    images, folder = run.member_set(seed, arm), run.folder / arm / f"members-{seed}"
     synthetic = training_set(run, arm, images)
     most = max(run.options.train_steps)
     for steps in run.options.train_steps:

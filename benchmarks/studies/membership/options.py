@@ -49,13 +49,16 @@ class MembershipOptions(StudyOptions):
 
     main: ClassVar[str] = "benchmarks.studies.membership.study:main"
     presets: ClassVar[Presets] = PRESETS
-    left_out: ClassVar[frozenset[str]] = frozenset({"train_steps", "steps_per_image"})
+    left_out: ClassVar[frozenset[str]] = frozenset({"train_steps", "steps_per_image", "epsilon"})
     dataset: str = "fmnist"
     """Data set: cifar100, cifar10, mnist, fmnist, digits, tiny-imagenet, cub200, imagenette, imagewoof or imagenet; a
     folder with a subfolder of images per class; or an .npz file."""
     arms: tuple[str, ...] = ("real", "subset", "frepo")
     """Training data of the models: real, subset, or images by a method (frepo, herding, dm, dsa, random-teacher,
-    herding-teacher)."""
+    herding-teacher; with a guarantee private-frepo, ndpdc, noisy-means)."""
+    epsilon: tuple[float, ...] = (1.0,)
+    """Privacy budgets of private arms (private-frepo, ndpdc, noisy-means); with several, an arm for each. Members are
+    what is private; everything is counted."""
     members: int | None = None
     """Number of members, and of non-members. Default: 10000, or half of a smaller training set."""
     images_per_class: int = 50

@@ -62,7 +62,7 @@ class Answers:
 
 def make_reference(run: MembershipRun, arm: str, seed: int, index: int) -> Iterator[str]:
     """Make reference `index` of an arm on a member set, unless the folder has it; yields a line about it."""
-    images = run.member_set(seed)
+    images = run.member_set(seed, arm)
     half = images.records.subset(torch.from_numpy(splits(run, images)[index]))
     name, store = f"reference-{index}", reference_store(run, arm, seed)
 
@@ -97,7 +97,7 @@ def answers_of(run: MembershipRun, arm: str, seed: int) -> Answers:
 
     Of the arm "real" its network does, of another one its set, by kernel ridge regression.
     """
-    images, store, indices = run.member_set(seed), reference_store(run, arm, seed), range(run.options.references)
+    images, store, indices = run.member_set(seed, arm), reference_store(run, arm, seed), range(run.options.references)
     everything = images.everything
     if arm == "real":
         made_from = run.made_from(**run.resolved())
@@ -179,7 +179,7 @@ def reference_attacks(run: MembershipRun) -> list[str]:
 
 def reference_report(run: MembershipRun, arm: str, seed: int, info: dict[str, Any]) -> AuditReport:
     """The audit of an arm by attacks with references, over all members."""
-    images, answers = run.member_set(seed), answers_of(run, arm, seed)
+    images, answers = run.member_set(seed, arm), answers_of(run, arm, seed)
     records = records_of_answers(images, answers, np.arange(len(images.members)))
     if arm != "real":
         info = {**info, "agreement": agreement(images, answers.target, network_answers(run, arm, images))}
@@ -196,7 +196,7 @@ def reference_report(run: MembershipRun, arm: str, seed: int, info: dict[str, An
 
 def canaries_found(run: MembershipRun, arm: str, seed: int) -> CanaryReport:
     """What is found of the planted canaries: by LiRA where there are references, else by the threshold attack."""
-    images, answers = run.member_set(seed), answers_of(run, arm, seed)
+    images, answers = run.member_set(seed, arm), answers_of(run, arm, seed)
     assert images.canaries is not None
     everything = np.arange(len(images.everything))
     records = records_of_answers(images, answers, everything[len(images.records) :])

@@ -1,5 +1,7 @@
 """A run of the membership-inference benchmark: options resolved and checked, data loaded, member sets drawn."""
 
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -75,13 +77,14 @@ class MembershipRun(Experiment):
             for prefix in option_classes()
         }
         self.recipe = TrainingRecipe(**own["train"])
-        methods = {arm: "random" if arm == "subset" else arm for arm in arms if arm != "real"}
+        self.arms = {name: method for arm in arms for name, method, _ in with_budgets(arm, options.epsilon)}
         self.distillers: dict[str, Distiller] = {
-            arm: distiller_class(method)(**own.get(prefix_of(method), {})) for arm, method in methods.items()
+            name: distiller_class(method)(**own.get(prefix_of(method), {}), **budget)
+            for arm in arms if arm != "real" for name, method, budget in with_budgets(arm, options.epsilon)
         }
         self.size = options.members or min(MEMBERS, len(self.train) // 2)
         self._check_data()
-        self._last: MemberSet | None = None
+        self._last: tuple[tuple[int, bool], MemberSet] | None = None
 
     @staticmethod
     def default_folder(options: MembershipOptions) -> Path:
@@ -89,9 +92,9 @@ class MembershipRun(Experiment):
         return Path("results") / f"mia-{Path(options.dataset).stem}"
 
     def resolved(self) -> dict[str, Any]:
-        """Images in a member set, the recipe, and the distillers."""
+        """Images in a member set, the arms by budget, the recipe, and the distillers."""
         distillers = {name: own.options() for name, own in self.distillers.items()}
-        return {"members": self.size, "train": vars(self.recipe), **distillers}
+        return {"members": self.size, "arms": list(self.arms), "train": vars(self.recipe), **distillers}
 
     def _check_data(self) -> None:
         """Raise `InputError` where options do not go with the images, minutes before it would be needed."""
@@ -130,7 +133,7 @@ class MembershipRun(Experiment):
             if self.distillers:
                 check_counts(members, self.options.images_per_class)
         for arm, distiller in self.distillers.items():
-            with named_by_flags(prefix_of(arm)):
+            with named_by_flags(prefix_of(self.arms[arm])):
                 distiller.check_images(shape, self.train.num_classes)
         self.recipe.build(image_shape=shape, num_classes=self.train.num_classes, generator=torch.Generator())
 
@@ -145,17 +148,22 @@ class MembershipRun(Experiment):
         members, others = seed * self.size, (seed + 1) % sets * self.size
         return order[members : members + self.size], order[others : others + self.size]
 
-    def member_set(self, seed: int) -> MemberSet:
-        """Members, non-members and test images, preprocessed by what was fitted on the members; the last are kept."""
-        if self._last is None or self._last.seed != seed:
+    def member_set(self, seed: int, arm: str = "real") -> MemberSet:
+        """Members, non-members, test images and canaries, as an arm has them preprocessed; the last are kept.
+
+        The preprocessing is fitted on the members, but for arms that are private in them, which have a fixed one.
+        """
+        private = arm in self.distillers and self.distillers[arm].is_private
+        if self._last is None or self._last[0] != (seed, private):
             members, others = (self.train.subset(positions) for positions in self.positions(seed))
-            preprocessing = default_preprocessing(members)
+            fit = self.distillers[arm].preprocessing_for if private else default_preprocessing
+            preprocessing = fit(members)
             inside, outside, test = (preprocessing.apply(images) for images in (members, others, self.test))
             canaries = self._canaries(seed)
             made = None if canaries is None else replace(members, images=canaries.images, labels=canaries.labels)
             applied = None if made is None else preprocessing.apply(made)
-            self._last = MemberSet(seed, inside, outside, test, canaries, applied)
-        return self._last
+            self._last = ((seed, private), MemberSet(seed, inside, outside, test, canaries, applied))
+        return self._last[1]
 
     def _canaries(self, seed: int) -> Canaries | None:
         """Mislabelled images, made of images that are neither members nor non-members of a member set."""
@@ -180,6 +188,20 @@ class MembershipRun(Experiment):
         return self.train.images[positions if part is None else positions[part]]
 
 
+def with_budgets(arm: str, budgets: Sequence[float]) -> Iterator[tuple[str, str, dict[str, float]]]:
+    """An arm's name, method and budget: of a private one for each budget, in its name where there are several.
+
+    >>> [name for name, _, _ in with_budgets("ndpdc", (1, 8))], list(with_budgets("subset", (1, 8)))
+    (['ndpdc-1', 'ndpdc-8'], [('subset', 'random', {})])
+    """
+    method = "random" if arm == "subset" else arm
+    if arm == "real" or not distiller_class(method).is_private:
+        yield arm, method, {}
+        return
+    for epsilon in budgets:
+        yield f"{arm}-{epsilon:g}" if len(budgets) > 1 else arm, method, {"epsilon": epsilon}
+
+
 def check_options(options: MembershipOptions) -> None:
     """Raise `InputError` for numbers that make no sense, unknown arms and attacks, and what is not there."""
     if unknown := [arm for arm in options.arms if arm not in ARMS]:
@@ -195,10 +217,23 @@ def check_options(options: MembershipOptions) -> None:
     if min(options.train_steps) < 1:
         raise InputError(f"--train-steps are {' '.join(map(str, options.train_steps))}; expected at least 1")
     check_seeds(options.seeds)
+    check_budgets(options)
     if options.arms == ("real",) and "images_per_class" in options.given.get("run", ()):
         raise InputError("--images-per-class was given, but the one arm, real, has all members")
     if options.engine == "tf-privacy":
         check_official()
+
+
+def check_budgets(options: MembershipOptions) -> None:
+    """Raise `InputError` for budgets that make no sense, or that no arm has."""
+    if not options.epsilon or not all(0 < epsilon < math.inf for epsilon in options.epsilon):
+        given = " ".join(f"{epsilon:g}" for epsilon in options.epsilon)
+        raise InputError(f"--epsilon is {given or 'empty'}; expected numbers above 0")
+    if len(set(options.epsilon)) < len(options.epsilon):
+        raise InputError(f"--epsilon is {' '.join(f'{e:g}' for e in options.epsilon)}; expected different numbers")
+    private = any(arm != "real" and arm != "subset" and distiller_class(arm).is_private for arm in options.arms)
+    if "epsilon" in options.given.get("run", ()) and not private:
+        raise InputError("--epsilon was given, but no arm is private; expected private-frepo, ndpdc or noisy-means")
 
 
 def check_worst_case(options: MembershipOptions) -> None:

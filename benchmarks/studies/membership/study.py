@@ -27,7 +27,7 @@ class Membership(MembershipRun):
 
     def measure(self, tasks: Tasks) -> tuple[dict[str, list[AuditReport]], list[WorstCase]]:
         """The reports of all arms on all member sets, by the names they go by; and the worst case of each."""
-        arms = [(arm, seed) for seed in self.options.seeds for arm in self.options.arms]
+        arms = [(arm, seed) for seed in self.options.seeds for arm in self.arms]
         reports: dict[str, list[AuditReport]] = {}
         for name, report in tasks.results(audits, arms, unit="audit", describe=described):
             reports.setdefault(name, []).append(report)

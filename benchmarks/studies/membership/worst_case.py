@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-import torch
 
 from benchmarks.harness.kept import kept, read_figures, save
 from benchmarks.studies.membership.models import started_from, training_set
 from benchmarks.studies.membership.references import canaries_found, random_network, reference_report
 from benchmarks.studies.membership.run import MembershipRun
+from distill.accounting.ledger import ledger_of
 from distill.training.evaluation import network_features
 from privacy import AuditReport, CanaryReport, SetReport, audit_set
 
@@ -28,6 +28,8 @@ class WorstCase:
     references: AuditReport | None = None
     canaries: CanaryReport | None = None
     set: SetReport | None = None
+    proven: float | None = None
+    """Epsilon that the arm's set is proven to keep to, at its delta; `None` without a guarantee."""
 
 
 def worst_case(run: MembershipRun, arm: str, seed: int) -> Iterator[WorstCase]:
@@ -46,19 +48,23 @@ def worst_case(run: MembershipRun, arm: str, seed: int) -> Iterator[WorstCase]:
         of_set = kept(folder / "set.npz", partial(set_report, run, arm, seed), read=SetReport.load, write=save)
         of_set.to_html(folder / "set.html", title=f"{run.train.name}, {arm}: the set itself")
         of_set.plot_pairs(folder / "set-pairs.png")
-    yield WorstCase(arm, seed, references, canaries, of_set)
+    yield WorstCase(arm, seed, references, canaries, of_set, proven_epsilon(run, arm, seed))
+
+
+def proven_epsilon(run: MembershipRun, arm: str, seed: int) -> float | None:
+    """Epsilon of an arm's set by its ledger; `None` where it has none."""
+    if arm not in run.distillers or not run.distillers[arm].is_private:
+        return None
+    ledger = ledger_of(training_set(run, arm, run.member_set(seed, arm)).made_by)
+    return None if ledger is None else ledger.epsilon
 
 
 def set_report(run: MembershipRun, arm: str, seed: int) -> SetReport:
     """The audit of an arm's set: its images beside members and non-members, compared with spare images if any."""
-    images = run.member_set(seed)
+    images = run.member_set(seed, arm)
     synthetic = training_set(run, arm, images)
-    preprocessing = synthetic.preprocessing
-
-    def features(index: int, pixels: np.ndarray) -> np.ndarray:
-        network_input = preprocessing.forward(torch.from_numpy(pixels).permute(0, 3, 1, 2))
-        return network_features(random_network(run, index), network_input).numpy()
-
+    networks = [random_network(run, i) for i in range(run.options.shadow_networks)]
+    inputs = {"images": synthetic.images, "members": images.members.images, "non_members": images.non_members.images}
     members, others = run.positions(seed)
     spare = np.random.default_rng(seed).permutation(run.spare(seed))[:PUBLIC]
     everything = set(run.train.labels[np.concatenate([members, others])].tolist())
@@ -66,12 +72,14 @@ def set_report(run: MembershipRun, arm: str, seed: int) -> SetReport:
     soft = synthetic.labels.numpy()
     of_own_class = bool((soft.argmax(1) == synthetic.class_ids.numpy()).all())
     return audit_set(
-        preprocessing.inverse(synthetic.images).permute(0, 2, 3, 1).numpy(),
+        synthetic.pixels().numpy(),  # as they would be published; ridge regression has them as they are
         soft if of_own_class else synthetic.class_ids.numpy(),
         members=(run.train.images[members], run.train.labels[members]),
         non_members=(run.train.images[others], run.train.labels[others]),
         public=(run.train.images[spare], run.train.labels[spare]) if calibrated else None,
-        features=[partial(features, i) for i in range(run.options.shadow_networks)],
+        features=[
+            {name: network_features(network, given).numpy() for name, given in inputs.items()} for network in networks
+        ],
         started=started_from(synthetic, run.size) or None,
         info={"made_by": arm, "labels": "soft" if of_own_class else "classes alone: some soft labels name another"},
     )

@@ -18,7 +18,8 @@ __all__ = ["WORST", "entry_of", "in_words", "worst_case_table", "worst_case_tabl
 WORST = "worst case: of the attacks that were tried, the one that finds most (not corrected for that choice)"
 PARTS = {STARTED: "set: members it started from", OTHERS: "set: other members"}
 CANARY_FPR = 0.01
-CANARY_HEADER = ["arm", "canaries", "planted found at 1 % false positives", "held out found", "epsilon at least"]
+CANARY_HEADER = ["arm", "canaries", "planted found at 1 % false positives", "held out found", "epsilon at least",
+                 "proven at most"]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -67,20 +68,22 @@ def worst_case_tables(cases: Sequence[WorstCase]) -> list[list[list[str]]]:
         [named(case, cases), each.what, f"{100 * each.fpr:g} %", each.found, str(each.result.auc)]
         for case, each in worst
     ]
-    canaries = [canary_cells(named(case, cases), case.canaries) for case in cases if case.canaries is not None]
+    planted = [(case, case.canaries) for case in cases if case.canaries is not None]
+    canaries = [canary_cells(named(case, cases), report, case.proven) for case, report in planted]
     tables = [["arm", "attacked", "false positives", "members found", "AUC"], *found], [CANARY_HEADER, *canaries]
     return [rows for rows in tables if len(rows) > 1]
 
 
-def canary_cells(arm: str, report: CanaryReport) -> list[str]:
-    """What is found of the planted canaries at 1 % false positives, and epsilon."""
+def canary_cells(arm: str, report: CanaryReport, proven: float | None) -> list[str]:
+    """What is found of the planted canaries at 1 % false positives; the lower bound on epsilon, and what is proven."""
     found = [
         cell for each in report.found if each.fpr == CANARY_FPR
         for cell in (f"{each.found} of {each.planted}, {each.share.text(1, 100, ' %')}",
                      f"{each.held_out_found} of {each.held_out}")
     ]  # fmt: skip
     total = report.planted + report.held_out
-    return [arm, str(total), *(found or "––"), f"{report.epsilon.epsilon:.2f}"]
+    at_most = "no proof" if proven is None else f"{proven:.2f}"
+    return [arm, str(total), *(found or "––"), f"{report.epsilon.epsilon:.2f}", at_most]
 
 
 def worst_results(case: WorstCase) -> list[Worst]:
@@ -142,7 +145,7 @@ def entry_of(case: WorstCase) -> dict[str, Any]:
     """Everything on one arm, ready for JSON."""
     reports = {"references": case.references, "canaries": case.canaries, "set": case.set}
     own = {name: report.to_dict() for name, report in reports.items() if report is not None}
-    return {"arm": case.arm, "member_set": case.seed, **own}
+    return {"arm": case.arm, "member_set": case.seed, "proven_epsilon": case.proven, **own}
 
 
 def in_words(case: WorstCase) -> str:

@@ -22,6 +22,8 @@ REFUSED = {
     "negative seed": (["--seeds", "-1"], "--seeds are -1; expected different numbers from 0"),
     "seed twice": (["--seeds", "0", "0"], "--seeds are 0 0; expected different"),
     "images of no arm": (["--arms", "real", "--images-per-class", "3"], "the one arm, real, has all members"),
+    "budget of no arm": (["--epsilon", "2"], "--epsilon was given, but no arm is private"),
+    "no budget": (["--arms", "ndpdc", "--epsilon", "0"], "--epsilon is 0; expected numbers above 0"),
     "odd references": (["--references", "3"], "--references is 3; expected an even number"),
     "attack without references": (["--attacks", "lira"], "the attacks lira need references; add --references 16"),
     "one canary": (["--canaries", "1"], "--canaries is 1; expected 0, or at least 2"),

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from benchmarks.harness.command_line import parse
@@ -15,10 +16,10 @@ from benchmarks.studies.membership.options import ARMS, MembershipOptions
 from benchmarks.studies.membership.study import Membership
 from distill import SyntheticSet
 from distill.files import read_json
-from distill.preprocess import default_preprocessing
+from distill.preprocess import Standardize, default_preprocessing
 from distill.sets.synthetic import initial_labels
 from distill.training.accuracy import accuracy
-from membership_runs import OTHER_ARMS, SMALL, TINY, figures, no_constant
+from membership_runs import OTHER_ARMS, PRIVATE_ARMS, SMALL, TINY, figures, no_constant
 from privacy import AttackRecords, AuditReport
 from programs import with_defaults
 
@@ -114,11 +115,25 @@ def test_every_distiller_is_an_arm(command, tmp_path, arm):
     assert command("--output", tmp_path, "--arms", f"subset,{arm}", "--attacks", "threshold") == 0
     results = figures(tmp_path)
     parts = ["", ", initial members", ", other members"]
-    assert list(results["audits"]) == [name + part for name in ("subset", arm) for part in parts]
+    of_arm = [""] if arm in PRIVATE_ARMS else parts  # which start from no member
+    assert list(results["audits"]) == [*("subset" + part for part in parts), *(arm + part for part in of_arm)]
     assert all(np.isfinite(entry["info"]["test_accuracy"]) for own in results["audits"].values() for entry in own)
     # Herding picks images of its own, so that its initial members are others than the subset's.
-    same_start = [] if arm.startswith("herding") else [f"{arm}, initial members"]
+    same_start = [] if arm.startswith("herding") or arm in PRIVATE_ARMS else [f"{arm}, initial members"]
     assert list(results["differences_from_subset"]) == [arm, *same_start]
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_private_arms_have_a_budget_each_and_see_nothing_that_was_fitted_on_members(command, tmp_path):
+    options = ["--arms", "private-frepo", "--epsilon", 2, 8, "--attacks", "threshold", "--canaries", 12]
+    assert command("--output", tmp_path, *options) == 0
+    results = figures(tmp_path)
+    assert results["options"]["arms"] == list(results["audits"]) == ["private-frepo-2", "private-frepo-8"]
+    for epsilon, case in zip((2, 8), results["worst_case"], strict=True):
+        assert 0.95 * epsilon < case["proven_epsilon"] <= epsilon
+        assert case["canaries"]["epsilon"]["epsilon"] <= epsilon
+        synthetic = SyntheticSet.load(tmp_path / f"private-frepo-{epsilon}" / "members-0" / "synthetic.safetensors")
+        assert synthetic.preprocessing.same_as(Standardize(torch.full((1,), 0.5), torch.full((1,), 0.5)))
 
 
 @pytest.mark.usefixtures("no_pictures")

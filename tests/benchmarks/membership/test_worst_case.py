@@ -47,8 +47,8 @@ def test_table_begins_with_the_worst_case_and_says_what_is_not_excluded(worst):
 def test_every_part_is_in_the_folder_and_in_the_results(worst):
     entries = json.loads((worst / "results.json").read_text())["worst_case"]
     assert [(entry["arm"], sorted(entry)) for entry in entries] == [
-        ("real", ["arm", "canaries", "member_set", "references"]),
-        ("frepo", ["arm", "canaries", "member_set", "references", "set"]),
+        ("real", ["arm", "canaries", "member_set", "proven_epsilon", "references"]),
+        ("frepo", ["arm", "canaries", "member_set", "proven_epsilon", "references", "set"]),
     ]
     report = AuditReport.load(worst / "frepo" / "members-0" / "references.npz")
     assert set(report.scores) == {"threshold", "lira", "rmia"}
