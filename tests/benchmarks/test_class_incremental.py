@@ -473,3 +473,14 @@ def test_complaint_is_all_that_a_shell_shows(tmp_path):
     assert out == ""
     assert err.startswith("error: --device is 'abacus', which torch does not know")
     assert err.count("\n") == 1
+
+
+def test_private_stream_tells_its_epsilon_and_fits_nothing_on_its_images(command, tmp_path):
+    options = ["--method", "private-frepo", "random", "--networks", 1, "--private-steps", 2, "--private-pool-size", 2]
+    assert command("--output", tmp_path, "--steps", 2, *options) == 0
+    summary = json.loads((tmp_path / "results.json").read_text())["summary"]
+    assert 0.95 < summary["private-frepo"]["epsilon"] <= 1  # steps of other classes compose in parallel
+    assert "epsilon" not in summary["random"]
+    table = (tmp_path / "table.txt").read_text()
+    assert "Preprocessing fixed, as nothing may be fitted on private images" in table
+    assert "epsilon of the whole stream" in table

@@ -63,6 +63,8 @@ def summarize(records: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
         seconds = {what: sum(record["seconds"][what] for record in own) for what in ("distil", "train")}
         held = statistics.mean(record["bytes_per_class"] for record in at_step)
         summary[method] = {"curve": curve, "bytes_per_class": held, "seconds": seconds, **over_the_stream(own)}
+        if "epsilon" in at_step[0]:  # of the last step: everything that the stream spent
+            summary[method] |= {name: max(record[name] for record in at_step) for name in ("epsilon", "delta")}
     return summary
 
 
@@ -95,6 +97,8 @@ def protocol(options: dict[str, Any]) -> str:
     """One paragraph that says how the results came about."""
     fitted = "all classes (future ones too, as published)" if options["fit_preprocessing"] == "all" \
         else "the classes of the first step only"
+    private = any("epsilon" in options.get(method, {}) for method in options["method"])
+    preprocessing = "fixed, as nothing may be fitted on private images" if private else f"fitted on {fitted}"
     where = f"{options['held_out']} held-out training images per class" if options["held_out"] else "test images"
     first = f" (the first of {options['first']} classes)" if options.get("first") else ""
     return (
@@ -102,7 +106,7 @@ def protocol(options: dict[str, Any]) -> str:
         f"{memory_of(options)}, preset {options['preset']}.\n"
         f"Accuracy in % on {where} of all classes seen so far; mean ± standard deviation over class\n"
         f"orders {options['seeds']} and {options['networks']} networks each, all trained by the same recipe on the "
-        f"buffer alone.\nPreprocessing fitted on {fitted}.\n"
+        f"buffer alone.\nPreprocessing {preprocessing}.\n"
     )
 
 
@@ -131,6 +135,10 @@ def format_table(
         found = [f"{method} {percent(own[name])}" for method, own in summary.items() if name in own]
         if found:
             lines.append(f"{name.replace('_', ' ')}: {', '.join(found)}")
+    budgets = [f"{method} {own['epsilon']:.3g} at delta {own['delta']:g}" for method, own in summary.items()
+               if "epsilon" in own]  # fmt: skip
+    if budgets:
+        lines.append(f"epsilon of the whole stream, for one training image added or removed: {', '.join(budgets)}")
     for other, lead in leads.items():
         points = percent(lead, sign="+")
         lines.append(f"frepo - {other} over all classes: {points} points (same order and network, n = {lead['n']})")

@@ -86,8 +86,13 @@ class StreamStudy(Experiment):
         return self._images[1:]
 
     def preprocessing(self, seed: int) -> Preprocessing:
-        """Fitted on all training images or on those of the first step; kept in the run's folder, as ZCA takes long."""
+        """Fitted on all training images or on those of the first step; kept in the run's folder, as ZCA takes long.
+
+        With a private method it is a fixed one, for all methods alike.
+        """
         data = self.train
+        if private := [distiller for distiller in self.distillers.values() if distiller.is_private]:
+            return private[0].preprocessing_for(data)
         if self.options.fit_preprocessing == "first":
             classes = class_order(data.num_classes, seed)[: self.sizes[0]]
             data = data.subset([label in classes for label in data.labels.tolist()])
@@ -129,7 +134,7 @@ def buffer_of(run: StreamStudy, arm: Arm, seed: int, *, store: Path) -> Distille
         device=run.options.device,
         classes=train.classes,
         preprocessing=train.preprocessing,
-        held_out=test,
+        held_out=None if run.distiller(arm).is_private else test,
         store=Store(store, shared=Store(run.folder / "networks")),
         progress=True,
     )

@@ -97,6 +97,7 @@ def measure_stream(run: ClassIncremental, method: str, seed: int) -> Iterator[di
             "classes_seen": classes_seen,
             "images": len(buffer),
             "bytes_per_class": policy.nbytes / classes_seen,
+            **({} if policy.ledger is None else {"epsilon": policy.ledger.epsilon, "delta": policy.ledger.delta}),
         }
         seconds = time.monotonic() - started + (ahead.metadata["seconds"] if ahead else 0.0)
         make = partial(tested, strategies, experience, benchmark.test_stream[: k + 1], about, seconds)
