@@ -3,12 +3,13 @@
 Nothing heavy is imported here, so that `--help` answers at once.
 """
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from benchmarks.harness.methods import chosen_methods, prefix_of
+from benchmarks.harness.methods import chosen_methods, option_classes, prefix_of
 
 __all__ = [
     "MORE",
@@ -134,4 +135,5 @@ class StudyOptions(DataOptions, MachineOptions, FolderOptions, JobOptions):
 def class_options(options: Options, *, prefix: str, preset: Mapping[str, Any]) -> dict[str, Any]:
     """The options of one class: those of the preset, changed by `--width` and by what was typed for the class."""
     width = getattr(options, "width", None)
-    return {**preset, **({} if width is None else {"width": width}), **options.given.get(prefix, {})}
+    sized = width is not None and "width" in {field.name for field in dataclasses.fields(option_classes()[prefix])}
+    return {**preset, **({"width": width} if sized else {}), **options.given.get(prefix, {})}

@@ -86,7 +86,12 @@ class StreamStudy(Experiment):
         return self._images[1:]
 
     def preprocessing(self, seed: int) -> Preprocessing:
-        """Fitted on all training images or on those of the first step; kept in the run's folder, as ZCA takes long."""
+        """Fitted on all training images or on those of the first step; kept in the run's folder, as ZCA takes long.
+
+        Where a method is private, a fixed one, for all methods alike.
+        """
+        if private := [own for own in self.distillers.values() if own.is_private]:
+            return private[0].preprocessing_for(self.train)
         data = self.train
         if self.options.fit_preprocessing == "first":
             classes = class_order(data.num_classes, seed)[: self.sizes[0]]
@@ -129,7 +134,7 @@ def buffer_of(run: StreamStudy, arm: Arm, seed: int, *, store: Path) -> Distille
         device=run.options.device,
         classes=train.classes,
         preprocessing=train.preprocessing,
-        held_out=test,
+        held_out=None if run.distiller(arm).is_private else test,
         store=Store(store, shared=Store(run.folder / "networks")),
         progress=True,
     )

@@ -55,7 +55,7 @@ class MembershipOptions(StudyOptions):
     folder with a subfolder of images per class; or an .npz file."""
     arms: tuple[str, ...] = ("real", "subset", "frepo")
     """Training data of the models: real, subset, or images by a method (frepo, herding, dm, dsa, random-teacher,
-    herding-teacher)."""
+    herding-teacher; private ones: private-frepo, ndpdc, noisy-means)."""
     members: int | None = None
     """Number of members, and of non-members. Default: 10000, or half of a smaller training set."""
     images_per_class: int = 50

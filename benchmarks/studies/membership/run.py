@@ -115,10 +115,14 @@ class MembershipRun(Experiment):
         return order[members : members + self.size], order[others : others + self.size]
 
     def member_set(self, seed: int) -> MemberSet:
-        """Members, non-members and test images, preprocessed by what was fitted on the members; the last are kept."""
+        """Members, non-members and test images, preprocessed by what was fitted on the members; the last are kept.
+
+        Where an arm is private, by something fixed.
+        """
         if self._last is None or self._last.seed != seed:
             members, others = (self.train.subset(positions) for positions in self.positions(seed))
-            preprocessing = default_preprocessing(members)
+            private = [own for own in self.distillers.values() if own.is_private]
+            preprocessing = private[0].preprocessing_for(members) if private else default_preprocessing(members)
             self._last = MemberSet(seed, *(preprocessing.apply(images) for images in (members, others, self.test)))
         return self._last
 
