@@ -35,7 +35,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("records", nargs="?", type=Path,
         help="an .npz file with members_outputs, members_labels, non_members_outputs, non_members_labels; optionally "
-        "also members_losses and non_members_losses, and outputs: 'logits' (default) or 'probabilities'")
+        "also members_losses and non_members_losses, outputs: 'logits' (default) or 'probabilities', and what "
+        "AttackRecords.save writes of reference models")
     add("--attacks", nargs="+", action="extend", metavar="ATTACK",
         help=f"which attacks: all, or some of {', '.join(ATTACKS)} (default: all)")
     add("--engine", choices=get_args(Engine), default="fast",

@@ -32,7 +32,7 @@ class AuditResults:
     titles: Mapping[str, str]
     """The attacks' names in prose."""
     labels: np.ndarray
-    """Classes of the members."""
+    """Classes of the members; -1 where they have several labels."""
     losses: np.ndarray
     """Losses of the members."""
     about: Mapping[str, Any]

@@ -1,26 +1,25 @@
 """Runs attacks on records and puts what they found in a report."""
 
 import platform
-import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal, get_args
 
 import numpy as np
 from joblib import Parallel, cpu_count, delayed
 from threadpoolctl import threadpool_limits
-from tqdm import tqdm
 
 from privacy.attacks import ATTACKS, Attack, Task, chosen_attacks
 from privacy.attacks.base import split_seed
 from privacy.errors import InputError
 from privacy.exposed import checked_images
+from privacy.progress import with_progress
 from privacy.records import AttackRecords
 from privacy.report import AuditReport
 from privacy.scores import Scores, gather
 from privacy.slices import Masks, checked_slices
-from privacy.tf_privacy import check_official, official_scores, official_versions
+from privacy.tf_privacy import ATTACK_TYPES, check_official, official_scores, official_versions
 from privacy.validation import require_flag, require_mapping, require_one_of, require_whole
 from privacy.workers import workers_end_with_program
 
@@ -50,7 +49,9 @@ def audit(
 ) -> AuditReport:
     """Attack a model through its records and report how well members are distinguished from non-members.
 
-    - `attacks`: "all", or some of "threshold", "lr", "mlp", "rf", "knn", or your own attacks (`privacy.Attack`).
+    - `attacks`: some of "threshold", "lr", "mlp", "rf", "knn", with references also "lira", "rmia", "calibrated",
+      "bavaria", with features "quantile", or your own attacks (`privacy.Attack`); "all" is every attack that needs
+      nothing the records lack.
     - `engine`: "fast", this package's attacks; "tf-privacy", TensorFlow Privacy's own code on the same records, if
       installed.
     - `seed`: the same seed gives the same scores, whatever `jobs` and the number of threads are.
@@ -90,8 +91,9 @@ def audit(
         require_flag(name, flag)
     require_mapping("masks", {} if masks is None else masks, "{name: (members, non_members)}")
     require_mapping("info", {} if info is None else info, "{name: value}")
-    chosen = chosen_attacks(attacks)
+    chosen = chosen_attacks(attacks, records, known_to=ATTACKS if engine == "fast" else ATTACK_TYPES)
     for attack in chosen:
+        attack.check_needs(records)
         attack.check(records)
     slices = checked_slices(records, by_class=by_class, by_correctness=by_correctness, masks=masks or {})
     pictures = checked_images(images, int(records.is_member.sum()))
@@ -149,8 +151,12 @@ def run_official(
 ) -> dict[str, Scores]:
     """Scores of TensorFlow Privacy's attacks."""
     check_official()
-    if unknown := [attack.name for attack in attacks if attack.name not in ATTACKS]:
-        raise InputError(f"TensorFlow Privacy has no attack {', '.join(unknown)}; expected any of {', '.join(ATTACKS)}")
+    if records.kind not in ("logits", "probabilities"):
+        raise InputError(f'the records are {records.kind}; TensorFlow Privacy attacks "logits" or "probabilities"')
+    if unknown := [attack.name for attack in attacks if attack.name not in ATTACK_TYPES]:
+        raise InputError(
+            f"TensorFlow Privacy has no attack {', '.join(unknown)}; expected any of {', '.join(ATTACK_TYPES)}"
+        )
     runs = [(attack.name, split) for attack in attacks for split in range(splits if attack.trained else 1)]
     done = Parallel(n_jobs=min(jobs, len(runs)), return_as="generator")(
         delayed(official_scores)(records, name, seed=split_seed(seed, split)) for name, split in runs
@@ -171,15 +177,6 @@ def joined(
         )
         for attack in attacks
     }
-
-
-def with_progress(results: Iterable[Any], total: int, progress: bool) -> Iterable[Any]:
-    """`results` under a progress bar, if one is wanted; log files get a line only now and then."""
-    pace = 0.2 if sys.stderr.isatty() else 30.0
-    return tqdm(
-        results, disable=not progress, leave=None, dynamic_ncols=True, mininterval=pace, total=total, desc="attack",
-        unit="task",
-    )  # fmt: skip
 
 
 def versions(engine: Engine) -> dict[str, str]:

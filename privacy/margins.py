@@ -4,9 +4,9 @@ from typing import Literal
 
 import numpy as np
 
-__all__ = ["OutputKind", "cross_entropy", "excess_margins", "margins"]
+__all__ = ["OutputKind", "cross_entropy", "excess_margins", "margins", "odds_of_losses"]
 
-OutputKind = Literal["logits", "probabilities"]
+OutputKind = Literal["logits", "probabilities", "multi-label", "losses"]
 SMALLEST = 1e-300  # stands for a probability of 0, whose logarithm is not finite
 LARGEST = float(np.finfo(np.float64).max)
 
@@ -45,9 +45,23 @@ def margins(outputs: np.ndarray, labels: np.ndarray, kind: OutputKind) -> np.nda
 def cross_entropy(outputs: np.ndarray, labels: np.ndarray, kind: OutputKind) -> np.ndarray:
     """Cross-entropy `(n,)` in nats of outputs `(n, C)` at labels `(n,)`, exact also where it is tiny.
 
+    Of several labels, `(n, C)` zeros and ones, the sum of the binary cross-entropies of all.
+
     `logaddexp(0, -margin)`. The usual `log(sum exp z) - z_y` is 0 or a rounding error above a margin of about 33.
 
     >>> cross_entropy(np.array([[100.0, 0.0]]), np.array([0]), "logits")
     array([3.72007598e-44])
     """
+    if kind == "multi-label":
+        return np.logaddexp(0, np.where(labels == 1, -outputs, outputs)).sum(1)
     return np.logaddexp(0, -margins(outputs, labels, kind))
+
+
+def odds_of_losses(losses: np.ndarray) -> np.ndarray:
+    """`log(p / (1 - p))` of the likelihoods `p = exp(-loss)`, of any shape; infinite for a loss of 0.
+
+    >>> odds_of_losses(np.array([np.log(2), 1e-30])).round(3)
+    array([ 0.   , 69.078])
+    """
+    with np.errstate(divide="ignore"):
+        return -losses - np.log(-np.expm1(-losses))

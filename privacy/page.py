@@ -19,7 +19,7 @@ from privacy.report_text import answers, headline, notes, slice_notes
 from privacy.slices import WHOLE
 from privacy.tables import HEADER, row_of
 
-__all__ = ["report_page", "summary_page"]
+__all__ = ["TEMPLATES", "answer_boxes", "four_digits", "png", "report_page", "slice_context", "summary_page"]
 
 TEMPLATES = Environment(
     loader=PackageLoader("privacy"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -50,13 +50,16 @@ def report_page(report: AuditResults, *, title: str) -> str:
     )
 
 
-def summary_page(summary: AggregatedAudits, *, title: str, notes: Sequence[str]) -> str:
-    """The page of many audits; `notes` are paragraphs, the first above the tables."""
+def summary_page(
+    summary: AggregatedAudits, *, title: str, notes: Sequence[str], above: Sequence[str | Sequence[Sequence[str]]] = ()
+) -> str:
+    """The page of many audits; `notes` are paragraphs, the first above the tables, `above` begins the page."""
     several = len({row.train_steps for row in summary.rows}) > 1
     return TEMPLATES.get_template("summary.html").render(
         title=title,
         summary=summary,
         notes=list(notes),
+        above=list(above),
         levels=FPR_LEVELS,
         aucs=png(auc_figure(summary)),
         curves=png(curves_figure(summary)) if several else None,
@@ -104,7 +107,8 @@ def exposed_rows(exposed: Sequence[Exposed], non_members: int) -> list[list[str]
     rows = [["member", "class", "loss", "score", "non-members that score as high"]]
     for each in exposed:
         finds = f"{each.false_positives} of {non_members}"
-        rows.append([str(each.position), str(each.label), f"{each.loss:.3g}", f"{each.score:.4g}", finds])
+        label = str(each.label) if each.label >= 0 else "several"
+        rows.append([str(each.position), label, f"{each.loss:.3g}", f"{each.score:.4g}", finds])
     return rows
 
 

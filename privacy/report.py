@@ -54,6 +54,7 @@ class AuditReport(AuditResults):
             "members": len(members),
             "non_members": len(non_members),
             "classes": records.num_classes,
+            "references": 0 if records.references is None else len(records.references),
             "member_accuracy": members.accuracy,
             "non_member_accuracy": non_members.accuracy,
             **run,
@@ -61,7 +62,7 @@ class AuditReport(AuditResults):
             "left_out": slices.left_out,
             "one_sided": list(slices.one_sided),
         }
-        report = cls(results, scores, slices.masks, titles, members.labels, members.losses, about, info)
+        report = cls(results, scores, slices.masks, titles, members.classes, members.losses, about, info)
         return report if images is None else replace(report, pictures=pictures_of(report, images))
 
     # -- words ---------------------------------------------------------------------------------------------------

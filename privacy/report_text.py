@@ -13,11 +13,15 @@ __all__ = ["answers", "headline", "notes", "slice_notes"]
 def headline(report: AuditResults) -> str:
     """One line on what was attacked and how."""
     about = report.about
+    references = f", {about['references']} reference models" if about.get("references") else ""
+    accuracies = [about[f"{side}_accuracy"] for side in ("member", "non_member")]
+    known = all(accuracy is not None and accuracy == accuracy for accuracy in accuracies)  # not of losses alone
+    right, other_right = (f" ({100 * accuracy:.1f} %{words})" if known else "" for accuracy, words in zip(
+        accuracies, (" answered right", ""), strict=True))  # fmt: skip
     return (
-        f"{about['members']} members ({100 * about['member_accuracy']:.1f} % answered right), "
-        f"{about['non_members']} non-members ({100 * about['non_member_accuracy']:.1f} %), {about['classes']} "
-        f"classes; engine {about['engine']}, seed {about['seed']}; splits {about['splits']}; {about['seconds']:.1f} s, "
-        f"jobs {about['jobs']}"
+        f"{about['members']} members{right}, {about['non_members']} non-members{other_right}, {about['classes']} "
+        f"classes{references}; engine {about['engine']}, seed {about['seed']}; splits {about['splits']}; "
+        f"{about['seconds']:.1f} s, jobs {about['jobs']}"
     )
 
 

@@ -46,7 +46,7 @@ def checked_slices(
     is_member = records.is_member
     asked: dict[str, np.ndarray] = {}
     if by_class:
-        asked = {f"class {label}": records.labels == label for label in range(records.num_classes)}
+        asked = {f"class {label}": records.has_label(label) for label in range(records.num_classes)}
     if by_correctness:
         asked |= {"answered right": records.correct, "answered wrong": ~records.correct}
     found = {WHOLE: np.ones(len(records), bool)}

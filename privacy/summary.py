@@ -45,12 +45,21 @@ class Summary(AggregatedAudits):
         return write_json(path, self.to_dict())
 
     def to_html(
-        self, path: str | Path, *, title: str = "Membership-inference audit", notes: Sequence[str] = ()
+        self,
+        path: str | Path,
+        *,
+        title: str = "Membership-inference audit",
+        notes: Sequence[str] = (),
+        above: Sequence[str | Sequence[Sequence[str]]] = (),
     ) -> Path:
-        """Write one self-contained page: tables, plots, meaning; `notes` are paragraphs, the first above the tables."""
+        """Write one self-contained page: tables, plots, meaning.
+
+        - `notes`: paragraphs, the first above the tables of AUCs.
+        - `above`: what the page begins with, paragraphs and tables (rows of cells, the first row a header).
+        """
         from privacy.page import summary_page  # matplotlib and Jinja are not needed for the numbers alone
 
-        page = summary_page(self, title=title, notes=notes)
+        page = summary_page(self, title=title, notes=notes, above=above)
         return write_atomically(path, lambda file: file.write_text(page, encoding="utf-8"))
 
     def plot_auc(self, path: str | Path) -> Path:

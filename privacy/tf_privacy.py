@@ -24,7 +24,7 @@ from privacy.errors import InputError
 from privacy.records import AttackRecords
 from privacy.scores import Scores
 
-__all__ = ["check_official", "official_scores", "official_versions"]
+__all__ = ["ATTACK_TYPES", "check_official", "official_scores", "official_versions"]
 
 # Our names and those of TensorFlow Privacy's `AttackType`.
 ATTACK_TYPES = {

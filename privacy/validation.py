@@ -9,8 +9,8 @@ import numpy as np
 from privacy.errors import InputError, shown
 
 __all__ = [
-    "as_array", "checked_mask", "checked_positions", "checked_scores", "closest", "finite_floats", "require_flag",
-    "require_mapping", "require_one_of", "require_whole",
+    "as_array", "checked_list", "checked_mask", "checked_positions", "checked_scores", "closest", "finite_floats",
+    "require_flag", "require_mapping", "require_number", "require_one_of", "require_whole",
 ]  # fmt: skip
 
 
@@ -143,6 +143,13 @@ def require_whole(name: str, value: Any, *, least: int) -> None:
         raise InputError(f"{name} is {shown(value)}; expected a whole number, {least} or more")
 
 
+def require_number(name: str, value: Any, *, least: float, below: float = float("inf")) -> None:
+    """Raise `InputError` unless the argument `name` is a number from `least` to below `below`."""
+    if isinstance(value, bool) or not isinstance(value, float | int | np.number) or not least <= value < below:
+        wanted = f"{least:g} or more" if below == float("inf") else f"from {least:g} to below {below:g}"
+        raise InputError(f"{name} is {shown(value)}; expected a number, {wanted}")
+
+
 def require_flag(name: str, value: Any) -> None:
     """Raise `InputError` unless the argument `name` is `True` or `False`."""
     if not isinstance(value, bool | np.bool_):
@@ -154,6 +161,13 @@ def require_one_of(name: str, value: Any, known: Iterable[str]) -> None:
     known = list(known)
     if not isinstance(value, str) or value not in known:
         raise InputError(f"{name} is {shown(value)}; expected one of {', '.join(known)}")
+
+
+def checked_list(name: str, value: Any, content: str) -> list[Any]:
+    """The argument `name` as a list, or an array of several arrays; raises `InputError` for anything else."""
+    if isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim > 2):
+        return list(value)
+    raise InputError(f"{name} is {shown(value)}; expected a list of {content}")
 
 
 def require_mapping(name: str, value: Any, content: str) -> None:

@@ -12,12 +12,21 @@ from privacy.errors import InputError
 from privacy.records import AttackRecords
 from privacy.scores import Scores, gather
 
-__all__ = ["FEWEST", "FOLDS", "INNER_FOLDS", "Attack", "Predict", "Task", "TrainedAttack", "folds", "split_seed"]
+__all__ = [
+    "FEWEST", "FOLDS", "INNER_FOLDS", "NEEDS", "Attack", "Predict", "Task", "TrainedAttack", "folds",
+    "split_seed", "unchanged",
+]  # fmt: skip
 
 FOLDS = 2  # an attack model scores the half of the records that it was not trained on
 INNER_FOLDS = 3  # of the search for the attack's own settings, within its half
 FEWEST = FOLDS * INNER_FOLDS  # records on a side that a trained attack can work with
 LARGEST = 1e100  # of what a trained attack learns from: the squares of larger numbers overflow
+
+NEEDS = {  # what an attack may need of records, in words; `AttackRecords.has` says whether they have it
+    "outputs": "the model's outputs, not losses alone",
+    "features": "features of each record: AttackRecords(..., features=(of members, of non-members))",
+    "references": "reference models: AttackRecords(..., references=References(...))",
+}
 
 Task = Callable[[], tuple[np.ndarray, np.ndarray]]  # -> positions (k,) in the records, and their scores (k,)
 Predict = Callable[[np.ndarray], np.ndarray]  # features (k, C + 1) -> scores (k,)
@@ -26,7 +35,8 @@ Predict = Callable[[np.ndarray], np.ndarray]  # features (k, C + 1) -> scores (k
 class Attack(ABC):
     """A membership-inference attack: it gives every record a score, the higher the more like a member.
 
-    A subclass sets `name` and `title` and defines `tasks`; one that learns from the records is a `TrainedAttack`.
+    A subclass sets `name` and `title` and defines `tasks`; one that learns from the records is a `TrainedAttack`, one
+    that compares them with reference models a `ReferenceAttack`.
 
     >>> class LargestOutput(Attack):
     ...     name, title = "largest", "largest output"
@@ -46,6 +56,18 @@ class Attack(ABC):
     """About how long a task takes beside those of other attacks; the most expensive are started first."""
     trained: ClassVar[bool] = False
     """Whether it learns from the records, so that its results depend on how they are split, and are averaged."""
+    needs: ClassVar[tuple[str, ...]] = ()
+    """What the records must have beside outputs and labels: some of `NEEDS`."""
+
+    def lacking(self, records: AttackRecords) -> str | None:
+        """What the records lack that the attack needs, and how to give it, in one line; `None` if they have all."""
+        lacks = [NEEDS[need] for need in self.needs if not records.has(need)]
+        return f"the {self.name} attack needs {' and '.join(lacks)}" if lacks else None
+
+    def check_needs(self, records: AttackRecords) -> None:
+        """Raise `InputError` where the records lack what the attack needs."""
+        if lacking := self.lacking(records):
+            raise InputError(lacking)
 
     def check(self, records: AttackRecords) -> None:  # noqa: B027 (optional)
         """Raise `InputError` where the attack cannot work on these records."""
@@ -62,6 +84,7 @@ class Attack(ABC):
 
         Raises `InputError` where the attack cannot work on these records, or does not score every record once.
         """
+        self.check_needs(records)
         self.check(records)
         results = [task() for task in self.tasks(records, seed=seed)]
         return Scores(gather(len(records), results, name=self.name)[None], records.is_member, self.trained)
@@ -74,6 +97,11 @@ def split_seed(seed: int, split: int) -> int:
     7
     """
     return seed if split == 0 else int(np.random.SeedSequence([seed, 5, split]).generate_state(1)[0])
+
+
+def unchanged(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The scores of all records, with their positions."""
+    return np.arange(len(scores)), scores
 
 
 class TrainedAttack(Attack):
@@ -108,7 +136,7 @@ class TrainedAttack(Attack):
 
     def check(self, records: AttackRecords) -> None:
         """Raise `InputError` for numbers too large, or fewer records on a side than folds: 2, and 3 in each of them."""
-        largest = np.abs(records.features()).max()
+        largest = np.abs(self.learns_from(records)).max()
         if largest > LARGEST:
             raise InputError(
                 f"outputs or losses reach {largest:.3g}, too large for the sums of the {self.name} attack; divide all "
@@ -121,9 +149,13 @@ class TrainedAttack(Attack):
                     f"{INNER_FOLDS} in each); give more records, or use only the threshold attack"
                 )
 
+    def learns_from(self, records: AttackRecords) -> np.ndarray:
+        """What `fit` gets of all records, `(n, C + 1)`: outputs and loss, and further features if there are any."""
+        return records.features()
+
     def tasks(self, records: AttackRecords, *, seed: int) -> list[Task]:
         """One task for each fold."""
-        features, is_member = records.features(), records.is_member
+        features, is_member = self.learns_from(records), records.is_member
         states = np.random.SeedSequence([seed, 3]).generate_state(FOLDS)
         return [
             Fold(self, features, is_member, train, scored, int(state))
@@ -134,7 +166,8 @@ class TrainedAttack(Attack):
     def fit(self, features: np.ndarray, is_member: np.ndarray, *, seed: int) -> Predict:
         """Choose settings and train on features `(k, C + 1)` and booleans `(k,)`; returns the trained model's scores.
 
-        The columns of `features` are the C outputs of the attacked model and the loss. `seed`: below 2**32; all
+        The columns of `features` are the C outputs of the attacked model, the loss, and further features of the
+        records if they have any. `seed`: below 2**32; all
         randomness comes from it. The function returned takes features `(j, C + 1)` and gives scores `(j,)`.
         """
 

@@ -3,9 +3,7 @@
 from dataclasses import dataclass
 from functools import partial
 
-import numpy as np
-
-from privacy.attacks.base import Attack, Task
+from privacy.attacks.base import Attack, Task, unchanged
 from privacy.records import AttackRecords
 
 __all__ = ["Threshold"]
@@ -22,8 +20,3 @@ class Threshold(Attack):
     def tasks(self, records: AttackRecords, *, seed: int) -> list[Task]:
         """One task: how sure the model is, minus the losses or what ranks records as they do."""
         return [partial(unchanged, records.confidence())]
-
-
-def unchanged(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The scores of all records, with their positions."""
-    return np.arange(len(scores)), scores

@@ -118,7 +118,7 @@ def test_data_sets_arms_attacks_studies_and_networks_in_the_help_are_all_that_th
         text = help_texts(cls)["dataset"]
         assert all(name in text for name in DATASETS)
     assert all(name in help_texts(MembershipOptions)["arms"] for name in {*METHODS} - {"random"})
-    assert all(name in help_texts(MembershipOptions)["attacks"] for name in ATTACKS)
+    assert all(name in help_texts(MembershipOptions)["attacks"] for name, each in ATTACKS.items() if not each.needs)
     assert SpeedOptions().study == tuple(studies("cpu"))
     for other in (FRePo, TrainingRecipe):
         assert all(re.search(rf"\b{name}\b", help_texts(other)["network"]) for name in NETWORKS)

@@ -20,6 +20,7 @@ from distill.errors import InputError
 from distill.runtime.checks import positions
 from input_contract import DISTILLERS_BY_NAME, ENTRIES, RECIPE, WRONG, Entry, call, preprocessed, raw, synthetic
 from input_contract_applications import CONTINUAL, PRIVACY
+from input_contract_bounds import BOUNDS, RIGHT_IN_BOUNDS
 
 # What is right in its place, by entry and argument; options of the dataclasses are compared with what they became.
 RIGHT: dict[tuple[str, str], set[str]] = {
@@ -166,13 +167,14 @@ RIGHT_IN_PRIVACY: dict[tuple[str, str], set[str]] = {
     ("roc_of", "non_members"): {"numbers", "array", "tensor", "bool tensor"},
     ("auc_ceiling", "seen"): {"0", "3"},
     ("auc_ceiling", "members"): {"3"},
+    **RIGHT_IN_BOUNDS,
 }
 
 
-@pytest.mark.parametrize(("name", "argument"), arguments_of(PRIVACY))
+@pytest.mark.parametrize(("name", "argument"), arguments_of({**PRIVACY, **BOUNDS}))
 def test_privacy_gives_the_right_answer_or_an_input_error(tmp_path, monkeypatch, name, argument):
     monkeypatch.chdir(tmp_path)
-    for wrong in outcomes(PRIVACY[name], argument, tmp_path):
+    for wrong in outcomes({**PRIVACY, **BOUNDS}[name], argument, tmp_path):
         assert wrong in RIGHT_IN_PRIVACY.get((name, argument), ()), wrong
 
 

@@ -9,7 +9,19 @@ import pytest
 from scipy.stats import norm
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from privacy import ATTACKS, Attack, AttackRecords, AuditReport, InputError, Scores, TrainedAttack, auc_of, audit
+from privacy import (
+    ATTACKS,
+    Attack,
+    AttackRecords,
+    AuditReport,
+    InputError,
+    References,
+    Scores,
+    TrainedAttack,
+    auc_of,
+    audit,
+    reference_splits,
+)
 from privacy.attacks.base import split_seed
 
 CLASSES = 3
@@ -62,17 +74,49 @@ def quick(monkeypatch):
     monkeypatch.setattr("privacy.attacks.forest.SEARCH_TREES", 6)
 
 
-def records(n: int = 60, m: int = 60, *, gap: float = 0.0, seed: int = 0, scale: float = 1.0, kind: str = "logits"):
-    """Records of a model that is surer by `gap` of its members."""
+MODELS = 8
+
+
+def records(
+    n: int = 60,
+    m: int = 60,
+    *,
+    gap: float = 0.0,
+    seed: int = 0,
+    scale: float = 1.0,
+    kind: str = "logits",
+    referenced: bool = True,
+):
+    """Records of a model that is surer by `gap` of its members, and of references that are so of those they saw."""
     generator = np.random.default_rng(seed)
-    sides = []
+    sides, base = [], []
     for count, surer in ((n, gap), (m, 0.0)):
         labels = generator.integers(CLASSES, size=count)
         logits = generator.normal(size=(count, CLASSES))
-        logits[np.arange(count), labels] += 1 + surer
+        logits[np.arange(count), labels] += 1
+        base.append(logits.copy())
+        logits[np.arange(count), labels] += surer
         outputs = scale * logits if kind == "logits" else np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
         sides.append((outputs, labels))
-    return AttackRecords(members=sides[0], non_members=sides[1], outputs=kind)
+    references = references_of(base, [labels for _, labels in sides], gap, scale, kind, seed) if referenced else None
+    features = [each[:, :1] for each in base]
+    return AttackRecords(
+        members=sides[0], non_members=sides[1], outputs=kind, references=references, features=features
+    )  # fmt: skip
+
+
+def references_of(base: list, labels: list, gap: float, scale: float, kind: str, seed: int) -> References:
+    """Half as noisy around the records' `base` as these differ from each other."""
+    count, labels = len(labels[0]), np.concatenate(labels)
+    trained_on = reference_splits(len(labels), MODELS, seed)
+    noise = np.random.default_rng([seed, 1]).normal(size=(MODELS, len(labels), CLASSES))
+    logits = np.concatenate(base) + 0.5 * noise
+    logits[:, np.arange(len(labels)), labels] += gap * trained_on
+    outputs = scale * logits if kind == "logits" else np.exp(logits) / np.exp(logits).sum(2, keepdims=True)
+    return References(
+        member_outputs=outputs[:, :count], non_member_outputs=outputs[:, count:],
+        member_in=trained_on[:, :count], non_member_in=trained_on[:, count:],
+    )  # fmt: skip
 
 
 def gaussian(n: int, shift: float, seed: int = 0) -> AttackRecords:
@@ -80,7 +124,8 @@ def gaussian(n: int, shift: float, seed: int = 0) -> AttackRecords:
     generator = np.random.default_rng(seed)
     outputs, labels = np.zeros((n, 2)), np.zeros(n, int)
     losses = generator.normal(size=n), generator.normal(size=n) + shift
-    return AttackRecords(members=(outputs, labels, losses[0]), non_members=(outputs, labels, losses[1]))
+    sides = [(outputs, labels, each) for each in losses]
+    return AttackRecords(members=sides[0], non_members=sides[1], features=(outputs, outputs))
 
 
 def auc(scores: Scores) -> float:
@@ -221,7 +266,11 @@ def test_without_a_difference_unequal_sides_are_no_help(attack):
 @pytest.mark.usefixtures("quick")
 def test_records_that_are_all_the_same_are_told_apart_by_chance_alone(attack, sizes):
     sides = [(np.full((n, CLASSES), 0.5), np.ones(n, int)) for n in sizes]
-    scores = attack.scores(AttackRecords(members=sides[0], non_members=sides[1]))
+    outputs = [np.full((MODELS, n, CLASSES), 0.5) for n in sizes]
+    references = References(member_outputs=outputs[0], non_member_outputs=outputs[1])
+    features = [np.ones((n, 1)) for n in sizes]
+    given = AttackRecords(members=sides[0], non_members=sides[1], references=references, features=features)
+    scores = attack.scores(given)
     assert auc(scores) == pytest.approx(0.5, abs=1e-12)
 
 
@@ -236,7 +285,9 @@ def test_huge_and_tiny_logits_are_scored(attack, scale, recwarn):
 
 
 def test_logits_of_any_size_are_scored_by_the_threshold_and_refused_by_attacks_that_learn(attack):
-    given = records(40, 50, gap=5, scale=1e300)
+    if "references" in attack.needs:
+        pytest.skip("references are kept in single precision")
+    given = records(40, 50, gap=5, scale=1e300, referenced=False)
     if attack.trained:
         message = rf"reach .*e\+30., too large for the sums of the {attack.name} attack; divide"
         with pytest.raises(InputError, match=message):
@@ -248,8 +299,8 @@ def test_logits_of_any_size_are_scored_by_the_threshold_and_refused_by_attacks_t
 
 @pytest.mark.usefixtures("quick")
 def test_logits_too_large_for_single_precision_are_scored_or_refused(attack):
-    given = records(20, 20, scale=1e39)
     try:
+        given = records(20, 20, scale=1e39, referenced="references" in attack.needs)
         scores = attack.scores(given)
     except InputError as error:
         assert "float32" in str(error) or "large" in str(error)  # noqa: PT017
@@ -267,7 +318,7 @@ def test_probabilities_are_attacked_too(attack):
 
 @pytest.mark.usefixtures("quick")
 def test_losses_that_are_given_are_used(attack):
-    if attack.name == "confidence":
+    if attack.name == "confidence" or "references" in attack.needs:
         pytest.skip("looks at outputs alone")
     assert auc(attack.scores(gaussian(100, 4))) > 0.95
 
@@ -337,6 +388,8 @@ def test_threshold_of_swapped_sides_is_one_minus_it():
 @pytest.mark.usefixtures("quick")
 def test_trained_attacks_find_members_whose_loss_is_higher(attack):
     """An attack that learns needs nobody to say that members have the lower loss."""
+    if attack.name == "quantile":
+        pytest.skip("takes members to be surer")
     assert auc(attack.scores(gaussian(100, -3))) > 0.9
 
 
@@ -344,7 +397,7 @@ def test_trained_attacks_find_members_whose_loss_is_higher(attack):
 
 
 def test_attacks_have_names_of_their_own():
-    assert list(ATTACKS) == ["threshold", "lr", "mlp", "rf", "knn"]
+    assert list(ATTACKS) == ["threshold", "lr", "mlp", "rf", "knn", "lira", "rmia", "calibrated", "bavaria", "quantile"]
     assert len({attack.title for attack in ALL}) == len(ALL)
     assert all(ATTACKS[name].name == name for name in ATTACKS)
 
@@ -374,7 +427,7 @@ def test_scores_do_not_depend_on_the_other_attacks():
     ("attacks", "message"),
     [
         ("treshold", r"unknown attack 'treshold' \(did you mean 'threshold'\?\); expected 'all' or some of"),
-        (["lr", "xyz"], "unknown attack 'xyz'; expected 'all' or some of threshold, lr, mlp, rf, knn$"),
+        (["lr", "xyz"], "unknown attack 'xyz'; expected 'all' or some of threshold, lr, mlp, rf, knn, lira, rmia"),
         ([], "attacks is empty; expected 'all' or some of threshold, lr, mlp, rf, knn"),
     ],
 )

@@ -114,7 +114,7 @@ BAD_SIDES = {
         (LABELS, LABELS), "outputs are integers of shape .*, from 0 to 2, which looks like predicted classes"
     ),
     "several ones per row": (
-        (OUTPUTS, np.ones((6, 3), int)), r"labels have shape \(6, 3\).*multi-label problem: audit each class c by itse"
+        (OUTPUTS, np.ones((6, 3), int)), r"labels have shape \(6, 3\).*multi-label problem: use outputs=.multi-label"
     ),
     "ragged": (([[1, 2, 3], [1, 2]], [0, 1]), r"outputs cannot be converted to a NumPy array \(.*inhomogeneous"),
     "objects": (([[None, 1.0]], [0]), "outputs contain objects of different lengths or types; expected one array of"),

@@ -169,7 +169,7 @@ def test_the_same_seed_gives_the_same_scores(name: str) -> None:
     assert (first.members != other.members).any()
 
 
-@pytest.mark.parametrize("name", sorted(set(ATTACKS) - {"rf"}))
+@pytest.mark.parametrize("name", sorted(set(official.ATTACK_TYPES) - {"rf"}))
 def test_it_warns_and_logs_nothing(name: str, caplog: pytest.LogCaptureFixture) -> None:
     handlers, records = list(logging.getLogger().handlers), small(40, 50)
     with warnings.catch_warnings():

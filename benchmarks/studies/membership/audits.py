@@ -7,18 +7,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from benchmarks.harness.kept import kept, save
+from benchmarks.studies.membership.models import (
+    canary_path,
+    logits_of,
+    records_path,
+    started_from,
+    trained_network,
+    training_set,
+)
 from benchmarks.studies.membership.run import MemberSet, MembershipRun
-from distill import PreprocessedImages, SyntheticSet, TrainingRecipe
+from distill import SyntheticSet, TrainingRecipe
 from distill.networks import Network
-from distill.runtime.seeds import Purpose, generator_for
 from distill.sets.synthetic import initial_labels
-from distill.store import Store
+from distill.tensor_files import write_tensors
 from distill.training.accuracy import accuracy
-from distill.training.evaluation import network_features, train_network
-from privacy import AttackRecords, AuditReport, audit
+from privacy import ATTACKS, AttackRecords, AuditReport, audit
 from privacy.attacks import FEWEST
 
 __all__ = ["audits"]
@@ -55,7 +60,7 @@ def audited(
     records, info = attacked()
     report = audit(
         records.subset(members=mask),
-        attacks=run.options.attacks,
+        attacks=[name for name in run.options.attacks if name == "all" or not ATTACKS[name].needs],
         engine=run.options.engine,
         seed=seed,
         jobs=run.options.jobs,
@@ -74,36 +79,10 @@ def member_parts(synthetic: SyntheticSet, members: int) -> dict[str, np.ndarray 
     Members whose images the set was started from, and the others, where there are enough of both.
     """
     initial = np.zeros(members, bool)
-    initial[synthetic.made_by.get("started_from", [])] = True
+    initial[started_from(synthetic, members)] = True
     if min(initial.sum(), members - initial.sum()) < FEWEST:
         return {"all": None}
     return {"all": None, "initial": initial, "others": ~initial}
-
-
-def training_set(run: MembershipRun, arm: str, images: MemberSet) -> SyntheticSet:
-    """What the models of an arm are trained on: all members, or what its distiller makes of them."""
-    members = images.members
-    if arm == "real":
-        labels = initial_labels(members.labels, members.num_classes)
-        return SyntheticSet(members.images[:], labels, members.labels, members.classes, members.preprocessing)
-    folder = run.folder / arm / f"members-{images.seed}"
-    store = Store(folder / "checkpoint")
-
-    def make() -> SyntheticSet:
-        synthetic = run.distillers[arm].distill(
-            members,
-            images_per_class=run.options.images_per_class,
-            seed=images.seed,
-            device=run.options.device,
-            store=store,
-            progress=True,
-        )
-        synthetic.plot(folder / "images.png")
-        return synthetic
-
-    synthetic = kept(folder / "synthetic.safetensors", make, read=SyntheticSet.load, write=save)
-    store.clear()
-    return synthetic
 
 
 def attacked_model(
@@ -114,19 +93,15 @@ def attacked_model(
     Networks of the same member set start from the same weights, whatever they are trained on. Both are kept in
     `folder`, and found there when an audit was stopped.
     """
-    path = folder / f"records-{steps}.npz"
+    path = records_path(folder, steps)
 
     def train() -> dict[str, Any]:
-        recipe = replace(run.recipe, train_steps=steps)
-        network = train_network(
-            synthetic,
-            recipe=recipe,
-            generator=generator_for(images.seed, Purpose.EVALUATION),
-            device=run.options.device,
-            progress=True,
-        )
-        test_accuracy = accuracy(logits_of(network, images.test), images.test.labels)
-        records_of(network, recipe, images).save(path)
+        network = trained_network(run, synthetic, seed=images.seed, steps=steps)
+        test_accuracy = accuracy(logits_of(network, images.test.images), images.test.labels)
+        records_of(network, replace(run.recipe, train_steps=steps), images).save(path)
+        if images.canary_images is not None:
+            of_canaries = logits_of(network, images.canary_images.images)
+            write_tensors(canary_path(folder, steps), {"logits": of_canaries}, {})
         return {
             "dataset": run.train.name,
             "training_images": len(synthetic),
@@ -147,14 +122,8 @@ def records_of(network: Network, recipe: TrainingRecipe, images: MemberSet) -> A
     """
     sides = []
     for side in (images.members, images.non_members):
-        logits = logits_of(network, side)
+        logits = logits_of(network, side.images)
         # In float64: single precision makes every very sure answer's loss the same.
         losses = recipe.losses(logits.double(), initial_labels(side.labels, side.num_classes).double())
         sides.append((logits.numpy(), side.labels.numpy(), losses.numpy()))
     return AttackRecords(members=sides[0], non_members=sides[1])
-
-
-@torch.no_grad()
-def logits_of(network: Network, images: PreprocessedImages) -> torch.Tensor:
-    """Outputs `(n, C)` of all images, on the CPU."""
-    return network.head(network_features(network, images.images)).cpu()

@@ -65,9 +65,20 @@ class MembershipOptions(StudyOptions):
     seeds: tuple[int, ...] = (0,)
     """Seeds; each selects a disjoint set of members."""
     attacks: tuple[str, ...] = ("all",)
-    """Attacks: all, or any of threshold, lr, mlp, rf, knn."""
+    """Attacks: all, or any of threshold, lr, mlp, rf, knn; with --references also lira, rmia, calibrated, bavaria."""
     engine: More[Literal["fast", "tf-privacy"]] = "fast"
     """Implementation of the attacks: fast, this toolkit's; tf-privacy, TensorFlow Privacy's, if installed."""
+    references: int = 0
+    """Number of references, an even number, for the attacks that need them: networks trained on random halves of
+    members and non-members for the arm real; for the others, sets made of such halves. Each takes as long as the arm.
+    """
+    canaries: int = 0
+    """Number of mislabelled images, made of images that are neither members nor non-members. About half of them, by
+    coins, are planted among the members; the report says how many of these are found, and a lower bound on epsilon."""
+    audit_set: bool = False
+    """Attack the sets themselves as well: is an image nearer to the set because the set was made of it?"""
+    shadow_networks: More[int] = 3
+    """Number of random networks in whose features sets answer by kernel ridge regression."""
     jobs: int | None = None  # type: ignore[assignment]  # with attacks in processes of their own where it is not given
     """Number of parallel worker processes, each of which handles one arm and one seed at a time. Default: one arm after
     the other, with its attacks in parallel on all cores; 1: no worker processes."""

@@ -7,6 +7,14 @@ from typing import Any
 
 from benchmarks.harness.cost import took
 from benchmarks.harness.paper_results import MEMBERSHIP, MEMBERSHIP_ATTACKS
+from benchmarks.studies.membership.worst_case import WorstCase
+from benchmarks.studies.membership.worst_case_report import (
+    WORST,
+    entry_of,
+    worst_case_table,
+    worst_case_tables,
+    worst_case_words,
+)
 from distill import SyntheticSet
 from privacy import AuditReport, Interval, Summary, auc_ceiling
 from privacy.tables import text_table
@@ -14,15 +22,22 @@ from privacy.tables import text_table
 __all__ = ["reported"]
 
 def reported(
-    folder: Path, options: dict[str, Any], reports: dict[str, list[AuditReport]], cost: Mapping[str, Any]
+    folder: Path,
+    options: dict[str, Any],
+    reports: dict[str, list[AuditReport]],
+    worst: list[WorstCase],
+    cost: Mapping[str, Any],
 ) -> tuple[dict[str, Any], str]:
     """Draw the plots and write report.html; returns the results by name and the table."""
     summary = Summary(reports)
     differences = arm_differences(summary, options, folder)
     partial = [name for name in reports if "," in name]
     found = [above_guessing(summary, name, comparisons=len(partial) * len(summary.attacks)) for name in partial]
+    headline = worst_case_words(worst, options)
     paragraphs = [protocol(options), *reading(reports, options), *found, *told_apart(differences)]
-    summary.to_html(folder / "report.html", title=f"Membership-inference audit: {options['dataset']}", notes=paragraphs)
+    above = [*headline, *([WORST.capitalize() + ".", *worst_case_tables(worst)] if worst else [])]
+    title = f"Membership-inference audit: {options['dataset']}"
+    summary.to_html(folder / "report.html", title=title, notes=paragraphs, above=above)
     summary.plot_auc(folder / "auc.png")
     if len(options["train_steps"]) > 1:
         summary.plot_curves(folder / "curves.png")
@@ -32,9 +47,11 @@ def reported(
         "differences_from_subset": {
             arm: {attack: vars(interval) for attack, interval in own.items()} for arm, own in differences.items()
         },
+        "worst_case": [entry_of(case) for case in worst],
         "audits": {name: [report.to_dict() for report in own] for name, own in reports.items()},
     }
-    return figures, "\n\n".join([texts[0], str(summary) + published(options), *texts[1:], took(cost)])
+    first = [*(textwrap.fill(paragraph, 110) for paragraph in headline), *([worst_case_table(worst)] if worst else [])]
+    return figures, "\n\n".join([texts[0], *first, str(summary) + published(options), *texts[1:], took(cost)])
 
 
 def protocol(options: dict[str, Any]) -> str:

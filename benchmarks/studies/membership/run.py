@@ -1,6 +1,7 @@
 """A run of the membership-inference benchmark: options resolved and checked, data loaded, member sets drawn."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from benchmarks.harness.options import class_options
 from benchmarks.studies.membership.options import ARMS, PRESETS, MembershipOptions
 from distill import Distiller, InputError, PreprocessedImages, TrainingRecipe
 from distill.preprocess import default_preprocessing
-from privacy import ATTACKS
+from privacy import ATTACKS, Canaries, make_canaries
 from privacy.attacks import FEWEST
 from privacy.tf_privacy import check_official
 
@@ -26,12 +27,37 @@ MEMBERS = 10_000  # where the training set has twice as many
 
 @dataclass(frozen=True)
 class MemberSet:
-    """One set of members with as many non-members, and test images, preprocessed alike."""
+    """One set of members with as many non-members, test images, and canaries if any, preprocessed alike."""
 
     seed: int
     members: PreprocessedImages
     non_members: PreprocessedImages
     test: PreprocessedImages
+    canaries: Canaries | None = None
+    canary_images: PreprocessedImages | None = None
+
+    @cached_property
+    def training(self) -> PreprocessedImages:
+        """What is trained on, or distilled: the members, and the planted canaries behind them."""
+        if self.canaries is None or self.canary_images is None:
+            return self.members
+        return joined(self.members, self.canary_images.subset(torch.from_numpy(self.canaries.planted)))
+
+    @cached_property
+    def records(self) -> PreprocessedImages:
+        """Members, and non-members behind them."""
+        return joined(self.members, self.non_members)
+
+    @cached_property
+    def everything(self) -> PreprocessedImages:
+        """The records, and all canaries behind them."""
+        return self.records if self.canary_images is None else joined(self.records, self.canary_images)
+
+
+def joined(first: PreprocessedImages, second: PreprocessedImages) -> PreprocessedImages:
+    """Both, one behind the other."""
+    images = torch.cat([first.images[:], second.images[:]])
+    return replace(first, images=images, labels=torch.cat([first.labels, second.labels]))
 
 
 class MembershipRun(Experiment):
@@ -80,6 +106,11 @@ class MembershipRun(Experiment):
                 f"--members is {self.size}, but {self.train.name} has only {len(self.train)} training images for "
                 f"members and as many non-members; expected {FEWEST} to {len(self.train) // 2}"
             )
+        if self.options.canaries > (spare := len(self.train) - 2 * self.size):
+            raise InputError(
+                f"--canaries is {self.options.canaries}, but only {spare} training images are neither members nor "
+                f"non-members, which canaries are made of; use fewer --members than {self.size}, or fewer canaries"
+            )
         sets = len(self.train) // self.size
         if max(self.options.seeds) >= sets:
             raise InputError(
@@ -123,13 +154,35 @@ class MembershipRun(Experiment):
             members, others = (self.train.subset(positions) for positions in self.positions(seed))
             private = [own for own in self.distillers.values() if own.is_private]
             preprocessing = private[0].preprocessing_for(members) if private else default_preprocessing(members)
-            self._last = MemberSet(seed, *(preprocessing.apply(images) for images in (members, others, self.test)))
+            inside, outside, test = (preprocessing.apply(images) for images in (members, others, self.test))
+            canaries = self._canaries(seed)
+            made = None if canaries is None else replace(members, images=canaries.images, labels=canaries.labels)
+            applied = None if made is None else preprocessing.apply(made)
+            self._last = MemberSet(seed, inside, outside, test, canaries, applied)
         return self._last
+
+    def _canaries(self, seed: int) -> Canaries | None:
+        """Mislabelled images, made of images that are neither members nor non-members of a member set."""
+        if not self.options.canaries:
+            return None
+        spare = self.train.subset(self.spare(seed))
+        classes = self.train.num_classes
+        return make_canaries(spare.images, spare.labels, self.options.canaries, classes=classes, seed=seed)
+
+    def spare(self, seed: int) -> np.ndarray:
+        """Positions of the training images that are neither members nor non-members of a member set."""
+        return np.setdiff1d(np.arange(len(self.train)), np.concatenate(self.positions(seed)))
+
+    @property
+    def most_steps(self) -> int:
+        """The largest number of training steps of the attacked models."""
+        return max(self.options.train_steps)
 
     def pixels(self, seed: int, part: np.ndarray | None) -> np.ndarray:
         """The members' images before preprocessing, `(n, H, W, channels)`; `part`: a mask of some of them."""
         positions = self.positions(seed)[0]
         return self.train.images[positions if part is None else positions[part]]
+
 
 def check_options(options: MembershipOptions) -> None:
     """Raise `InputError` for numbers that make no sense, unknown arms and attacks, and what is not there."""
@@ -137,9 +190,12 @@ def check_options(options: MembershipOptions) -> None:
         raise InputError(f"unknown arms {', '.join(unknown)}; expected some of {', '.join(ARMS)}")
     if not options.arms:
         raise InputError(f"--arms names none; expected some of {', '.join(ARMS)}")
-    if unknown := [attack for attack in options.attacks if attack not in (*ATTACKS, "all")]:
-        raise InputError(f"unknown attacks {', '.join(unknown)}; expected all, or some of {', '.join(ATTACKS)}")
-    check_at_least(options, 1, "members", "images_per_class")
+    known = [name for name, attack in ATTACKS.items() if {*attack.needs} <= {"references"}]
+    if unknown := [attack for attack in options.attacks if attack not in (*known, "all")]:
+        raise InputError(f"unknown attacks {', '.join(unknown)}; expected all, or some of {', '.join(known)}")
+    check_at_least(options, 1, "members", "images_per_class", "shadow_networks")
+    check_at_least(options, 0, "references", "canaries")
+    check_worst_case(options)
     if min(options.train_steps) < 1:
         raise InputError(f"--train-steps are {' '.join(map(str, options.train_steps))}; expected at least 1")
     check_seeds(options.seeds)
@@ -147,3 +203,18 @@ def check_options(options: MembershipOptions) -> None:
         raise InputError("--images-per-class was given, but the one arm, real, has all members")
     if options.engine == "tf-privacy":
         check_official()
+
+
+def check_worst_case(options: MembershipOptions) -> None:
+    """Raise `InputError` for references, canaries and audits of sets that make no sense."""
+    if options.references % 2:
+        raise InputError(
+            f"--references is {options.references}; expected an even number, so that every record is in half of them"
+        )
+    needing = [name for name in options.attacks if name != "all" and "references" in ATTACKS[name].needs]
+    if needing and not options.references:
+        raise InputError(f"the attacks {', '.join(needing)} need references; add --references 16, for example")
+    if options.canaries == 1:
+        raise InputError("--canaries is 1; expected 0, or at least 2: half of them, about, are planted")
+    if options.audit_set and options.arms == ("real",):
+        raise InputError("--audit-set was given, but the one arm, real, has no set; name others with --arms")

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from benchmarks.studies.membership import audits as audits_of_arms
+from benchmarks.studies.membership import models
 from benchmarks.studies.membership.options import MembershipOptions
 from distill import FRePo, SyntheticSet
 from distill.files import read_json
@@ -24,18 +25,18 @@ DEADLINE = 120  # seconds until a subprocess counts as stuck
 
 @pytest.mark.usefixtures("no_pictures")
 @pytest.mark.parametrize(
-    ("name", "call"),
+    ("module", "name", "call"),
     [
-        pytest.param("train_network", 4, marks=pytest.mark.slow),
-        pytest.param("audit", 5, marks=pytest.mark.slow),
-        pytest.param("training_set", 3, marks=pytest.mark.slow),
+        pytest.param(models, "train_network", 4, marks=pytest.mark.slow),
+        pytest.param(audits_of_arms, "audit", 5, marks=pytest.mark.slow),
+        pytest.param(audits_of_arms, "training_set", 3, marks=pytest.mark.slow),
     ],
 )
 def test_stopped_run_ends_in_the_figures_of_an_undisturbed_one(
-    command, undisturbed, tmp_path, monkeypatch, capsys, name, call
+    command, undisturbed, tmp_path, monkeypatch, capsys, module, name, call
 ):
     calls = []
-    function = getattr(audits_of_arms, name)
+    function = getattr(module, name)
 
     def stop_at_last(*given, **options):
         calls.append(name)
@@ -44,7 +45,7 @@ def test_stopped_run_ends_in_the_figures_of_an_undisturbed_one(
         return function(*given, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(audits_of_arms, name, stop_at_last)
+        patch.setattr(module, name, stop_at_last)
         assert command("--output", tmp_path, "--seeds", 0, 1) == 130
     assert "--resume resumes the run" in capsys.readouterr().err
     assert command("--output", tmp_path, "--seeds", 0, 1, "--resume") == 0
@@ -126,8 +127,8 @@ def test_run_that_is_done_trains_nothing_anew_with_any_jobs_and_counts_its_cost(
     shutil.copytree(small, folder)
     leftover = folder / "frepo" / "members-0" / ".all-6-abcdefgh.partial.npz"  # of a process that was killed
     leftover.write_bytes(b"PK")
-    for name in ("train_network", "audit"):
-        monkeypatch.setattr(audits_of_arms, name, lambda *_, **__: pytest.fail("done again"))
+    for module, name in ((models, "train_network"), (audits_of_arms, "audit")):
+        monkeypatch.setattr(module, name, lambda *_, **__: pytest.fail("done again"))
     monkeypatch.setattr("distill.Distiller.distill", lambda *_, **__: pytest.fail("distilled again"))
     assert command("--output", folder, *SMALL, "--jobs", 2, "--resume") == 0
     assert not leftover.exists()
@@ -179,7 +180,7 @@ def test_program_that_is_stopped_says_how_to_go_on(tmp_path, monkeypatch, capsys
     def stop(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(audits_of_arms, "train_network", stop)
+    monkeypatch.setattr(models, "train_network", stop)
     assert as_program(monkeypatch, "--output", tmp_path, *SMALL) == 130
     assert capsys.readouterr().err.endswith("\nstopped; the same command with --resume resumes the run\n")
     assert not (tmp_path / "results.json").exists()
@@ -195,7 +196,7 @@ def test_audit_that_was_stopped_does_not_train_anew(command, tmp_path, monkeypat
     with monkeypatch.context() as patch:
         patch.setattr(audits_of_arms, "audit", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
         assert command("--output", tmp_path, "--arms", "real", "--train-steps", 3) == 130
-    monkeypatch.setattr(audits_of_arms, "train_network", None)
+    monkeypatch.setattr(models, "train_network", None)
     assert command("--output", tmp_path, "--arms", "real", "--train-steps", 3, "--resume") == 0
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 from benchmarks.harness.command_line import parse
 from benchmarks.harness.methods import METHODS
 from benchmarks.harness.versions import COMPARED, versions_of
-from benchmarks.studies.membership import audits as audits_of_arms
+from benchmarks.studies.membership import models
 from benchmarks.studies.membership.options import ARMS, MembershipOptions
 from benchmarks.studies.membership.study import Membership
 from distill import SyntheticSet
@@ -175,13 +175,13 @@ def test_preprocessing_is_fitted_on_the_members_alone(tmp_path):
 @pytest.mark.usefixtures("no_pictures")
 def test_models_are_trained_on_the_distilled_images_and_not_on_their_start(command, tmp_path, monkeypatch):
     given = []
-    train = audits_of_arms.train_network
+    train = models.train_network
 
     def spy(synthetic, **options):
         given.append(synthetic)
         return train(synthetic, **options)
 
-    monkeypatch.setattr(audits_of_arms, "train_network", spy)
+    monkeypatch.setattr(models, "train_network", spy)
     assert command("--output", tmp_path, "--train-steps", 3) == 0
     real, subset, frepo = given
     assert (len(real), len(subset), len(frepo)) == (100, 20, 20)
@@ -208,27 +208,27 @@ def test_subset_holds_members_and_every_member_set_has_its_own_seed(undisturbed,
 @pytest.mark.usefixtures("no_pictures")
 def test_records_and_accuracy_are_what_the_trained_network_says(command, tmp_path, monkeypatch):
     networks = []
-    train = audits_of_arms.train_network
+    train = models.train_network
     monkeypatch.setattr(
-        audits_of_arms, "train_network",
+        models, "train_network",
         lambda synthetic, **options: networks.append(train(synthetic, **options)) or networks[-1],
     )
     options = ["--train-steps", 40, "--train-warmup-steps", 5]
     assert command("--output", tmp_path / "run", *SMALL, *options) == 0
     run = run_with(*options, "--output", tmp_path / "other")
     images = run.member_set(0)
-    logits_of = audits_of_arms.logits_of
+    logits_of = models.logits_of
     for arm, network in zip(("subset", "frepo"), networks, strict=True):
         folder = tmp_path / "run" / arm / "members-0"
         records, report = AttackRecords.load(folder / "records-40.npz"), AuditReport.load(folder / "all-40.npz")
         for side, given in ((records.members, images.members), (records.non_members, images.non_members)):
-            logits = logits_of(network, given)
+            logits = logits_of(network, given.images)
             labels = initial_labels(given.labels, 10)
             assert side.labels.tolist() == given.labels.tolist()
             assert side.outputs == pytest.approx(logits.numpy(), abs=1e-6)
             assert side.losses == pytest.approx(run.recipe.losses(logits, labels).numpy(), abs=1e-6)
         on_test, *on_others = (
-            accuracy(logits_of(network, given), given.labels)
+            accuracy(logits_of(network, given.images), given.labels)
             for given in (images.test, images.members, images.non_members)
         )
         assert report.info["test_accuracy"] == on_test
@@ -252,9 +252,9 @@ def test_initial_and_other_members_are_those_that_the_set_names(undisturbed, arm
 @pytest.mark.usefixtures("no_pictures")
 def test_networks_of_a_member_set_start_from_the_same_weights(command, tmp_path, monkeypatch):
     seeds = []
-    train = audits_of_arms.train_network
+    train = models.train_network
     monkeypatch.setattr(
-        audits_of_arms, "train_network",
+        models, "train_network",
         lambda synthetic, **o: seeds.append(o["generator"].initial_seed()) or train(synthetic, **o),
     )
     options = ["--train-steps", 3, "--seeds", 0, 1, "--attacks", "threshold", "--arms", "real,herding"]

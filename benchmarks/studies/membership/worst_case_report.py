@@ -1,0 +1,153 @@
+"""The worst case in a table and in words: what was tried, what was found, what is not excluded."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks.studies.membership.worst_case import WorstCase
+from privacy import CanaryReport, Result
+from privacy.audit_results import AuditResults
+from privacy.metrics import FPR_LEVELS
+from privacy.sets.auditing import OTHERS, STARTED
+from privacy.slices import WHOLE
+from privacy.tables import text_table
+
+__all__ = ["WORST", "entry_of", "in_words", "worst_case_table", "worst_case_tables", "worst_case_words"]
+
+WORST = "worst case: of the attacks that were tried, the one that finds most (not corrected for that choice)"
+PARTS = {STARTED: "set: members it started from", OTHERS: "set: other members"}
+CANARY_FPR = 0.01
+CANARY_HEADER = ["arm", "canaries", "planted found at 1 % false positives", "held out found", "epsilon at least"]
+
+
+@dataclass(frozen=True)
+class Worst:
+    """The attack that finds most members of one kind, and how many were tried."""
+
+    what: str
+    result: Result
+    tried: int
+
+    @property
+    def fpr(self) -> float:
+        """The lowest false-positive rate that so many non-members can tell."""
+        return next(fpr for fpr in FPR_LEVELS if not math.isnan(self.result.tpr(fpr).value))
+
+    @property
+    def found(self) -> str:
+        """Members found, with the interval and the attack."""
+        return f"{self.result.tpr(self.fpr).text(1, 100, ' %')} by {self.result.attack}"
+
+    def is_beyond_chance(self, comparisons: int) -> bool:
+        """Whether more members are found than false positives, beyond the interval, widened for all comparisons."""
+        return self.result.tpr(self.fpr).stretched(comparisons).low > self.fpr
+
+
+def worst_of(what: str, report: AuditResults, slice_name: str = WHOLE) -> Worst:
+    """The attack that finds most members of a slice at the lowest false-positive rate that can be told."""
+    results = report.results_on(slice_name)
+
+    def by_rates(result: Result) -> tuple[float, ...]:
+        rates = [result.tpr(fpr).value for fpr in FPR_LEVELS]
+        return (*(rate for rate in rates if not math.isnan(rate)), result.auc.value)
+
+    return Worst(what, max(results, key=by_rates), len(results))
+
+
+def worst_case_table(cases: Sequence[WorstCase]) -> str:
+    """Both tables as text."""
+    return "\n\n".join([WORST, *map(text_table, worst_case_tables(cases))])
+
+
+def worst_case_tables(cases: Sequence[WorstCase]) -> list[list[list[str]]]:
+    """A row for each arm, member set and kind of attack; and what is found of the canaries. Those with rows alone."""
+    worst = [(case, each) for case in cases for each in worst_results(case)]
+    found = [
+        [named(case, cases), each.what, f"{100 * each.fpr:g} %", each.found, str(each.result.auc)]
+        for case, each in worst
+    ]
+    canaries = [canary_cells(named(case, cases), case.canaries) for case in cases if case.canaries is not None]
+    tables = [["arm", "attacked", "false positives", "members found", "AUC"], *found], [CANARY_HEADER, *canaries]
+    return [rows for rows in tables if len(rows) > 1]
+
+
+def canary_cells(arm: str, report: CanaryReport) -> list[str]:
+    """What is found of the planted canaries at 1 % false positives, and epsilon."""
+    found = [
+        cell for each in report.found if each.fpr == CANARY_FPR
+        for cell in (f"{each.found} of {each.planted}, {each.share.text(1, 100, ' %')}",
+                     f"{each.held_out_found} of {each.held_out}")
+    ]  # fmt: skip
+    total = report.planted + report.held_out
+    return [arm, str(total), *(found or "––"), f"{report.epsilon.epsilon:.2f}"]
+
+
+def worst_results(case: WorstCase) -> list[Worst]:
+    """What was attacked, and the attack that finds most of it."""
+    found = []
+    if case.references is not None:
+        kind = "network, with references" if case.arm == "real" else "set, with references"
+        found.append(worst_of(kind, case.references))
+    if case.set is not None:
+        found.append(worst_of("set itself", case.set))
+        found += [worst_of(what, case.set, name) for name, what in PARTS.items() if case.set.results_on(name)]
+    return found
+
+
+def named(case: WorstCase, cases: Sequence[WorstCase]) -> str:
+    """The arm, and the member set where there are several."""
+    return case.arm if len({each.seed for each in cases}) == 1 else f"{case.arm}, member set {case.seed}"
+
+
+def worst_case_words(cases: Sequence[WorstCase], options: dict[str, Any]) -> list[str]:
+    """Paragraphs: what was tried, what was found, and what is not excluded; for people who have to decide."""
+    found = [(case, worst) for case in cases for worst in worst_results(case)]
+    comparisons = sum(worst.tried for _, worst in found)
+    exposed = [
+        f"{named(case, cases)}, {worst.what}, {worst.found} at {100 * worst.fpr:g} % false positives"
+        for case, worst in found if worst.is_beyond_chance(comparisons)
+    ]  # fmt: skip
+    shown = [
+        f"{named(case, cases)} {case.canaries.epsilon.epsilon:.2f}"
+        for case in cases if case.canaries is not None and case.canaries.epsilon.epsilon > 0
+    ]  # fmt: skip
+    tried = [
+        "five attacks on the networks trained on each arm",
+        *([f"attacks with {options['references']} references"] if options["references"] else []),
+        *([f"{options['canaries']} mislabelled canaries"] if options["canaries"] else []),
+        *(["the sets themselves"] if options["audit_set"] else []),
+    ]
+    missing = [
+        *([] if options["references"] else ["a few members who stand out only beside reference models (--references)"]),
+        *([] if options["canaries"] else ["unusual records, such as mislabelled ones (--canaries)"]),
+        *([] if options["audit_set"] else ["what the sets themselves give away (--audit-set)"]),
+    ]
+    words = [f"Tried: {', '.join(tried)}."]
+    if found:
+        words.append(
+            f"Found beyond the 95 % interval, widened for {comparisons} comparisons: "
+            f"{'; '.join(exposed) or 'no members'}."
+        )
+    if options["canaries"]:
+        words.append(f"Epsilon shown to be larger than 0, with 95 % confidence: {', '.join(shown) or 'of no arm'}.")
+    words.append(
+        f"Not excluded: {'; '.join([*missing, 'attacks that were not tried'])}. An audit finds leaks; only a proof, as "
+        "differential privacy gives, excludes them."
+    )
+    return words
+
+
+def entry_of(case: WorstCase) -> dict[str, Any]:
+    """Everything on one arm, ready for JSON."""
+    reports = {"references": case.references, "canaries": case.canaries, "set": case.set}
+    own = {name: report.to_dict() for name, report in reports.items() if report is not None}
+    return {"arm": case.arm, "member_set": case.seed, **own}
+
+
+def in_words(case: WorstCase) -> str:
+    """One line on the worst case of an arm."""
+    parts = [f"{worst.what}: {worst.found}" for worst in worst_results(case)]
+    if case.canaries is not None:
+        parts.append(f"canaries: {case.canaries.epsilon}")
+    return f"{case.arm}, member set {case.seed}: {'; '.join(parts) or 'nothing to attack'}"
