@@ -5,13 +5,14 @@ from typing import Any
 
 from distill.files import read_json
 
-OTHER_ARMS = ("herding", "dm", "dsa", "random-teacher", "herding-teacher")
+OTHER_ARMS = ("herding", "dm", "dsa", "random-teacher", "herding-teacher", "private-frepo", "ndpdc", "noisy-means")
 TINY = [
     "--dataset", "digits", "--members", "100", "--images-per-class", "2", "--width", "4", "--jobs", "1",
     "--train-steps", "3", "6", "--train-batch-size", "16", "--attacks", "threshold", "knn",
     "--frepo-steps", "6", "--frepo-pool-size", "2", "--frepo-batch-size", "32", "--herding-steps", "2",
     "--dm-steps", "2", "--dm-batch-size", "8", "--dsa-iterations", "1", "--dsa-outer-loop", "2",
     "--dsa-inner-loop", "1", "--dsa-batch-size", "8", "--teacher-steps", "2",
+    "--private-steps", "2", "--ndpdc-steps", "2", "--means-frequencies", "4",
 ]  # fmt: skip
 SMALL = ["--arms", "subset,frepo", "--attacks", "threshold"]  # a run of few files
 
