@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from distill import Distiller
 
-__all__ = ["COLOURS", "METHODS", "PREFIXES", "Method", "chosen_methods", "distiller_class", "methods_of",
+__all__ = ["COLOURS", "METHODS", "NOT_PRIVATE", "PREFIXES", "Method", "chosen_methods", "distiller_class", "methods_of",
            "option_classes", "prefix_of"]  # fmt: skip
 
 
@@ -20,11 +20,13 @@ class Method:
     """The name of a distiller in `distill`, and the colour of its lines in plots.
 
     `prefix`: of the flags of its options, which methods with the same options share; `None`: the method's name.
+    `private`: whether its sets are differentially private; images must then be preprocessed by what was not fitted.
     """
 
     distiller: str
     colour: str
     prefix: str | None = None
+    private: bool = False
 
 
 # A new distiller is one more line here: a method, or an arm, of every benchmark, its options on their command lines.
@@ -34,14 +36,15 @@ METHODS = {
     "herding": Method("Herding", "tab:blue"),
     "dm": Method("DM", "tab:green"),
     "dsa": Method("DSA", "tab:purple"),
-    "private-frepo": Method("PrivateFRePo", "tab:orange", "private"),
-    "ndpdc": Method("NDPDC", "tab:olive"),
-    "noisy-means": Method("NoisyMeans", "tab:pink", "means"),
+    "private-frepo": Method("PrivateFRePo", "tab:orange", "private", private=True),
+    "ndpdc": Method("NDPDC", "tab:olive", private=True),
+    "noisy-means": Method("NoisyMeans", "tab:pink", "means", private=True),
     "random-teacher": Method("RandomTeacher", "tab:brown", "teacher"),
     "herding-teacher": Method("HerdingTeacher", "tab:cyan", "teacher"),
 }
 # Of the flags of the methods' and the training's own options.
 PREFIXES = (*dict.fromkeys(method.prefix or name for name, method in METHODS.items()), "train")
+NOT_PRIVATE = tuple(name for name, method in METHODS.items() if not method.private)  # what "all" stands for
 COLOURS = {name: method.colour for name, method in METHODS.items()}
 
 
@@ -68,5 +71,6 @@ def option_classes() -> dict[str, type]:
 
 
 def chosen_methods(given: Iterable[str]) -> tuple[str, ...]:
-    """What `--method` names, each once; "all" is every method."""
-    return tuple(METHODS) if "all" in given else tuple(dict.fromkeys(given))
+    """What `--method` names, each once; "all" is every method but the private ones, which are given by name."""
+    named = (name for one in given for name in (NOT_PRIVATE if one == "all" else (one,)))
+    return tuple(dict.fromkeys(named))

@@ -3,8 +3,9 @@
 Nothing heavy is imported here, so that `--help` answers at once.
 """
 
+import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
@@ -134,5 +135,5 @@ class StudyOptions(DataOptions, MachineOptions, FolderOptions, JobOptions):
 def class_options(options: Options, *, prefix: str, preset: Mapping[str, Any]) -> dict[str, Any]:
     """The options of one class: those of the preset, changed by `--width` and by what was typed for the class."""
     width = getattr(options, "width", None)
-    has_network = any(own.name == "width" for own in fields(option_classes()[prefix]))
-    return {**preset, **({"width": width} if width and has_network else {}), **options.given.get(prefix, {})}
+    sized = width is not None and "width" in {field.name for field in dataclasses.fields(option_classes()[prefix])}
+    return {**preset, **({"width": width} if sized else {}), **options.given.get(prefix, {})}

@@ -24,10 +24,10 @@ class Purpose(IntEnum):
     """Which of many held-out images are looked at."""
     EVALUATION = 5
     """Networks that a finished set is judged by; with the number of the network behind it."""
-    NOISE = 6
-    """The noise of differential privacy: whoever knows the seed can take it off."""
-    SHADOWS = 7
+    SHADOWS = 6
     """Networks with random weights in whose features an audit compares sets."""
+    NOISE = 7
+    """The noise of differential privacy: whoever knows the seed can take it off."""
 
 
 def generator_for(*seeds: int) -> torch.Generator:

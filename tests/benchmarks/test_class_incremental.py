@@ -482,5 +482,5 @@ def test_private_stream_tells_its_epsilon_and_fits_nothing_on_its_images(command
     assert 0.95 < summary["private-frepo"]["epsilon"] <= 1  # steps of other classes compose in parallel
     assert "epsilon" not in summary["random"]
     table = (tmp_path / "table.txt").read_text()
-    assert "Preprocessing fixed, as nothing may be fitted on private images" in table
+    assert "Preprocessing fixed, as private methods want it" in table
     assert "epsilon of the whole stream" in table

@@ -152,7 +152,7 @@ def test_an_option_typed_as_its_default_is_given(name):
     typed = [flag(name, option.name), str(option.default)]
     if isinstance(option.default, bool):
         typed = [flag(name, option.name) if option.default else flag(name, f"no_{option.name}")]
-    assert parse(ClassIncrementalOptions, ["--method", "all", *typed]).given[name] == {option.name: option.default}
+    assert parse(ClassIncrementalOptions, ["--method", *METHODS, *typed]).given[name] == {option.name: option.default}
 
 
 @pytest.mark.parametrize(

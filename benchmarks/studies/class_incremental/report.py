@@ -4,6 +4,7 @@ import statistics
 from pathlib import Path
 from typing import Any
 
+from benchmarks.harness.methods import METHODS, chosen_methods
 from benchmarks.harness.paper_results import CLASS_INCREMENTAL
 from benchmarks.harness.results import mean_and_spread, paired_leads, percent
 from benchmarks.studies.class_incremental.plots import plot_accuracy, plot_krr
@@ -97,8 +98,9 @@ def protocol(options: dict[str, Any]) -> str:
     """One paragraph that says how the results came about."""
     fitted = "all classes (future ones too, as published)" if options["fit_preprocessing"] == "all" \
         else "the classes of the first step only"
-    private = any("epsilon" in options.get(method, {}) for method in options["method"])
-    preprocessing = "fixed, as nothing may be fitted on private images" if private else f"fitted on {fitted}"
+    how = f"Preprocessing fitted on {fitted}."
+    if any(METHODS[method].private for method in chosen_methods(options["method"])):
+        how = "Preprocessing fixed, as private methods want it."
     where = f"{options['held_out']} held-out training images per class" if options["held_out"] else "test images"
     first = f" (the first of {options['first']} classes)" if options.get("first") else ""
     return (
@@ -106,7 +108,7 @@ def protocol(options: dict[str, Any]) -> str:
         f"{memory_of(options)}, preset {options['preset']}.\n"
         f"Accuracy in % on {where} of all classes seen so far; mean ± standard deviation over class\n"
         f"orders {options['seeds']} and {options['networks']} networks each, all trained by the same recipe on the "
-        f"buffer alone.\nPreprocessing {preprocessing}.\n"
+        f"buffer alone.\n{how}\n"
     )
 
 

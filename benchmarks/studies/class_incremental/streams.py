@@ -88,11 +88,11 @@ class StreamStudy(Experiment):
     def preprocessing(self, seed: int) -> Preprocessing:
         """Fitted on all training images or on those of the first step; kept in the run's folder, as ZCA takes long.
 
-        With a private method it is a fixed one, for all methods alike.
+        Where a method is private, a fixed one, for all methods alike.
         """
+        if private := [own for own in self.distillers.values() if own.is_private]:
+            return private[0].preprocessing_for(self.train)
         data = self.train
-        if private := [distiller for distiller in self.distillers.values() if distiller.is_private]:
-            return private[0].preprocessing_for(data)
         if self.options.fit_preprocessing == "first":
             classes = class_order(data.num_classes, seed)[: self.sizes[0]]
             data = data.subset([label in classes for label in data.labels.tolist()])

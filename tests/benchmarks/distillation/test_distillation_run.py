@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from benchmarks.harness.command_line import parse
-from benchmarks.harness.methods import METHODS
+from benchmarks.harness.methods import NOT_PRIVATE
 from benchmarks.studies.distillation.options import DistillationOptions
 from benchmarks.studies.distillation.study import Distillation
 from distill import DSA, FRePo, InputError, SyntheticSet, load_images
@@ -34,10 +34,10 @@ DEADLINE = 60  # seconds until a subprocess counts as stuck
 
 def test_run_writes_figures_table_plots_sets_and_pictures(undisturbed):
     results = read_json(undisturbed / "results.json")
-    assert len(results["networks"]) == len(METHODS) * 2 * 2
+    assert len(results["networks"]) == len(NOT_PRIVATE) * 2 * 2
     assert results["options"]["rows"]["frepo"]["steps"] == 6
     assert {"processor", "torch", "frepo-toolkit"} <= results["cost"]["processes"][0]["machine"].keys()
-    for name in METHODS:
+    for name in NOT_PRIVATE:
         for seed in (0, 1):
             synthetic = SyntheticSet.load(undisturbed / name / f"seed-{seed}" / "synthetic.safetensors")
             assert torch.bincount(synthetic.class_ids).tolist() == [2] * 10
@@ -51,6 +51,18 @@ def test_run_writes_figures_table_plots_sets_and_pictures(undisturbed):
         assert film.n_frames == 3
     assert not (undisturbed / "dm" / "seed-0" / "labels.png").exists()  # it learns none
     assert (undisturbed / "dm" / "seed-0" / "evolution.gif").exists()
+
+
+def test_private_methods_run_beside_others_and_keep_their_seed_to_themselves(command, tmp_path):
+    options = ["--private-steps", 2, "--private-width", 4, "--private-noise-multiplier", 5.0, "--means-epsilon", 60.0]
+    methods = ("random", "private-frepo", "noisy-means")
+    assert command("--output", tmp_path, "--method", *methods, "--networks", 1, *options) == 0
+    for name in methods[1:]:
+        synthetic = SyntheticSet.load(tmp_path / name / "seed-0" / "synthetic.safetensors")
+        assert synthetic.ledger.spent[0].method == name
+        assert "seed" not in synthetic.made_by["options"]
+        assert synthetic.preprocessing.mean.tolist() == [0.5]  # others: fitted on the training images
+    assert set(rows_of(tmp_path)) == set(methods)
 
 
 def test_run_leaves_no_temporary_file_and_no_checkpoint(undisturbed):
