@@ -373,6 +373,7 @@ def assert_same_results(one: Path, other: Path) -> None:
         assert sets[0].made_by == sets[1].made_by
 
 
+@pytest.mark.slow
 def test_killed_run_ends_in_the_figures_and_sets_of_an_undisturbed_one(command, undisturbed, tmp_path):
     output = tmp_path / "run"
     process = started(output)
@@ -466,6 +467,7 @@ def test_stopped_jobs_go_on_without_jobs(command, undisturbed, tmp_path, monkeyp
     assert_nearly_same_results(tmp_path / "run", undisturbed)
 
 
+@pytest.mark.slow
 def test_complaint_is_all_that_a_shell_shows(tmp_path):
     process = started(tmp_path / "run", "--device", "abacus")
     out, err = process.communicate(timeout=DEADLINE)

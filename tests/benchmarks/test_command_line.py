@@ -55,7 +55,7 @@ def help_of(capsys, name: str, word: str) -> str:
 def test_help_is_a_page(capsys, monkeypatch, name):
     monkeypatch.setenv("COLUMNS", "80")
     page = help_of(capsys, name, "--help")
-    assert len(page.splitlines()) < 60
+    assert len(page.splitlines()) < 66
     assert "--output" in page
     assert "--frepo-pool-size" not in page
 

@@ -54,11 +54,10 @@ class MembershipOptions(StudyOptions):
     """Data set: cifar100, cifar10, mnist, fmnist, digits, tiny-imagenet, cub200, imagenette, imagewoof or imagenet; a
     folder with a subfolder of images per class; or an .npz file."""
     arms: tuple[str, ...] = ("real", "subset", "frepo")
-    """Training data of the models: real, subset, or images by a method (frepo, herding, dm, dsa, random-teacher,
-    herding-teacher; with a guarantee private-frepo, ndpdc, noisy-means)."""
+    """Training data of the models: real, subset, or images by a method: frepo, herding, dm, dsa, random-teacher,
+    herding-teacher, private-frepo, ndpdc, noisy-means."""
     epsilon: tuple[float, ...] = (1.0,)
-    """Privacy budgets of private arms (private-frepo, ndpdc, noisy-means); with several, an arm for each. Members are
-    what is private; everything is counted."""
+    """Privacy budgets of private arms, all of it counted; with several, an arm for each."""
     members: int | None = None
     """Number of members, and of non-members. Default: 10000, or half of a smaller training set."""
     images_per_class: int = 50
@@ -72,14 +71,12 @@ class MembershipOptions(StudyOptions):
     engine: More[Literal["fast", "tf-privacy"]] = "fast"
     """Implementation of the attacks: fast, this toolkit's; tf-privacy, TensorFlow Privacy's, if installed."""
     references: int = 0
-    """Number of references, an even number, for the attacks that need them: networks trained on random halves of
-    members and non-members for the arm real; for the others, sets made of such halves. Each takes as long as the arm.
-    """
+    """Number of references, even, for the attacks that need them: networks for the arm real, sets for the others, each
+    made of a random half of members and non-members."""
     canaries: int = 0
-    """Number of mislabelled images, made of images that are neither members nor non-members. About half of them, by
-    coins, are planted among the members; the report says how many of these are found, and a lower bound on epsilon."""
+    """Number of mislabelled images, half of which, by coins, are planted among the members."""
     audit_set: bool = False
-    """Attack the sets themselves as well: is an image nearer to the set because the set was made of it?"""
+    """Attack the sets themselves as well."""
     shadow_networks: More[int] = 3
     """Number of random networks in whose features sets answer by kernel ridge regression."""
     jobs: int | None = None  # type: ignore[assignment]  # with attacks in processes of their own where it is not given

@@ -118,6 +118,7 @@ def test_run_stopped_within_a_distillation_goes_on_from_its_checkpoint(command, 
     assert_same_set(folder / "synthetic.safetensors", small / "frepo" / "members-0" / "synthetic.safetensors")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_pictures")
 @pytest.mark.usefixtures("no_pictures")
 def test_run_that_is_done_trains_nothing_anew_with_any_jobs_and_counts_its_cost(
