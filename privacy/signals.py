@@ -73,13 +73,12 @@ class Signals:
 def signals_of(outputs: np.ndarray, labels: np.ndarray, kind: OutputKind, references: References) -> Signals:
     """The signals of the attacked model's outputs `(n, C)`, or losses `(n,)`, and of its references, members first.
 
-    Each side's references count only up to the number that a record of the other side can have: if members had a
-    steadier mean over more references than non-members, or the reverse, it would tell them apart without any leak.
+    Both sides' records count alike many references, see `at_most_alike`: if members had a steadier mean over more
+    references than non-members, or the reverse, it would tell them apart without any leak.
     """
     target, own, are_odds = compared((outputs, *map(references.of_model, range(len(references)))), labels, kind)
     is_member = np.arange(len(labels)) < references.member_in.shape[1]
-    trained_on = references.trained_on
-    inside, outside = (at_most_alike(mask, is_member) for mask in (trained_on, ~trained_on))
+    inside, outside = at_most_alike(references.trained_on, is_member)
     return Signals(target, own, inside, outside, are_odds)
 
 
@@ -125,11 +124,36 @@ def finite(signals: Sequence[np.ndarray]) -> list[np.ndarray]:
     return [np.nan_to_num(signal, posinf=highest + HALF_A_STEP, neginf=lowest - HALF_A_STEP) for signal in signals]
 
 
-def at_most_alike(mask: np.ndarray, is_member: np.ndarray) -> np.ndarray:
-    """`mask` `(R, n)` with no more references for a record than some record of the other side has."""
-    counts = mask.sum(0)
-    most = min(counts[is_member].max(), counts[~is_member].max())
-    return mask & (mask.cumsum(0) <= most)
+def at_most_alike(trained_on: np.ndarray, is_member: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Which references count as trained on a record and which as not, `(R, n)`; their numbers alike on both sides.
+
+    Both sides are put in order of how many references were not trained on a record, ties at random, and records at the
+    same share of the way count as many references of a kind as the one that has fewer. So the numbers of references
+    have the same distribution on both sides, and none is left out where they had before. Those that count are drawn,
+    since the first ones would be the same for all records of a side.
+
+    >>> trained_on = np.array([[True, False, False, False], [False, True, False, False]])  # no non-member
+    >>> inside, outside = at_most_alike(trained_on, np.array([True, True, False, False]))
+    >>> inside.sum(0).tolist(), outside.sum(0).tolist()
+    ([0, 0, 0, 0], [1, 1, 1, 1])
+    """
+    random = np.random.default_rng(0)
+    outside = (~trained_on).sum(0)
+    by_count = np.lexsort((random.random(len(outside)), outside))
+    members, others = by_count[is_member[by_count]], by_count[~is_member[by_count]]
+    most = np.empty_like(outside)  # references without a record; those with it are the rest, in the reverse order
+    for own, other in ((members, others), (others, members)):
+        share = (np.arange(len(own)) + 0.5) / len(own)
+        most[own] = outside[other[(share * len(other)).astype(int)]]
+    return at_most(trained_on, len(trained_on) - most, random), at_most(~trained_on, most, random)
+
+
+def at_most(mask: np.ndarray, most: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """`mask` `(R, n)` with at most so many of each record's references `(n,)`, drawn at random."""
+    kept, too_many = mask.copy(), np.flatnonzero(mask.sum(0) > most)
+    drawn = np.where(mask[:, too_many], random.random((len(mask), len(too_many))), 2.0)  # those outside the mask last
+    kept[:, too_many] = drawn.argsort(0).argsort(0) < most[too_many]
+    return kept
 
 
 def moments(signals: np.ndarray, mask: np.ndarray) -> Moments:

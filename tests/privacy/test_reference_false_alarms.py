@@ -67,6 +67,37 @@ def test_false_alarms_are_within_the_announced_level(models, both_sides):
     assert max(alarms.values()) <= most(AUDITS), alarms
 
 
+def records_with_uneven_references(seed: int, share_members: float, share_others: float) -> AttackRecords:
+    """Records without a leak; each of 8 references, some surer of everything, drew its own records of both sides."""
+    size, models = 1000, 8
+    generator = np.random.default_rng(seed)
+    share = np.repeat([share_members, share_others], size)
+    trained_on = generator.random((models, 2 * size)) < share
+    in_all = np.flatnonzero(trained_on.all(0))
+    trained_on[generator.integers(models, size=len(in_all)), in_all] = False
+    margins = 3 * generator.normal(size=2 * size) + generator.gumbel(size=(models + 1, 2 * size))
+    margins[1:] += 2 * trained_on + 2 * generator.normal(size=(models, 1))
+    outputs, labels = as_logits(margins), np.zeros(size, int)
+    return AttackRecords(
+        members=(outputs[0, :size], labels), non_members=(outputs[0, size:], labels),
+        references=References(
+            member_outputs=outputs[1:, :size], non_member_outputs=outputs[1:, size:],
+            member_in=trained_on[:, :size], non_member_in=trained_on[:, size:],
+        ),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("shares", [(0.5, 0.0), (0.9, 0.0), (0.7, 0.4)], ids=str)
+def test_sides_with_unlike_numbers_of_references_give_no_more_false_alarms(shares):
+    audits, attacks = 30, [LiRA(), RMIA(), Calibrated()]
+    alarms = dict.fromkeys(attacks, 0)
+    for seed in range(audits):
+        records = records_with_uneven_references(seed, *shares)
+        for attack in attacks:
+            alarms[attack] += audit(records, attacks=attack, jobs=1).verdict.leaks
+    assert max(alarms.values()) <= most(audits), alarms
+
+
 @pytest.mark.slow
 def test_false_alarms_of_quantile_regression_are_within_the_announced_level():
     alarms = sum(

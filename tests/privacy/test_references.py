@@ -5,6 +5,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from privacy import AttackRecords, InputError, References, audit, reference_splits, train_references
+from privacy.signals import at_most_alike
 from referenced import gaussian_records
 
 GOOD = {"member_outputs": np.zeros((4, 3, 2)), "non_member_outputs": np.zeros((4, 5, 2))}
@@ -117,6 +118,22 @@ def test_bad_references_in_files_are_named(tmp_path, changes, message):
     np.savez(path, **{name: value for name, value in arrays.items() if value is not None})
     with pytest.raises(InputError, match=message):
         AttackRecords.load(path)
+
+
+def test_as_many_references_count_on_both_sides_and_all_where_they_are_alike():
+    generator = np.random.default_rng(0)
+    is_member = np.arange(900) < 300
+    for share in (0.0, 0.4, 0.9):
+        trained_on = generator.random((8, 900)) < np.where(is_member, 0.6, share)
+        inside, outside = at_most_alike(trained_on, is_member)
+        assert not (inside & ~trained_on).any()
+        assert not (outside & trained_on).any()
+        for mask, kind in ((inside, trained_on), (outside, ~trained_on)):
+            members, others = (np.bincount(mask[:, side].sum(0), minlength=9) for side in (is_member, ~is_member))
+            assert np.abs(np.cumsum(members / 300 - others / 600)).max() < 1.5 / 300
+            assert mask.sum(0).max() <= min(kind[:, is_member].sum(0).max(), kind[:, ~is_member].sum(0).max())
+    halves = reference_splits(900, 8, seed=0)
+    assert all(map(np.array_equal, at_most_alike(halves, is_member), (halves, ~halves)))
 
 
 # -- splits and training -----------------------------------------------------------------------------------------------
