@@ -49,7 +49,7 @@ class MembershipOptions(StudyOptions):
 
     main: ClassVar[str] = "benchmarks.studies.membership.study:main"
     presets: ClassVar[Presets] = PRESETS
-    left_out: ClassVar[frozenset[str]] = frozenset({"train_steps", "steps_per_image", "epsilon"})
+    left_out: ClassVar[frozenset[str]] = frozenset({"train_steps", "steps_per_image", "epsilon", "noise_multiplier"})
     dataset: str = "fmnist"
     """Data set: cifar100, cifar10, mnist, fmnist, digits, tiny-imagenet, cub200, imagenette, imagewoof or imagenet; a
     folder with a subfolder of images per class; or an .npz file."""

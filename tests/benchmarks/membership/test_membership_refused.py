@@ -24,6 +24,7 @@ REFUSED = {
     "images of no arm": (["--arms", "real", "--images-per-class", "3"], "the one arm, real, has all members"),
     "budget of no arm": (["--epsilon", "2"], "--epsilon was given, but no arm is private"),
     "no budget": (["--arms", "ndpdc", "--epsilon", "0"], "--epsilon is 0; expected numbers above 0"),
+    "noise in place of budgets": (["--arms", "private-frepo", "--private-noise-multiplier", "2"], "noise-multiplier"),
     "odd references": (["--references", "3"], "--references is 3; expected an even number"),
     "attack without references": (["--attacks", "lira"], "the attacks lira need references; add --references 16"),
     "one canary": (["--canaries", "1"], "--canaries is 1; expected 0, or at least 2"),
