@@ -41,6 +41,7 @@ from privacy import (
     reference_splits,
     shadow_outputs,
 )
+from privacy.epsilon import DELTA
 from privacy.margins import excess_margins
 
 __all__ = ["Answers", "answers_of", "canaries_found", "make_reference", "reference_attacks", "reference_report"]
@@ -195,11 +196,20 @@ def reference_report(run: MembershipRun, arm: str, seed: int, info: dict[str, An
 
 
 def canaries_found(run: MembershipRun, arm: str, seed: int) -> CanaryReport:
-    """What is found of the planted canaries: by LiRA where there are references, else by the threshold attack."""
+    """What is found of the planted canaries: by LiRA where there are references, else by the threshold attack.
+
+    Compared with held-out canaries alone; the bound is at the delta of a private arm's guarantee.
+    """
     images, answers = run.member_set(seed, arm), answers_of(run, arm, seed)
     assert images.canaries is not None
     everything = np.arange(len(images.everything))
     records = records_of_answers(images, answers, everything[len(images.records) :])
     attack = ATTACKS["lira" if len(answers.references) else "threshold"]
     scores = attack.scores(records).values
-    return canary_report(scores[records.is_member], images.canaries.planted, non_members=scores[~records.is_member])
+    return canary_report(scores[records.is_member], images.canaries.planted, delta=delta_of(run, arm))
+
+
+def delta_of(run: MembershipRun, arm: str) -> float:
+    """Delta of a private arm's guarantee; of other arms the default of lower bounds."""
+    private = arm in run.distillers and run.distillers[arm].is_private
+    return float(run.distillers[arm].options()["delta"]) if private else DELTA

@@ -33,7 +33,7 @@ def reported(
     differences = arm_differences(summary, options, folder)
     partial = [name for name in reports if "," in name]
     found = [above_guessing(summary, name, comparisons=len(partial) * len(summary.attacks)) for name in partial]
-    headline = worst_case_words(worst, options)
+    headline = worst_case_words(worst, options, summary.attacks)
     paragraphs = [protocol(options), *reading(reports, options), *found, *told_apart(differences)]
     above = [*headline, *([WORST.capitalize() + ".", *worst_case_tables(worst)] if worst else [])]
     title = f"Membership-inference audit: {options['dataset']}"
@@ -72,8 +72,10 @@ def protocol(options: dict[str, Any]) -> str:
 
 def reading(reports: dict[str, list[AuditReport]], options: dict[str, Any]) -> list[str]:
     """What the counts alone imply."""
-    noise = [name for name in options if isinstance(options[name], dict) and options[name].get("init") == "noise"]
-    sizes = {own[0].info["training_images"] for name, own in reports.items() if name not in noise}
+    made = {name: options[name] for name in reports if isinstance(options.get(name), dict)}
+    private = [name for name, own in made.items() if "epsilon" in own]
+    noise = [name for name, own in made.items() if name not in private and own.get("init") == "noise"]
+    sizes = {own[0].info["training_images"] for name, own in reports.items() if name not in (*private, *noise)}
     few = sorted(size for size in sizes if size < options["members"])
     paragraphs = [
         f"Ceiling: {n} of {options['members']} members are in the subset, or were the start of the distilled images. "
@@ -84,6 +86,8 @@ def reading(reports: dict[str, list[AuditReport]], options: dict[str, Any]) -> l
     ]
     if noise:
         paragraphs.append(f"{', '.join(noise)} started from noise: no member is an initial one.")
+    if private:
+        paragraphs.append(f"{', '.join(private)} started from no member's image: no member is an initial one.")
     return paragraphs
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from benchmarks.harness.kept import kept, read_figures, save
 from benchmarks.studies.membership.models import started_from, training_set
 from benchmarks.studies.membership.references import canaries_found, random_network, reference_report
-from benchmarks.studies.membership.run import MembershipRun
+from benchmarks.studies.membership.run import MemberSet, MembershipRun
 from distill.accounting.ledger import ledger_of
 from distill.training.evaluation import network_features
 from privacy import AuditReport, CanaryReport, SetReport, audit_set
@@ -59,6 +59,12 @@ def proven_epsilon(run: MembershipRun, arm: str, seed: int) -> float | None:
     return None if ledger is None else ledger.epsilon
 
 
+def public_positions(run: MembershipRun, images: MemberSet) -> np.ndarray:
+    """Positions of the training images that are in no way part of a member set: no record, and no canary's source."""
+    spare = run.spare(images.seed)
+    return spare if images.canaries is None else np.delete(spare, images.canaries.sources)
+
+
 def set_report(run: MembershipRun, arm: str, seed: int) -> SetReport:
     """The audit of an arm's set: its images beside members and non-members, compared with spare images if any."""
     images = run.member_set(seed, arm)
@@ -66,7 +72,7 @@ def set_report(run: MembershipRun, arm: str, seed: int) -> SetReport:
     networks = [random_network(run, i) for i in range(run.options.shadow_networks)]
     inputs = {"images": synthetic.images, "members": images.members.images, "non_members": images.non_members.images}
     members, others = run.positions(seed)
-    spare = np.random.default_rng(seed).permutation(run.spare(seed))[:PUBLIC]
+    spare = np.random.default_rng(seed).permutation(public_positions(run, images))[:PUBLIC]
     everything = set(run.train.labels[np.concatenate([members, others])].tolist())
     calibrated = everything <= set(run.train.labels[spare].tolist())
     soft = synthetic.labels.numpy()

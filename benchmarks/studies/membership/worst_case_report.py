@@ -18,8 +18,6 @@ __all__ = ["WORST", "entry_of", "in_words", "worst_case_table", "worst_case_tabl
 WORST = "worst case: of the attacks that were tried, the one that finds most (not corrected for that choice)"
 PARTS = {STARTED: "set: members it started from", OTHERS: "set: other members"}
 CANARY_FPR = 0.01
-CANARY_HEADER = ["arm", "canaries", "planted found at 1 % false positives", "held out found", "epsilon at least",
-                 "proven at most"]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -69,12 +67,18 @@ def worst_case_tables(cases: Sequence[WorstCase]) -> list[list[list[str]]]:
         for case, each in worst
     ]
     planted = [(case, case.canaries) for case in cases if case.canaries is not None]
-    canaries = [canary_cells(named(case, cases), report, case.proven) for case, report in planted]
-    tables = [["arm", "attacked", "false positives", "members found", "AUC"], *found], [CANARY_HEADER, *canaries]
+    deltas = {report.epsilon.delta for _, report in planted}
+    at_delta = f" (delta {min(deltas):g})" if len(deltas) == 1 else ""
+    header = ["arm", "canaries", "planted found at 1 % false positives", "held out found",
+              f"epsilon at least{at_delta}", "proven at most"]  # fmt: skip
+    canaries = [
+        canary_cells(named(case, cases), report, case.proven, name_delta=not at_delta) for case, report in planted
+    ]
+    tables = [["arm", "attacked", "false positives", "members found", "AUC"], *found], [header, *canaries]
     return [rows for rows in tables if len(rows) > 1]
 
 
-def canary_cells(arm: str, report: CanaryReport, proven: float | None) -> list[str]:
+def canary_cells(arm: str, report: CanaryReport, proven: float | None, *, name_delta: bool) -> list[str]:
     """What is found of the planted canaries at 1 % false positives; the lower bound on epsilon, and what is proven."""
     found = [
         cell for each in report.found if each.fpr == CANARY_FPR
@@ -83,7 +87,8 @@ def canary_cells(arm: str, report: CanaryReport, proven: float | None) -> list[s
     ]  # fmt: skip
     total = report.planted + report.held_out
     at_most = "no proof" if proven is None else f"{proven:.2f}"
-    return [arm, str(total), *(found or "––"), f"{report.epsilon.epsilon:.2f}", at_most]
+    at_least = f"{report.epsilon.epsilon:.2f}" + (f" (delta {report.epsilon.delta:g})" if name_delta else "")
+    return [arm, str(total), *(found or "––"), at_least, at_most]
 
 
 def worst_results(case: WorstCase) -> list[Worst]:
@@ -103,8 +108,11 @@ def named(case: WorstCase, cases: Sequence[WorstCase]) -> str:
     return case.arm if len({each.seed for each in cases}) == 1 else f"{case.arm}, member set {case.seed}"
 
 
-def worst_case_words(cases: Sequence[WorstCase], options: dict[str, Any]) -> list[str]:
-    """Paragraphs: what was tried, what was found, and what is not excluded; for people who have to decide."""
+def worst_case_words(cases: Sequence[WorstCase], options: dict[str, Any], attacks: Sequence[str]) -> list[str]:
+    """Paragraphs: what was tried, what was found, and what is not excluded; for people who have to decide.
+
+    `attacks`: those that were run on the networks.
+    """
     found = [(case, worst) for case in cases for worst in worst_results(case)]
     comparisons = sum(worst.tried for _, worst in found)
     exposed = [
@@ -115,9 +123,12 @@ def worst_case_words(cases: Sequence[WorstCase], options: dict[str, Any]) -> lis
         f"{named(case, cases)} {case.canaries.epsilon.epsilon:.2f}"
         for case in cases if case.canaries is not None and case.canaries.epsilon.epsilon > 0
     ]  # fmt: skip
+    compared = dict.fromkeys(
+        attack for case in cases if case.references is not None for attack in case.references.scores
+    )
     tried = [
-        "five attacks on the networks trained on each arm",
-        *([f"attacks with {options['references']} references"] if options["references"] else []),
+        f"{', '.join(attacks)} on the networks trained on each arm",
+        *([f"attacks with {options['references']} references ({', '.join(compared)})"] if compared else []),
         *([f"{options['canaries']} mislabelled canaries"] if options["canaries"] else []),
         *(["the sets themselves"] if options["audit_set"] else []),
     ]
@@ -126,19 +137,33 @@ def worst_case_words(cases: Sequence[WorstCase], options: dict[str, Any]) -> lis
         *([] if options["canaries"] else ["unusual records, such as mislabelled ones (--canaries)"]),
         *([] if options["audit_set"] else ["what the sets themselves give away (--audit-set)"]),
     ]
-    words = [f"Tried: {', '.join(tried)}."]
+    words = [f"Tried: {'; '.join(tried)}."]
     if found:
         words.append(
             f"Found beyond the 95 % interval, widened for {comparisons} comparisons: "
             f"{'; '.join(exposed) or 'no members'}."
         )
     if options["canaries"]:
-        words.append(f"Epsilon shown to be larger than 0, with 95 % confidence: {', '.join(shown) or 'of no arm'}.")
+        words.append(f"Lower bounds on epsilon above 0, each with 95 % confidence: {', '.join(shown) or 'none'}.")
+        words += too_few_canaries(cases)
     words.append(
         f"Not excluded: {'; '.join([*missing, 'attacks that were not tried'])}. An audit finds leaks; only a proof, as "
         "differential privacy gives, excludes them."
     )
     return words
+
+
+def too_few_canaries(cases: Sequence[WorstCase]) -> list[str]:
+    """How many canaries 1 % false positives need, where fewer are held out."""
+    reports = [case.canaries for case in cases if case.canaries is not None]
+    unknown = [report for report in reports if all(each.fpr != CANARY_FPR for each in report.found)]
+    if not unknown:
+        return []
+    fewest = min(report.held_out for report in unknown)
+    return [
+        f"Canaries found at {100 * CANARY_FPR:g} % false positives (–) cannot be told from {fewest} held out; at least "
+        f"{1 / CANARY_FPR:g} are needed: use more, such as --canaries {4 / CANARY_FPR:g}."
+    ]
 
 
 def entry_of(case: WorstCase) -> dict[str, Any]:

@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 
 from benchmarks.studies.membership import report
+from benchmarks.studies.membership.worst_case import WorstCase
+from benchmarks.studies.membership.worst_case_report import worst_case_tables, worst_case_words
 from membership_runs import OTHER_ARMS
-from privacy import AttackRecords, AuditReport, Interval, Summary, audit
+from privacy import AttackRecords, AuditReport, CanaryReport, Interval, Summary, audit, canary_report
 
 
 @pytest.mark.parametrize(
@@ -94,3 +96,50 @@ def test_no_ceiling_is_said_where_no_member_is_an_initial_one():
     real, frepo = crafted(1.0, training_images=10_000), crafted(0.0, training_images=500)
     (text,) = report.reading({"real": [real], "frepo": [frepo]}, options)
     assert text == "frepo started from noise: no member is an initial one."
+
+
+def test_no_ceiling_is_said_of_private_arms():
+    options = {"members": 10_000, "frepo": {"init": "real"}, "ndpdc-2": {"init": "clusters", "epsilon": 2.0}}
+    frepo, private = crafted(0.0, training_images=500), crafted(0.0, training_images=100)
+    ceiling, other = report.reading({"frepo": [frepo], "ndpdc-2": [private]}, options)
+    assert ceiling.startswith("Ceiling: 500 of 10000 members")
+    assert other == "ndpdc-2 started from no member's image: no member is an initial one."
+
+
+def canaries(count: int, *, delta: float = 1e-5) -> CanaryReport:
+    """Of which an attack finds all; every other one is held out."""
+    planted = np.arange(count) % 2 == 0
+    return canary_report(planted.astype(float), planted, delta=delta)
+
+
+OPTIONS = {"references": 0, "canaries": 400, "audit_set": False}
+
+
+def test_bounds_are_shown_with_their_delta_and_each_with_its_confidence():
+    cases = [WorstCase("real", 0, canaries=canaries(400)), WorstCase("ndpdc", 0, canaries=canaries(400), proven=8.0)]
+    (table,) = worst_case_tables(cases)
+    bound = f"{cases[0].canaries.epsilon.epsilon:.2f}"
+    assert table[0][-2:] == ["epsilon at least (delta 1e-05)", "proven at most"]
+    assert [row[-2:] for row in table[1:]] == [[bound, "no proof"], [bound, "8.00"]]
+    assert [row[3] for row in table[1:]] == ["0 of 200"] * 2
+    tried, shown, _ = worst_case_words(cases, OPTIONS, ["threshold"])
+    assert tried == "Tried: threshold on the networks trained on each arm; 400 mislabelled canaries."
+    assert shown == f"Lower bounds on epsilon above 0, each with 95 % confidence: real {bound}, ndpdc {bound}."
+
+
+def test_unlike_deltas_are_in_the_cells():
+    cases = [WorstCase("real", 0, canaries=canaries(400)), WorstCase("ndpdc", 0, canaries=canaries(400, delta=1e-3))]
+    (table,) = worst_case_tables(cases)
+    assert table[0][-2] == "epsilon at least"
+    assert [row[-2].partition(" ")[2] for row in table[1:]] == ["(delta 1e-05)", "(delta 0.001)"]
+
+
+def test_rates_that_few_canaries_cannot_tell_are_left_open_with_a_note():
+    cases = [WorstCase("real", 0, canaries=canaries(198))]
+    (table,) = worst_case_tables(cases)
+    assert table[1][2:4] == ["–", "–"]
+    *_, note, _ = worst_case_words(cases, OPTIONS, ["threshold"])
+    assert note == (
+        "Canaries found at 1 % false positives (–) cannot be told from 99 held out; at least 100 are needed: use more, "
+        "such as --canaries 400."
+    )

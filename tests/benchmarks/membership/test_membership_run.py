@@ -125,13 +125,15 @@ def test_every_distiller_is_an_arm(command, tmp_path, arm):
 
 @pytest.mark.usefixtures("no_pictures")
 def test_private_arms_have_a_budget_each_and_see_nothing_that_was_fitted_on_members(command, tmp_path):
-    options = ["--arms", "private-frepo", "--epsilon", 2, 8, "--attacks", "threshold", "--canaries", 12]
+    options = ["--arms", "private-frepo", "--epsilon", 2, 8, "--attacks", "threshold", "--canaries", 12,
+               "--private-delta", 1e-4]  # fmt: skip
     assert command("--output", tmp_path, *options) == 0
     results = figures(tmp_path)
     assert results["options"]["arms"] == list(results["audits"]) == ["private-frepo-2", "private-frepo-8"]
     for epsilon, case in zip((2, 8), results["worst_case"], strict=True):
         assert 0.95 * epsilon < case["proven_epsilon"] <= epsilon
         assert case["canaries"]["epsilon"]["epsilon"] <= epsilon
+        assert case["canaries"]["epsilon"]["delta"] == 1e-4
         synthetic = SyntheticSet.load(tmp_path / f"private-frepo-{epsilon}" / "members-0" / "synthetic.safetensors")
         assert synthetic.preprocessing.same_as(Standardize(torch.full((1,), 0.5), torch.full((1,), 0.5)))
 

@@ -10,6 +10,7 @@ from benchmarks.harness.command_line import parse
 from benchmarks.studies.membership.options import MembershipOptions
 from benchmarks.studies.membership.references import answers_of, splits
 from benchmarks.studies.membership.study import Membership
+from benchmarks.studies.membership.worst_case import public_positions
 from distill import SyntheticSet
 from distill.training.evaluation import network_features
 from membership_runs import TINY, figures
@@ -37,8 +38,11 @@ def test_table_begins_with_the_worst_case_and_says_what_is_not_excluded(worst):
     assert table.index("worst case:") < table.index("members differ on average")
     assert "network, with references" in table
     assert "set: members it started from" in table
-    assert "epsilon at least" in table
-    assert "Not excluded: attacks that were not" in " ".join(table.split())
+    assert "epsilon at least (delta 1e-05)" in table
+    words = " ".join(table.split())
+    assert "Tried: threshold on the networks trained on each arm; attacks with 2 references (threshold, lira, " in words
+    assert "use more, such as --canaries 400" in words
+    assert "Not excluded: attacks that were not" in words
     page = (worst / "report.html").read_text()
     assert "attacks with 2 references" in page
     assert "12 mislabelled canaries" in page
@@ -66,6 +70,15 @@ def test_planted_canaries_alone_are_trained_on_with_the_members(worst):
     used = set(np.concatenate(run.positions(0)).tolist())
     assert not used & set(run.spare(0)[images.canaries.sources].tolist())
     assert (run.train.labels[run.spare(0)[images.canaries.sources]] != images.canaries.labels).all()
+
+
+def test_public_images_are_no_records_and_no_sources_of_canaries(worst):
+    run = run_in(worst)
+    images = run.member_set(0)
+    public = public_positions(run, images)
+    assert len(public) == len(run.train) - 200 - 12
+    sources = run.spare(0)[images.canaries.sources]
+    assert not {*public.tolist()} & {*sources.tolist(), *np.concatenate(run.positions(0)).tolist()}
 
 
 def test_references_are_made_of_halves_without_canaries_and_answer_for_everything(worst):
