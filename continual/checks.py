@@ -59,6 +59,12 @@ def check_buffer(
 ) -> None:  # fmt: skip
     """Raise `InputError` for options of another kind than `DistilledBuffer` takes."""
     require_a("distiller", distiller, Distiller, hint="FRePo(steps=500), for example")
+    if distiller.is_private and preprocessing is None and not getattr(distiller, "public_preprocessing", False):
+        raise InputError(
+            f"{distiller.method} has to know what the images of the stream went through, as nothing may be fitted on "
+            "private ones; give preprocessing=Identity() for pixels in [0, 1], or the fixed preprocessing that was "
+            "applied, as of distiller.preprocessing_for(...)"
+        )
     if distiller.is_private and memory_bytes is not None:
         raise InputError(
             f"memory_bytes was given with {distiller.method}: how many images fit is measured on real ones, without "

@@ -13,6 +13,7 @@ from continual.cache import cached, describe_source
 from continual.delivery import Delivery, Key
 from continual.items import Items
 from distill import Distiller, PreprocessedImages, Preprocessing, SyntheticSet
+from distill.accounting.noise_stream import derived_seed
 from distill.runtime.seeds import generator_for
 from distill.store import Store
 from distill.training.quality_order import quality_order
@@ -54,7 +55,7 @@ class Distilling:
             if not wanted:
                 continue
             name = stem if len(tasks) == 1 else f"{stem}-task-{task}"
-            own_seed = seed_of_part(distiller, seed, number)
+            own_seed = seed if not distiller.is_private else derived_seed(self.seed, index, delivery, number)
             data = PreprocessedImages(items.images[positions], items.labels[positions], classes, self.preprocessing)
             if self.store is None or not keep:
                 made = self._distil(distiller, data, wanted, own_seed, None)
@@ -92,7 +93,8 @@ class Distilling:
                 distiller.distill(
                     data.subset(mask),
                     images_per_class=count,
-                    seed=seed_of_part(distiller, seed, number),
+                    # Sets must not share their noise: a private distiller has a seed for each.
+                    seed=derived_seed(seed, number) if distiller.is_private else seed,
                     device=self.device,
                     held_out=self._held_out(torch.unique(data.labels[mask])),
                     store=own,
@@ -111,11 +113,6 @@ class Distilling:
 def experience_seed(seed: int, index: int, delivery: int = 0) -> int:
     """A seed for each experience and each delivery under its index; neighbouring seeds are unrelated."""
     return generator_for(seed, index, delivery).initial_seed() % 2**31
-
-
-def seed_of_part(distiller: Distiller, seed: int, number: int) -> int:
-    """The seed of a part of a delivery: of a private distiller one for each, as two sets must not share their noise."""
-    return experience_seed(seed, number) if distiller.is_private and number else seed
 
 
 def groups_by_count(labels: Tensor, wanted: Mapping[int, int]) -> Iterator[tuple[int, Tensor]]:

@@ -51,8 +51,8 @@ def epsilon_of(releases: Sequence[Release], delta: float, *, accountant: str = "
 
     - `accountant`: "pld" (privacy loss distributions; above epsilon 50, the Rényi bound) or "rdp" (Rényi).
 
-    Neighbours differ in one record, added or removed. Raises `InputError` where dp-accounting is not installed, or for
-    a delta that is not between 0 and 1.
+    Neighbours differ in one record, which adds nothing to any sum in one of them. Raises `InputError` where
+    dp-accounting is not installed, or for a delta that is not between 0 and 1.
 
     >>> round(epsilon_of([Release("sums", noise_multiplier=3.7304)], 1e-5), 2)
     1.0

@@ -9,7 +9,7 @@ from distill.errors import InputError
 
 __all__ = ["KEY", "Ledger", "Spent", "ledger_of", "summed", "told_budget"]
 
-ACCOUNTANT = "PLD of dp-accounting; neighbours differ in one record, added or removed"
+ACCOUNTANT = "PLD of dp-accounting; neighbours differ in one record, replaced by a blank one"
 KEY = "privacy"  # in a set's `made_by`
 
 

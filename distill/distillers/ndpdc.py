@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from distill.accounting.ledger import Ledger
+from distill.accounting.noise_stream import NoiseStream
 from distill.distillers.features import features_of
 from distill.distillers.noisy_sums import noisy_group_sums
 from distill.distillers.private_stepwise import PrivateState, PrivateStepwise
@@ -40,8 +41,8 @@ class NDPDC(PrivateStepwise):
     summed: ClassVar[str] = "sums of features of each class"
 
     def state(
-        self, data: PreprocessedImages, run: Run, start: Start, labels: Tensor, *, coins: torch.Generator,
-        noise: torch.Generator, ledger: Ledger,
+        self, data: PreprocessedImages, run: Run, start: Start, labels: Tensor, *, coins: NoiseStream,
+        noise: NoiseStream, ledger: Ledger,
     ) -> "NDPDCState":  # fmt: skip
         """With a network, drawn anew for each release."""
         draws = run.generator(Purpose.NETWORKS)
@@ -64,7 +65,7 @@ class NDPDC(PrivateStepwise):
             groups = torch.searchsorted(present, labels_t.cpu())
             sums = noisy_group_sums(
                 unit_t, groups, len(present), clip=self.clip, noise_multiplier=state.noise_multiplier,
-                generator=state.noise,
+                noise=state.noise,
             )  # fmt: skip
         # From here on, post-processing. Classes are taken to be equally large: their sizes are not released.
         means_t = sums * len(present) / (self.sampling_rate(len(data)) * len(data))
@@ -76,7 +77,7 @@ class NDPDCState(PrivateState):
     """A private state with the `network` to match in, as `draws` draws it."""
 
     def __init__(
-        self, run: Run, start: Start, labels: Tensor, *, coins: torch.Generator, noise: torch.Generator,
+        self, run: Run, start: Start, labels: Tensor, *, coins: NoiseStream, noise: NoiseStream,
         ledger: Ledger, network: Network, draws: torch.Generator, options: NDPDC,
     ) -> None:  # fmt: skip
         super().__init__(run, start, labels, coins=coins, noise=noise, ledger=ledger, options=options)

@@ -58,7 +58,7 @@ class NoisyMeans(PrivateDistiller):
             noise_multiplier=ledger.spent[0].releases[-1].noise_multiplier,
             noise_std=0.0,
             frequencies=self.frequencies,
-            noise=self.secret_generator(run, Purpose.NOISE),
+            noise=self.stream(run, Purpose.NOISE),
             directions=run.generator(Purpose.START),
         )
         labels = initial_labels(class_ids, data.num_classes)

@@ -1,6 +1,5 @@
 """What distillers with a guarantee of differential privacy share: a budget, its ledger, and what they refuse."""
 
-import os
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ import torch
 
 from distill.accounting.accountant import Release, calibrated_noise, require_accountant
 from distill.accounting.ledger import KEY, Ledger, Spent
+from distill.accounting.noise_stream import NoiseStream
 from distill.data.labelled import LabelledImages
 from distill.distillers.base import Distiller
 from distill.distillers.run import Run
@@ -27,14 +27,16 @@ __all__ = ["PrivateDistiller", "fixed_preprocessing"]
 class PrivateDistiller(Distiller):
     """Base of methods whose sets are (epsilon, delta)-differentially private in the records they are distilled from.
 
-    Neighbours differ in one record (an image with its label), added or removed. The number of records and which classes
+    Neighbours differ in one record (an image with its label), replaced by a blank one that adds nothing to any sum; to
+    replace it by any other record costs twice as much at most. The number of records and which classes
     occur are public. Everything a set says of the records comes from the releases in its ledger; everything else that
     is done is post-processing.
     """
 
     is_private: ClassVar[bool] = True
     epsilon: float = 1.0
-    """Privacy budget of the whole set, all of it counted. Not used where noise multipliers are given."""
+    """Privacy budget of the whole set, all of it counted. With a noise multiplier it decides on the start alone, and
+    the ledger tells what everything costs."""
     delta: float = 1e-5
     """Probability with which the guarantee may fail; well below 1 / number of records."""
     noise_multiplier: float | None = None
@@ -90,11 +92,9 @@ class PrivateDistiller(Distiller):
         """The noise multiplier with which `releases(noise)` keep to `epsilon` at delta."""
         return calibrated_noise(releases, epsilon=epsilon, delta=self.delta)
 
-    def secret_generator(self, run: Run, purpose: Purpose) -> torch.Generator:
-        """A generator of noise or of coins, from the seed of the run or from the operating system."""
-        if self.secret_noise:
-            return torch.Generator().manual_seed(int.from_bytes(os.urandom(8), "big") % 2**63)
-        return run.generator(purpose)
+    def stream(self, run: Run, purpose: Purpose) -> NoiseStream:
+        """A stream of noise or of coins, from the seed of the run or from the operating system."""
+        return NoiseStream.secret() if self.secret_noise else NoiseStream.of_seed(run.seed, purpose)
 
     def private_made_by(self, run: Run, ledger: Ledger, history: Sequence[dict[str, float]] = ()) -> dict[str, Any]:
         """The `made_by` of a set, with its ledger and without the seed, with which the noise could be taken off."""

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from distill.accounting.ledger import Ledger
+from distill.accounting.noise_stream import NoiseStream
 from distill.distillers.features import features_of
 from distill.distillers.model_pool import ModelPool
 from distill.distillers.noisy_sums import noisy_outer_sum
@@ -72,8 +73,8 @@ class PrivateFRePo(PrivateStepwise):
         require_not_negative(self, "max_updates")
 
     def state(
-        self, data: PreprocessedImages, run: Run, start: Start, labels: Tensor, *, coins: torch.Generator,
-        noise: torch.Generator, ledger: Ledger,
+        self, data: PreprocessedImages, run: Run, start: Start, labels: Tensor, *, coins: NoiseStream,
+        noise: NoiseStream, ledger: Ledger,
     ) -> "PrivateFRePoState":  # fmt: skip
         """With a pool of networks, which never see a record in training."""
         pool = ModelPool(
@@ -106,7 +107,7 @@ class PrivateFRePo(PrivateStepwise):
                 clip=self.clip,
                 noise_multiplier=state.noise_multiplier,
                 expected_batch_size=self.sampling_rate(len(data)) * len(data),
-                generator=state.noise,
+                noise=state.noise,
             )
         # From here on, post-processing: neither the images nor the labels of records are used again.
         state.update((gradient * weights).sum())
@@ -118,7 +119,7 @@ class PrivateFRePoState(PrivateState):
     """A private state with the `pool` of models."""
 
     def __init__(
-        self, run: Run, start: Start, labels: Tensor, *, coins: torch.Generator, noise: torch.Generator,
+        self, run: Run, start: Start, labels: Tensor, *, coins: NoiseStream, noise: NoiseStream,
         ledger: Ledger, pool: ModelPool, options: PrivateFRePo,
     ) -> None:  # fmt: skip
         super().__init__(run, start, labels, coins=coins, noise=noise, ledger=ledger, options=options)
@@ -152,7 +153,7 @@ def private_gradient(
     clip: float,
     noise_multiplier: float,
     expected_batch_size: float,
-    generator: torch.Generator,
+    noise: NoiseStream,
 ) -> Tensor:
     """The noisy gradient, `(d, C)`, of the loss of a batch by the ridge weights.
 
@@ -167,5 +168,5 @@ def private_gradient(
         errors = predictions - (one_hot - 1 / num_classes)
     else:
         errors = F.softmax(SHARPNESS * predictions, dim=1) - one_hot
-    total = noisy_outer_sum(features, errors, clip=clip, noise_multiplier=noise_multiplier, generator=generator)
+    total = noisy_outer_sum(features, errors, clip=clip, noise_multiplier=noise_multiplier, noise=noise)
     return total / expected_batch_size

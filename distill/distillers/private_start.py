@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from distill.accounting.accountant import Release
+from distill.accounting.noise_stream import NoiseStream
 from distill.distillers.noisy_sums import clip_factors, noisy_group_sums
 from distill.errors import InputError
 from distill.preprocess import PreprocessedImages
@@ -42,7 +43,7 @@ def start_images(
     noise_multiplier: float,
     noise_std: float,
     frequencies: int,
-    noise: torch.Generator,
+    noise: NoiseStream,
     directions: torch.Generator,
 ) -> Tensor:
     """Images `(m, channels, height, width)` to start from, of `class_ids` `(m,)`, equally many of each class in order.
@@ -66,7 +67,7 @@ def start_images(
     single = init == "class-means"
     means_noise = noise_multiplier if single else MEANS_NOISE * noise_multiplier
     means = noisy_means(
-        coefficients, groups, len(present), clip=clip, noise_multiplier=means_noise, generator=noise
+        coefficients, groups, len(present), clip=clip, noise_multiplier=means_noise, noise=noise
     )
     own = torch.searchsorted(present, class_ids)
     started = means[own]
@@ -80,7 +81,7 @@ def start_images(
 
 def cluster_offsets(
     offsets: Tensor, groups: Tensor, own: Tensor, image_shape: tuple[int, int, int], noise_multiplier: float,
-    noise: torch.Generator, directions: torch.Generator,
+    noise: NoiseStream, directions: torch.Generator,
 ) -> Tensor:  # fmt: skip
     """Noisy means of `offsets` `(n, d)` of each cluster of each of the classes `groups` `(n,)`: `(m, d)` for `own`."""
     classes, side = int(own.max()) + 1, math.isqrt(offsets.shape[1] // image_shape[0])
@@ -92,22 +93,23 @@ def cluster_offsets(
         nearest[mine] = (offsets[mine] @ towards[c].T).argmax(1)
     return noisy_means(
         offsets, groups * per_class + nearest, len(own),
-        clip=OFFSET_CLIP * math.sqrt(math.prod(image_shape)), noise_multiplier=noise_multiplier, generator=noise,
+        clip=OFFSET_CLIP * math.sqrt(math.prod(image_shape)), noise_multiplier=noise_multiplier, noise=noise,
     )  # fmt: skip
 
 
 def noisy_means(
-    vectors: Tensor, groups: Tensor, count: int, *, clip: float, noise_multiplier: float, generator: torch.Generator
+    vectors: Tensor, groups: Tensor, count: int, *, clip: float, noise_multiplier: float, noise: NoiseStream
 ) -> Tensor:
     """The mean of the vectors `(n, d)` of each group, clipped: one release of noisy sums and noisy counts together."""
     weight = COUNT_WEIGHT * clip
+    vectors = vectors.double()
     clipped = vectors * clip_factors(vectors.norm(dim=1), clip)[:, None]
     counted = torch.cat([clipped, clipped.new_full((len(clipped), 1), weight)], 1)
     sums = noisy_group_sums(
-        counted, groups, count, clip=math.hypot(clip, weight), noise_multiplier=noise_multiplier, generator=generator
+        counted, groups, count, clip=math.hypot(clip, weight), noise_multiplier=noise_multiplier, noise=noise
     )
     least = max(1.0, SMALLEST_GROUP * len(vectors) / count)  # the number of records is public
-    return sums[:, :-1] / (sums[:, -1:] / weight).clamp_min(least)
+    return (sums[:, :-1] / (sums[:, -1:] / weight).clamp_min(least)).float()
 
 
 def public_images(path: str, data: PreprocessedImages, class_ids: Tensor) -> Tensor:

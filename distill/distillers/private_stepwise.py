@@ -10,6 +10,7 @@ from torch import Tensor
 
 from distill.accounting.accountant import Release
 from distill.accounting.ledger import Ledger
+from distill.accounting.noise_stream import NoiseStream
 from distill.distillers.frepo import cosine_factor
 from distill.distillers.noisy_sums import poisson_sample
 from distill.distillers.private import PrivateDistiller
@@ -105,29 +106,29 @@ class PrivateStepwise(PrivateDistiller, StepwiseDistiller):
     def start(self, data: PreprocessedImages, run: Run) -> "PrivateState":
         """The state before the first step; the only place beside `step` where records are looked at."""
         ledger = self.ledger(data, run)
-        noise = self.secret_generator(run, Purpose.NOISE)
+        noise = self.stream(run, Purpose.NOISE)
         class_ids = torch.unique(data.labels.cpu()).repeat_interleave(run.images_per_class)
         images = self.private_images(data, class_ids, noise, run.generator(Purpose.START))
         images = images.to(run.device, DTYPES[self.dtype]).requires_grad_(True)
         start = Start(images, class_ids, [], self.through_codec(data, run, class_ids))
         labels = initial_labels(class_ids, data.num_classes, scale=1.0).to(images.detach())
-        coins = self.secret_generator(run, Purpose.BATCHES)
+        coins = self.stream(run, Purpose.BATCHES)
         return self.state(data, run, start, labels, coins=coins, noise=noise, ledger=ledger)
 
     @abstractmethod
     def state(
-        self, data: PreprocessedImages, run: Run, start: Start, labels: Tensor, *, coins: torch.Generator,
-        noise: torch.Generator, ledger: Ledger,
+        self, data: PreprocessedImages, run: Run, start: Start, labels: Tensor, *, coins: NoiseStream,
+        noise: NoiseStream, ledger: Ledger,
     ) -> "PrivateState":  # fmt: skip
         """The state from all that is private in it; `data` is asked for nothing but shapes and numbers of classes."""
 
     def batch(self, state: "PrivateState", data: PreprocessedImages) -> tuple[Tensor, Tensor]:
         """Images and labels of a Poisson sample of the records, on the device; perhaps of none."""
-        chosen = poisson_sample(len(data), self.sampling_rate(len(data)), state.generator)
+        chosen = poisson_sample(len(data), self.sampling_rate(len(data)), state.coins)
         return data.images[chosen.to(data.images.device)], data.labels[chosen.to(data.labels.device)]
 
     def private_images(
-        self, data: PreprocessedImages, class_ids: Tensor, noise: torch.Generator, directions: torch.Generator
+        self, data: PreprocessedImages, class_ids: Tensor, noise: NoiseStream, directions: torch.Generator
     ) -> Tensor:
         """Where images start: equally many of each class present, however many records it has."""
         if self.public is not None:
@@ -156,19 +157,19 @@ class PrivateStepwise(PrivateDistiller, StepwiseDistiller):
 
 
 class PrivateState(StepwiseState):
-    """Images, moved by Adam; the `noise` generator, and the `ledger` of the distillation.
+    """Images, moved by Adam; the streams of `coins` and `noise`, and the `ledger` of the distillation.
 
-    `generator` draws the coins that choose batches. Both are in checkpoints, so that a distillation that is resumed
+    `coins` choose batches. Both streams are in checkpoints, so that a distillation that is resumed
     repeats the noise it has drawn, and spends nothing twice. Checkpoints are therefore as secret as the records.
     """
 
     def __init__(
-        self, run: Run, start: Start, labels: Tensor, *, coins: torch.Generator, noise: torch.Generator,
+        self, run: Run, start: Start, labels: Tensor, *, coins: NoiseStream, noise: NoiseStream,
         ledger: Ledger, options: PrivateStepwise,
     ) -> None:  # fmt: skip
         optimizer = torch.optim.Adam([start.images], lr=options.learning_rate)
-        super().__init__(run, start, labels, optimizer=optimizer, generator=coins)
-        self.noise, self.ledger = noise, ledger
+        super().__init__(run, start, labels, optimizer=optimizer, generator=run.generator(Purpose.BATCHES))
+        self.coins, self.noise, self.ledger = coins, noise, ledger
         self.noise_multiplier = ledger.spent[0].releases[-1].noise_multiplier
         self.options = options
 
@@ -184,11 +185,12 @@ class PrivateState(StepwiseState):
             group["lr"] = self.options.learning_rate * cosine_factor(self.options.steps)(step)
 
     def tensors(self) -> dict[str, Tensor]:
-        """For a checkpoint: the generator of the noise as well."""
-        return {**super().tensors(), "noise": self.noise.get_state()}
+        """For a checkpoint: the streams as well."""
+        return {**super().tensors(), "coins": self.coins.get_state(), "noise": self.noise.get_state()}
 
     def restore(self, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
         """Restore the state from `tensors` and `metadata`."""
         super().restore(tensors, metadata)
+        self.coins.set_state(tensors["coins"])
         self.noise.set_state(tensors["noise"])
         self.set_learning_rate(self.step)

@@ -157,6 +157,8 @@ class StepwiseDistiller(Distiller):
 
         shown = run.progress and is_first_rank()
         with progress_bar(shown=shown, total=updates, initial=state.step, desc="distil", unit="step") as bar:
+            if self.is_private and is_first_rank():
+                checkpoint.save(state)  # before anything is shown: what is begun anew would draw other noise
             record_if_due()
             while state.step < updates:
                 self.step(state, data)

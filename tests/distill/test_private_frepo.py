@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from distill import NDPDC, ZCA, Identity, InputError, LabelledImages, PrivateFRePo, Standardize
+from distill.accounting.noise_stream import NoiseStream
 from distill.distillers import noisy_sums, private_frepo, private_start
 from distill.distillers.noisy_sums import noisy_group_sums, noisy_outer_sum, poisson_sample
 from distill.distillers.private_frepo import private_gradient
@@ -44,7 +45,7 @@ def test_gradient_is_that_of_autograd_clipped_record_by_record(residuals, clip):
     class_ids = torch.tensor([0, 1, 2] * 3)
     found = private_gradient(
         features, class_ids, weights, residuals=residuals, clip=clip, noise_multiplier=0.0, expected_batch_size=7.0,
-        generator=generator_for(2),
+        noise=NoiseStream.of_seed(2),
     )  # fmt: skip
     torch.testing.assert_close(found, by_autograd(features, class_ids, weights, residuals=residuals, clip=clip) / 7)
 
@@ -59,12 +60,12 @@ def test_one_record_more_or_less_changes_a_noisy_sum_by_the_clip_at_most(scale):
     changes = []
     for i in range(8):
         one, other = (
-            noisy_group_sums(rows, of, 3, clip=0.5, noise_multiplier=1.0, generator=generator_for(3))
+            noisy_group_sums(rows, of, 3, clip=0.5, noise_multiplier=1.0, noise=NoiseStream.of_seed(3))
             for rows, of in ((left, groups), (without(left, i), without(groups, i)))
         )
         changes.append(float((one - other).norm()))
         one, other = (
-            noisy_outer_sum(a, b, clip=0.5, noise_multiplier=1.0, generator=generator_for(3))
+            noisy_outer_sum(a, b, clip=0.5, noise_multiplier=1.0, noise=NoiseStream.of_seed(3))
             for a, b in ((left, right), (without(left, i), without(right, i)))
         )
         changes.append(float((one - other).norm()))
@@ -76,7 +77,7 @@ def test_one_record_more_or_less_changes_a_noisy_sum_by_the_clip_at_most(scale):
 def releases(monkeypatch) -> list[tuple[Tensor, float]]:
     """Every noisy sum of a distillation, without its noise, with its clip."""
     seen: list[tuple[Tensor, float]] = []
-    monkeypatch.setattr(noisy_sums, "normal_like", lambda tensor, generator: torch.zeros_like(tensor))
+    monkeypatch.setattr(noisy_sums, "normal_like", lambda sums, noise: torch.zeros_like(sums))
     for module, name in ((private_frepo, "noisy_outer_sum"), (private_start, "noisy_group_sums")):
         original = getattr(noisy_sums, name)
 
@@ -129,11 +130,32 @@ def test_second_release_of_the_clusters_has_the_same_bound(make_images, releases
         assert float((whole - releases[1][0]).norm()) <= clip * (1 + 1e-5)
 
 
+def test_sums_are_exact_enough_for_their_clip():
+    """In float32 a large sum swallows small records, and the next one lets them all through."""
+    rows = torch.cat([torch.full((1, 1), 10.0)] * 2000 + [torch.full((1, 1), 1e-7)] * 2000)
+    one, other = (
+        noisy_group_sums(given.double(), torch.zeros(len(given), dtype=torch.long), 1, clip=10.0, noise_multiplier=0.0,
+                         noise=NoiseStream.of_seed(0))
+        for given in (rows, rows[1:])
+    )  # fmt: skip
+    assert float((one - other).abs()) <= 10.0 * (1 + 1e-9)
+    assert float(one) == pytest.approx(20_000 + 2000 * 1e-7, abs=1e-8)
+
+
+def test_streams_of_noise_differ_for_seeds_that_torch_cannot_tell_apart():
+    low, high = NoiseStream.of_seed(12345), NoiseStream.of_seed(12345 + 77777 * 2**32)
+    assert not bool((low.normal(5) == high.normal(5)).any())
+    numbers = NoiseStream.of_seed(3).normal(200_000)
+    assert float(numbers.mean()) == pytest.approx(0, abs=0.01)
+    assert float(numbers.std()) == pytest.approx(1, abs=0.01)
+    assert float((numbers.abs() > 3).double().mean()) == pytest.approx(0.0027, abs=0.0006)
+
+
 def test_noise_has_the_deviation_that_is_accounted_for():
     nothing = torch.zeros(0, 40), torch.zeros(0, 50)
-    outer = noisy_outer_sum(*nothing, clip=0.5, noise_multiplier=3.0, generator=generator_for(0))
+    outer = noisy_outer_sum(*nothing, clip=0.5, noise_multiplier=3.0, noise=NoiseStream.of_seed(0))
     sums = noisy_group_sums(
-        nothing[0], torch.zeros(0, dtype=torch.long), 50, clip=0.5, noise_multiplier=3.0, generator=generator_for(1)
+        nothing[0], torch.zeros(0, dtype=torch.long), 50, clip=0.5, noise_multiplier=3.0, noise=NoiseStream.of_seed(1)
     )
     for noise in (outer, sums):
         assert noise.shape in ((40, 50), (50, 40))
@@ -147,8 +169,8 @@ def test_every_step_draws_noise_of_its_own(make_images, monkeypatch, distiller):
     drawn_noise = []
     original = noisy_sums.normal_like
 
-    def recorded(tensor, generator):
-        drawn_noise.append(original(tensor, generator))
+    def recorded(sums, noise):
+        drawn_noise.append(original(sums, noise))
         return drawn_noise[-1]
 
     monkeypatch.setattr(noisy_sums, "normal_like", recorded)
@@ -174,12 +196,12 @@ def test_batches_are_poisson_samples_divided_by_their_expected_size(make_images,
 
 def test_coins_are_independent():
     chosen = torch.zeros(400, 50)
-    generator = generator_for(0)
+    coins = NoiseStream.of_seed(0)
     for row in chosen:
-        row[poisson_sample(50, 0.3, generator)] = 1
+        row[poisson_sample(50, 0.3, coins)] = 1
     assert float(chosen.mean()) == pytest.approx(0.3, abs=0.01)
     assert float(chosen.sum(1).var()) == pytest.approx(50 * 0.3 * 0.7, rel=0.25)  # of a fixed size it would be 0
-    assert len(poisson_sample(50, 1.0, generator)) == 50
+    assert len(poisson_sample(50, 1.0, coins)) == 50
 
 
 def test_empty_batch_is_noise_alone(make_images):

@@ -140,7 +140,7 @@ def format_table(
     budgets = [f"{method} {own['epsilon']:.3g} at delta {own['delta']:g}" for method, own in summary.items()
                if "epsilon" in own]  # fmt: skip
     if budgets:
-        lines.append(f"epsilon of the whole stream, for one training image added or removed: {', '.join(budgets)}")
+        lines.append(f"epsilon of the whole stream, for one training image more or less: {', '.join(budgets)}")
     for other, lead in leads.items():
         points = percent(lead, sign="+")
         lines.append(f"frepo - {other} over all classes: {points} points (same order and network, n = {lead['n']})")
