@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from benchmarks.harness.methods import chosen_methods, option_classes, prefix_of
+from benchmarks.harness.methods import chosen_methods, methods_of, option_classes, prefix_of
 
 __all__ = [
     "MORE",
@@ -61,7 +61,7 @@ class Options:
 
     def idle(self, prefix: str) -> str:
         """Why options of `prefix`, which is none of `parts`, have no effect."""
-        return f"no --method is {prefix}"
+        return f"no --method is {' or '.join(methods_of(prefix))}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -45,6 +45,15 @@ NO_FRESH_PROCESSES = ("sequential", "threading", "multiprocessing")
 ENDED = object()  # in place of a result, when a task has no more
 
 
+def plural(unit: str) -> str:
+    """More than one of it.
+
+    >>> plural("memory"), plural("step")
+    ('memories', 'steps')
+    """
+    return f"{unit[:-1]}ies" if unit.endswith("y") else f"{unit}s"
+
+
 def check_jobs(options: JobOptions) -> None:
     """Raise `InputError` for numbers of jobs that make no sense, and backends that are unknown or not installed."""
     if options.jobs is not None and options.jobs < 1:
@@ -102,7 +111,7 @@ class Tasks:
         tasks = list(tasks)
         found: dict[tuple[Any, ...], list[Any]] = {task: [] for task in tasks}
         done = self._done_by_workers if self.side_by_side else self._done_here
-        with progress_bar(shown=is_first_rank(), total=(each or 1) * len(tasks), desc=f"{unit}s", unit=unit) as bar:
+        with progress_bar(shown=is_first_rank(), total=(each or 1) * len(tasks), desc=plural(unit), unit=unit) as bar:
             for task, result, workers in done(function, tasks):
                 if result is ENDED:
                     bar.update(0 if each else 1)

@@ -126,3 +126,21 @@ def test_crossover_is_where_the_leads_change_sign():
     text = crossover(summary)
     assert "learned images lead by 1.0 points, no more than the spread" in text
     assert "crossover: none between these sizes" in text
+
+
+def test_arms_that_differ_have_names_of_their_own():
+    texts = ("random/float32", "random/float32/hard", "random/float32/uint8", "random/uint8", "random/uint8/float16")
+    assert len({parsed_arm(text).name for text in texts}) == len(texts)
+
+
+@pytest.mark.parametrize(
+    ("arms", "said"),
+    [
+        (["random/uint8", "random/uint8/hard"], "--arms random/uint8 and random/uint8/hard are the same"),
+        (["private-frepo/uint8"], "private-frepo takes no memory in bytes"),
+    ],
+)
+def test_same_and_private_arms_are_refused_before_anything_is_written(command, tmp_path, capsys, arms, said):
+    assert command("--output", tmp_path / "run", "--arms", *arms) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

@@ -1,14 +1,15 @@
 """What fills a buffer, how it lies there, and how much of it."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from benchmarks.harness.methods import METHODS, distiller_class
+from benchmarks.harness.methods import METHODS, NOT_PRIVATE, distiller_class
 from benchmarks.studies.class_incremental.options import ClassIncrementalOptions
 from distill import InputError
 from distill.distillers.stepwise import StepwiseDistiller
 from distill.sets.codecs import codec_of, label_codec_of
 
-__all__ = ["IMAGES_PER_CLASS", "Arm", "arms_of", "default_labels", "equal_arms", "parsed_arm"]
+__all__ = ["IMAGES_PER_CLASS", "Arm", "arms_of", "default_labels", "equal_arms", "parsed_arm", "parsed_arms"]
 
 IMAGES_PER_CLASS = 20  # the paper's memory
 
@@ -31,12 +32,13 @@ class Arm:
     def name(self) -> str:
         """The method and what is not the default, for tables and plots."""
         words = [self.method]
-        if self.codec != "float32":
+        own_labels = self.labels != default_labels(self.method, self.codec)
+        if self.codec != "float32" or own_labels or self.through:
             words.append(self.codec)
-            if self.labels != default_labels(self.method, self.codec):
-                words.append(f"labels {self.labels}")
-            if self.through:
-                words.append("through")
+        if own_labels:
+            words.append(f"labels {self.labels}")
+        if self.through:
+            words.append("through")
         return " ".join(words)
 
     def at(self, memory_bytes: int) -> "Arm":
@@ -57,7 +59,12 @@ def parsed_arm(text: str) -> Arm:
     labels = [word for word in rest[1:] if word != "through"]
     if method not in METHODS or not rest or len(labels) > 1:
         raise InputError(
-            f"--arms names {text!r}; expected METHOD/CODEC, such as frepo/webp:50; methods: {', '.join(METHODS)}"
+            f"--arms names {text!r}; expected METHOD/CODEC, such as frepo/webp:50; methods: {', '.join(NOT_PRIVATE)}"
+        )
+    if METHODS[method].private:
+        raise InputError(
+            f"--arms names {text!r}, but {method} takes no memory in bytes: how many images fit would be measured on "
+            "private ones"
         )
     codec, through = codec_of(rest[0]).spec, "through" in rest[1:]
     if through and not issubclass(distiller_class(method), StepwiseDistiller):
@@ -67,11 +74,27 @@ def parsed_arm(text: str) -> Arm:
     )
 
 
+def parsed_arms(texts: Iterable[str]) -> dict[str, Arm]:
+    """The arms by what names them; raises `InputError` where two texts name the same."""
+    arms: dict[str, Arm] = {}
+    for text in dict.fromkeys(texts):
+        arm = parsed_arm(text)
+        if same := [other for other, known in arms.items() if known == arm]:
+            raise InputError(f"--arms {same[0]} and {text} are the same; leave one out")
+        arms[text] = arm
+    return arms
+
+
 def arms_of(options: ClassIncrementalOptions, methods: tuple[str, ...]) -> tuple[Arm, ...]:
     """The arms of the class-incremental benchmark; raises `InputError` for codecs that are unknown."""
     if options.images_per_class is not None and options.memory_bytes is not None:
         raise InputError("--images-per-class and --memory-bytes are both given; leave one of them out")
     in_bytes = options.memory_bytes is not None
+    if in_bytes and (private := [method for method in methods if METHODS[method].private]):
+        raise InputError(
+            f"--memory-bytes was given with {', '.join(private)}: how many images fit would be measured on private "
+            "ones; give --images-per-class"
+        )
     codec = codec_of(options.codec or ("webp:50" if in_bytes else "float32")).spec
     labels = None if options.labels is None else label_codec_of(options.labels).spec
     return tuple(

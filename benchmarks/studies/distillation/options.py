@@ -97,4 +97,4 @@ class DistillationOptions(StudyOptions):
 
     def idle(self, prefix: str) -> str:
         """That nothing is distilled, or not by this method."""
-        return "--set distils nothing" if self.set else f"no --method is {prefix}"
+        return "--set distils nothing" if self.set else super().idle(prefix)

@@ -128,6 +128,7 @@ def notes(
         f"frepo - {other}: {percent(lead, sign='+')} points (same seed and network, n = {lead['n']})"
         for other, lead in leads.items()
     ]
+    lines += proven(run)
     lines += published(run)
     failed = [cell["row"] for cell in cells if cell["failed"]]
     if failed:
@@ -162,6 +163,20 @@ def published(run: DistillationRun) -> list[str]:
         for method, own in TABLE_2.items():
             lines.append(f"published: {method} " + ", ".join(f"{name} {value}" for name, value in own.items()))
     return lines
+
+
+def proven(run: DistillationRun) -> list[str]:
+    """What the ledgers of private sets come to, and what is different for them."""
+    found = []
+    for row in run.rows:
+        if row.distiller is not None and row.distiller.is_private:
+            sets = [SyntheticSet.load(run.folder_of(row, seed) / "synthetic.safetensors") for seed in run.seeds_of(row)]
+            ledgers = [synthetic.ledger for synthetic in sets if synthetic.ledger is not None]
+            epsilon = max(ledger.epsilon for ledger in ledgers)
+            found.append(f"{row.name} {epsilon:.3g} at delta {ledgers[0].delta:g}")
+    if not found:
+        return []
+    return [f"epsilon, for one record more or less, all of it counted: {', '.join(found)}; images fixed to [-1, 1]"]
 
 
 def histories(run: DistillationRun) -> dict[str, list[list[dict[str, float]]]]:

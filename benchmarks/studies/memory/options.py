@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from benchmarks.harness.methods import METHODS, prefix_of
+from benchmarks.harness.methods import METHODS, methods_of, prefix_of
 from benchmarks.harness.options import More, Presets
 from benchmarks.studies.class_incremental.options import PRESETS, StreamOptions
 
@@ -48,4 +48,4 @@ class MemoryOptions(StreamOptions):
 
     def idle(self, prefix: str) -> str:
         """That no arm is of this method."""
-        return f"no arm is {prefix}"
+        return f"no arm is {' or '.join(methods_of(prefix))}"

@@ -10,7 +10,7 @@ from benchmarks.harness.experiment import run_experiment
 from benchmarks.harness.kept import kept
 from benchmarks.harness.methods import METHODS
 from benchmarks.harness.tasks import Tasks
-from benchmarks.studies.class_incremental.arms import Arm, parsed_arm
+from benchmarks.studies.class_incremental.arms import Arm, parsed_arms
 from benchmarks.studies.class_incremental.report import describe_equal
 from benchmarks.studies.class_incremental.streams import StreamStudy, final_record, images_that_fit
 from benchmarks.studies.memory.options import MemoryOptions
@@ -36,7 +36,7 @@ class MemoryStudy(StreamStudy):
 
     def __init__(self, options: MemoryOptions) -> None:
         check_sizes(options)
-        self.arms = {text: parsed_arm(text) for text in dict.fromkeys(options.arms)}
+        self.arms = parsed_arms(options.arms)
         super().__init__(options, tuple(dict.fromkeys(arm.method for arm in self.arms.values())))
         self.check_arms(self.arms.values())
 

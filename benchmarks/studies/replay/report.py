@@ -113,7 +113,8 @@ def leads(summary: Summary) -> list[str]:
         if len(by_kind) == 2:
             lead = mean_of(arms[by_kind[True]]) - mean_of(arms[by_kind[False]])
             spread = math.hypot(*(spread_of(arms[arm]) for arm in by_kind.values()))
-            unclear = "" if abs(lead) > spread else ", no more than the spread"
+            alone = any(math.isnan(arms[arm]["accuracy"]["std"]) for arm in by_kind.values())
+            unclear = ", one network: no spread" if alone else "" if abs(lead) > spread else ", no more than the spread"
             lines.append(
                 f"{strategy}: {by_kind[True]} - {by_kind[False]} (best learned, best real): {100 * lead:+.1f} "
                 f"points{unclear}"

@@ -15,7 +15,7 @@ from benchmarks.harness.experiment import run_experiment
 from benchmarks.harness.kept import kept
 from benchmarks.harness.methods import METHODS
 from benchmarks.harness.tasks import Tasks
-from benchmarks.studies.class_incremental.arms import Arm, parsed_arm
+from benchmarks.studies.class_incremental.arms import Arm, parsed_arms
 from benchmarks.studies.class_incremental.streams import StreamStudy, buffer_of, gdumb, images_that_fit
 from benchmarks.studies.replay.logits import LogitMemory, logit_bytes
 from benchmarks.studies.replay.options import NO_REPLAY, ReplayOptions
@@ -51,7 +51,7 @@ class ReplayStudy(StreamStudy):
         check_at_least(options, 0, "alpha", "beta")
         if not options.learning_rate > 0:
             raise InputError(f"--learning-rate is {options.learning_rate}; expected a number above 0")
-        self.arms = {text: parsed_arm(text) for text in dict.fromkeys(options.arms) if text != NO_REPLAY}
+        self.arms = parsed_arms(text for text in options.arms if text != NO_REPLAY)
         super().__init__(options, tuple(dict.fromkeys(arm.method for arm in self.arms.values())))
         self.options = self._with_defaults(options)
         self.online = replace(
