@@ -59,7 +59,10 @@ def protocol(options: dict[str, Any]) -> str:
     augmented = "with" if options["train"]["augment"] else "without"
     private = [arm for arm in options["arms"] if "epsilon" in options.get(arm, {})]
     budgets = "; ".join(f"{arm} {options[arm]['epsilon']:g} at delta {options[arm]['delta']:g}" for arm in private)
-    proven = f" Proven epsilon, for one member replaced by a blank one: {budgets}; images of these arms are mapped to [-1, 1]."
+    proven = (
+        f" Proven epsilon, for one member replaced by a blank one: {budgets}; images of these arms are mapped to "
+        "[-1, 1]."
+    )
     return (
         f"{options['dataset']}, preset {options['preset']}: {options['members']} members and as many non-members, both "
         f"from the training set; member sets {', '.join(map(str, options['seeds']))}, disjoint. Every model is the "
