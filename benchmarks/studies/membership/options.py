@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from benchmarks.harness.methods import METHODS, prefix_of
+from benchmarks.harness.methods import METHODS, methods_of, prefix_of
 from benchmarks.harness.options import FolderOptions, More, Presets, StudyOptions
 
 __all__ = ["ARMS", "PRESETS", "CoverageOptions", "MembershipOptions"]
@@ -91,7 +91,7 @@ class MembershipOptions(StudyOptions):
 
     def idle(self, prefix: str) -> str:
         """That there is no such arm."""
-        return f"no arm is {prefix}"
+        return f"no arm is {' or '.join(methods_of(prefix))}"
 
 
 @dataclass(frozen=True, kw_only=True)

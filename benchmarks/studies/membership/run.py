@@ -123,6 +123,11 @@ class MembershipRun(Experiment):
         height, width, channels = self.train.images.shape[1:]
         shape = (channels, height, width)
         for seed in self.options.seeds:
+            canaries = self._canaries(seed)
+            if canaries is not None and canaries.planted.all() | ~canaries.planted.any():
+                raise InputError(
+                    f"--canaries {len(canaries)} are all planted, or all held out, on member set {seed}; use more"
+                )
             members = replace(self.train.subset(self.positions(seed)[0]), name=f"member set {seed}")
             counts = np.bincount(members.labels, minlength=self.train.num_classes)
             if self.distillers and not counts.min():
@@ -229,7 +234,7 @@ def check_budgets(options: MembershipOptions) -> None:
     if not options.epsilon or not all(0 < epsilon < math.inf for epsilon in options.epsilon):
         given = " ".join(f"{epsilon:g}" for epsilon in options.epsilon)
         raise InputError(f"--epsilon is {given or 'empty'}; expected numbers above 0")
-    if len(set(options.epsilon)) < len(options.epsilon):
+    if len({f"{epsilon:g}" for epsilon in options.epsilon}) < len(options.epsilon):
         raise InputError(f"--epsilon is {' '.join(f'{e:g}' for e in options.epsilon)}; expected different numbers")
     private = any(arm != "real" and arm != "subset" and distiller_class(arm).is_private for arm in options.arms)
     if "epsilon" in options.given.get("run", ()) and not private:
@@ -245,6 +250,16 @@ def check_worst_case(options: MembershipOptions) -> None:
     needing = [name for name in options.attacks if name != "all" and "references" in ATTACKS[name].needs]
     if needing and not options.references:
         raise InputError(f"the attacks {', '.join(needing)} need references; add --references 16, for example")
+    if options.references and not options.canaries and "all" not in options.attacks and not needing:
+        raise InputError(
+            f"--references was given, but none of --attacks {' '.join(options.attacks)} uses them; add lira, for "
+            "example"
+        )
+    if len(needing) == len(options.attacks):
+        raise InputError(
+            f"all of --attacks {' '.join(needing)} need references, which only a part of the audits has; add "
+            "threshold"
+        )
     if options.canaries == 1:
         raise InputError("--canaries is 1; expected 0, or at least 2: half of them, about, are planted")
     if options.audit_set and options.arms == ("real",):
