@@ -70,6 +70,12 @@ class AuditResults:
         """The result with the highest AUC on a slice: what counts for the model's privacy is the best attack."""
         return max((self.result(attack, slice) for attack in self.scores), key=lambda result: result.auc.value)
 
+    def telling_attack(self) -> str:
+        """The attack that exposes a few, else that with the strongest evidence on average."""
+        verdict = self.verdict
+        evidence = verdict.few if verdict.exposes_a_few or verdict.average is None else verdict.average
+        return (evidence or self.strongest()).attack
+
     def most_exposed(self, attack: str, count: int = 10) -> np.ndarray:
         """Positions of the members with the highest scores, `(count,)`, the most exposed first."""
         self.result(attack)

@@ -28,9 +28,7 @@ TEMPLATES = Environment(
 
 def report_page(report: AuditResults, *, title: str) -> str:
     """The page of one audit."""
-    verdict = report.verdict
-    evidence = verdict.few if verdict.exposes_a_few or verdict.average is None else verdict.average
-    attack = (evidence or report.strongest()).attack
+    attack = report.telling_attack()
     exposed = report.exposed(attack)
     return TEMPLATES.get_template("report.html").render(
         title=title,

@@ -8,16 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from privacy.attack_results import result_from, result_of
+from privacy.attack_results import result_of
 from privacy.audit_results import AuditResults
 from privacy.errors import InputError
 from privacy.exposed import MOST_SHOWN, as_pixels
-from privacy.files import as_path, jsonable, read_arrays, write_arrays, write_atomically, write_json
+from privacy.files import as_path, read_arrays, write_arrays, write_atomically
 from privacy.records import AttackRecords
-from privacy.report_text import answers, headline, notes, slice_notes
+from privacy.report_text import headline
 from privacy.scores import Scores
 from privacy.slices import WHOLE, Slices
-from privacy.tables import results_table
+from privacy.written_results import WrittenResults, results_from
 
 __all__ = ["AuditReport"]
 
@@ -25,7 +25,7 @@ FORMAT = 3
 
 
 @dataclass(frozen=True, eq=False)
-class AuditReport(AuditResults):
+class AuditReport(WrittenResults):
     """The report of one audit: `print` it, or write it with `to_html`, `to_json`, `plot_roc` and `save`.
 
     `verdict` says what the results mean overall; `result(attack)` has the results of one attack.
@@ -65,40 +65,11 @@ class AuditReport(AuditResults):
         report = cls(results, scores, slices.masks, titles, members.classes, members.losses, about, info)
         return report if images is None else replace(report, pictures=pictures_of(report, images))
 
-    # -- words ---------------------------------------------------------------------------------------------------
-
-    def __str__(self) -> str:
-        lines = [headline(self), "", *self.answers(), ""]
-        for name in self.slices:
-            own = self.results_on(name)
-            if name != WHOLE:
-                lines += ["", f"{name}: {own[0].members} members, {own[0].non_members} non-members"]
-            lines += [results_table(own), *(f"  {note}" for note in slice_notes(self, name))]
-        return "\n".join([*lines, *self.notes()])
-
-    def answers(self) -> tuple[str, str, str]:
-        """In sentences: are members distinguished on average, are a few exposed, and how sure both answers are."""
-        return answers(self)
-
-    def notes(self) -> list[str]:
-        """What a reader has to know about the results."""
-        return notes(self)
+    def headline(self) -> str:
+        """One line on what was attacked."""
+        return headline(self)
 
     # -- files ---------------------------------------------------------------------------------------------------
-
-    def to_dict(self) -> dict[str, Any]:
-        """All results except the scores of single records, ready for JSON."""
-        return jsonable({
-            "about": dict(self.about),
-            "info": dict(self.info),
-            "answers": list(self.answers()),
-            "leaks": {"on_average": self.verdict.leaks_on_average, "a_few": self.verdict.exposes_a_few},
-            "results": [result.to_dict() for result in self.results],
-        })
-
-    def to_json(self, path: str | Path) -> Path:
-        """Write `to_dict` as JSON, atomically."""
-        return write_json(path, self.to_dict())
 
     def to_html(self, path: str | Path, *, title: str = "Membership-inference audit") -> Path:
         """Write one self-contained page: what was measured, tables, ROC curves, and what it means."""
@@ -120,12 +91,9 @@ class AuditReport(AuditResults):
         """Write everything, the scores of single records included, to one .npz file without pickles."""
         trained = [attack for attack, scores in self.scores.items() if scores.trained]
         content = {"format": FORMAT, "titles": dict(self.titles), "trained": trained, **self.to_dict()}
-        arrays = {"report": np.array(json.dumps(content)), "labels": self.labels, "losses": self.losses}
-        for i, scores in enumerate(self.scores.values()):
-            arrays |= {f"scores/{i}": scores.splits, "is_member": scores.is_member}
-        arrays |= {f"slice/{i}": mask for i, mask in enumerate(self.slices.values())}
-        arrays |= {f"picture/{position}": picture for position, picture in self.pictures.items()}
-        return write_arrays(path, arrays)
+        return write_arrays(
+            path, {"report": np.array(json.dumps(content)), "losses": self.losses, **self.arrays()}
+        )
 
     @classmethod
     def load(cls, path: str | Path) -> "AuditReport":
@@ -138,21 +106,10 @@ class AuditReport(AuditResults):
                 raise InputError(
                     f"{path} is a report of format {content['format']}; expected {FORMAT}: audit its records again"
                 )
-            results = tuple(result_from(entry) for entry in content["results"])
-            attacks = dict.fromkeys(result.attack for result in results)
-            slices = dict.fromkeys(result.slice for result in results)
-            return cls(
-                results,
-                {name: Scores(arrays[f"scores/{i}"], arrays["is_member"], name in content["trained"])
-                 for i, name in enumerate(attacks)},
-                {name: arrays[f"slice/{i}"] for i, name in enumerate(slices)},
-                content["titles"],
-                arrays["labels"],
-                arrays["losses"],
-                content["about"],
-                content["info"],
-                {int(name.split("/")[1]): value for name, value in arrays.items() if name.startswith("picture/")},
-            )
+            own = results_from(content, arrays)
+            if "trained" not in content:
+                raise KeyError("trained")
+            return cls(**own, losses=arrays["losses"])
         except InputError:
             raise
         except (KeyError, TypeError, AttributeError, ValueError) as error:

@@ -36,12 +36,6 @@ class SetResults(AuditResults):
                 best[kind] = result.attack
         return replace(self, scores={name: self.scores[name] for name in best.values()})
 
-    def telling_attack(self) -> str:
-        """The attack that exposes a few, else that with the strongest evidence on average."""
-        verdict = self.verdict
-        evidence = verdict.few if verdict.exposes_a_few or verdict.average is None else verdict.average
-        return (evidence or self.strongest()).attack
-
 
 def set_headline(report: AuditResults) -> str:
     """One line on what was attacked and with what."""
