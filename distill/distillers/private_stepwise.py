@@ -22,7 +22,7 @@ from distill.errors import InputError
 from distill.preprocess import PreprocessedImages
 from distill.runtime.checks import DTYPES, require_not_negative, require_positive
 from distill.runtime.seeds import Purpose
-from distill.sets.synthetic import SyntheticSet, initial_labels
+from distill.sets.synthetic import initial_labels
 from distill.training.loop import train
 
 __all__ = ["PrivateState", "PrivateStepwise"]
@@ -144,16 +144,9 @@ class PrivateStepwise(PrivateDistiller, StepwiseDistiller):
             directions=directions,
         )
 
-    def so_far(self, state: Any, data: PreprocessedImages) -> SyntheticSet:
-        """The set as it is at this moment, with the ledger of the whole distillation."""
-        return SyntheticSet(
-            state.images.detach().float().cpu().clone(),
-            state.labels.detach().float().cpu().clone(),
-            state.class_ids.cpu().clone(),
-            data.classes,
-            data.preprocessing,
-            self.private_made_by(state.run, state.ledger, state.history),
-        )
+    def made_by_state(self, state: Any) -> dict[str, Any]:
+        """With the ledger of the whole distillation, and without the seed."""
+        return self.private_made_by(state.run, state.ledger, state.history)
 
 
 class PrivateState(StepwiseState):

@@ -184,5 +184,9 @@ class StepwiseDistiller(Distiller):
             state.class_ids.cpu().clone(),
             data.classes,
             data.preprocessing,
-            self.made_by(state.run, started_from=state.started_from, history=list(state.history)),
+            self.made_by_state(state),
         )
+
+    def made_by_state(self, state: Any) -> dict[str, Any]:
+        """Where a set in this state comes from, for its `made_by`."""
+        return self.made_by(state.run, started_from=state.started_from, history=list(state.history))
