@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from benchmarks.harness.methods import METHODS
+from benchmarks.harness.methods import METHODS, methods_of, prefix_of
 from benchmarks.harness.options import More, Options, Presets, StudyOptions
 
-__all__ = ["PRESETS", "ClassIncrementalOptions", "StockOptions", "StreamOptions"]
+__all__ = ["PRESETS", "ArmOptions", "ClassIncrementalOptions", "StockOptions", "StreamOptions"]
 
 # What differs from the defaults of the classes, which are the paper's. "quick": see docs/results.md.
 PRESETS: Presets = {
@@ -52,6 +52,24 @@ class StreamOptions(StudyOptions):
     """Classes to fit the preprocessing on: all, as published, including future ones, or those of the first step."""
     held_out: More[int] = 0
     """Hold out this many training images per class and evaluate on them instead of the test set, to tune options."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArmOptions(StreamOptions):
+    """A stream whose memories are arms: METHOD/CODEC."""
+
+    arms: tuple[str, ...] = ()
+    """What fills the memory."""
+
+    @property
+    def parts(self) -> frozenset[str]:
+        """The methods of the arms, and the training."""
+        methods = {arm.partition("/")[0] for arm in self.arms}
+        return frozenset({prefix_of(method) for method in methods if method in METHODS} | {"train"})
+
+    def idle(self, prefix: str) -> str:
+        """That no arm is of this method."""
+        return f"no arm is {' or '.join(methods_of(prefix))}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from benchmarks.harness.methods import METHODS, methods_of, prefix_of
 from benchmarks.harness.options import More, Presets
-from benchmarks.studies.class_incremental.options import PRESETS, StreamOptions
+from benchmarks.studies.class_incremental.options import PRESETS, ArmOptions
 
 __all__ = ["MemoryOptions"]
 
@@ -21,7 +20,7 @@ ARMS = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class MemoryOptions(StreamOptions):
+class MemoryOptions(ArmOptions):
     """What should a replay memory of a given number of bytes hold? Accuracy against bytes per class.
 
     Every arm gets the same bytes per class, images, labels and class ids counted, and fills them with as many images as
@@ -39,13 +38,3 @@ class MemoryOptions(StreamOptions):
     labels."""
     most_images: More[int] = 100
     """Points at which a method would have to learn more images per class than this are left out, and named."""
-
-    @property
-    def parts(self) -> frozenset[str]:
-        """The methods of the arms, and the training."""
-        methods = {arm.partition("/")[0] for arm in self.arms}
-        return frozenset({prefix_of(method) for method in methods if method in METHODS} | {"train"})
-
-    def idle(self, prefix: str) -> str:
-        """That no arm is of this method."""
-        return f"no arm is {' or '.join(methods_of(prefix))}"

@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from benchmarks.harness.methods import METHODS, methods_of, prefix_of
 from benchmarks.harness.options import More, Presets
-from benchmarks.studies.class_incremental.options import PRESETS, StreamOptions
+from benchmarks.studies.class_incremental.options import PRESETS, ArmOptions
 
 __all__ = ["NO_REPLAY", "ReplayOptions", "StrategyName"]
 
@@ -15,7 +14,7 @@ ARMS = (NO_REPLAY, "random/uint8", "random/webp:50", "herding/webp:50", "frepo/u
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReplayOptions(StreamOptions):
+class ReplayOptions(ArmOptions):
     """Does distilled replay help strategies that keep training one network? Accuracy and forgetting at equal bytes.
 
     Avalanche's Naive with ReplayPlugin, ER-ACE and DER++ train one network along the stream, by the same recipe for
@@ -46,13 +45,3 @@ class ReplayOptions(StreamOptions):
     """Weight of the logits in der."""
     beta: More[float] = 0.5
     """Weight of the labels of replayed images in der."""
-
-    @property
-    def parts(self) -> frozenset[str]:
-        """The methods of the arms, and the training, whose network all strategies have."""
-        methods = {arm.partition("/")[0] for arm in self.arms}
-        return frozenset({prefix_of(method) for method in methods if method in METHODS} | {"train"})
-
-    def idle(self, prefix: str) -> str:
-        """That no arm is of this method."""
-        return f"no arm is {' or '.join(methods_of(prefix))}"
