@@ -130,7 +130,9 @@ def test_resumed_run_makes_no_reference_again_and_ends_in_the_same_figures(comma
     assert figures(worst) == before
 
 
-@pytest.mark.parametrize(("exposed", "said"), [(100, "threshold finds 102 of 2000 at 2 false positives"), (0, "paid for: none.")])
+@pytest.mark.parametrize(
+    ("exposed", "said"), [(100, "threshold finds 102 of 2000 at 2 false positives"), (0, "paid for: none.")]
+)
 def test_words_name_the_exposed_few_and_nobody_where_nothing_leaks(exposed, said):
     """100 of 2000 members lie beyond all non-members: the interval at 0.1 % (2 of 2000) alone could not say so."""
     rng = np.random.default_rng(1)
