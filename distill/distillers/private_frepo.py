@@ -38,8 +38,9 @@ class PrivateFRePo(PrivateStepwise):
     all else is post-processing too: nothing but G, and the sums of the start, is computed from records.
 
     Other than in FRePo: features are less the mean of the distilled ones and of unit length on both sides, so that no
-    part of the clip is spent on what all images share; Adam takes the place of LAMB, and the ridge is larger, as the
-    gradient is noisy; labels are not learned. BatchNorm has the statistics of the distilled images.
+    part of the clip is spent on what all images share; the ridge is much larger, as a small one enlarges the noise that
+    reaches the images; Adam takes the place of LAMB; labels are not learned. BatchNorm has the statistics of the
+    distilled images.
 
     Raises `InputError` for options that make no sense, also for a start from real images; `distill` where the
     accountant is not installed, for held-out images and for a preprocessing that may be fitted on the records.
@@ -53,6 +54,8 @@ class PrivateFRePo(PrivateStepwise):
     method: ClassVar[str] = "private-frepo"
     rates: ClassVar[tuple[str, ...]] = ("learning_rate", "pool_learning_rate")
     summed: ClassVar[str] = "gradients by the ridge weights"
+    init_share: float = 0.4
+    learning_rate: float = 2e-2
     residuals: Residuals = "squared"
     """Gradient of the loss by predictions: "squared", of the squared error, or "softmax", of cross-entropy."""
     pool_size: int = 10
@@ -63,7 +66,7 @@ class PrivateFRePo(PrivateStepwise):
     """Learning rate of Adam for the pool models."""
     pool_batch_size: int = 1000
     """Batch size for training the pool models, sampled at random if the distilled set is larger."""
-    regularization: float = 1e-2
+    regularization: float = 0.3
     """Regularisation of the ridge regression (lambda), as a fraction of the mean diagonal of K_ss."""
 
     def __post_init__(self) -> None:
