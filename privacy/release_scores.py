@@ -10,7 +10,6 @@ from privacy.validation import as_array, finite_floats, require_number, require_
 __all__ = ["ReleaseScores"]
 
 COIN_VARIANCE = 0.25
-SMALLEST = float(np.finfo(np.float64).tiny)
 
 
 class ReleaseScores:
@@ -54,8 +53,10 @@ class ReleaseScores:
 
         Raises `InputError` for sizes that do not fit, numbers that are not finite, or a noise or rate out of range.
         """
-        require_number("noise_std", noise_std, least=SMALLEST)
-        require_number("sampling_rate", sampling_rate, least=SMALLEST, most=1)
+        require_number("noise_std", noise_std, least=0)
+        require_number("sampling_rate", sampling_rate, least=0, most=1)
+        if not noise_std or not sampling_rate:
+            raise InputError(f"noise_std is {noise_std} and sampling_rate {sampling_rate}; expected more than 0")
         seen = flat(summed, "summed", 1)
         own = flat(added, "added", len(self.evidence), seen.size)
         known = 0.0 if others is None else flat(others, "others", 1, seen.size)
