@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from distill import NDPDC, ZCA, Identity, InputError, LabelledImages, PrivateFRePo, Random, Standardize
+from distill import NDPDC, ZCA, Identity, InputError, LabelledImages, NoisyMeans, PrivateFRePo, Random, Standardize
 from distill.accounting.noise_stream import NoiseStream
 from distill.distillers import noisy_sums, private_start, private_stepwise
 from distill.distillers.noisy_sums import noisy_group_sums, noisy_outer_sum, poisson_sample
@@ -283,9 +283,11 @@ def test_what_records_add_to_an_observed_release_comes_to_its_sum(distiller, mak
     assert torch.equal(synthetic.images, whole.distill(data, images_per_class=2).images)
 
 
-def test_releases_are_seen_of_private_methods_alone(make_images):
+def test_releases_are_seen_of_private_steps_alone(make_images):
     with pytest.raises(InputError, match="on_release was given to random, which has no noisy sums; use a priv"):
         Random().distill(make_images(), images_per_class=1, on_release=print)
+    with pytest.raises(InputError, match="on_release was given to noisy-means, which has no steps; use private-frepo"):
+        NoisyMeans().distill(make_images(), images_per_class=1, on_release=print)
     with pytest.raises(InputError, match="on_release is 3; expected a function of an ObservedRelease"):
         QUICK.distill(make_images(), on_release=3)
 
