@@ -52,7 +52,6 @@ class PrivateFRePo(PrivateStepwise):
     method: ClassVar[str] = "private-frepo"
     rates: ClassVar[tuple[str, ...]] = ("learning_rate", "pool_learning_rate")
     summed: ClassVar[str] = "gradients by the ridge weights"
-    init_share: float = 0.4
     learning_rate: float = 2e-2
     residuals: Residuals = "squared"
     """Gradient of the loss by predictions: "squared", of the squared error, or "softmax", of cross-entropy."""

@@ -44,7 +44,7 @@ class PrivateStepwise(PrivateDistiller, StepwiseDistiller):
     """Norm to which what a record adds to a sum is clipped; features have norm 1."""
     init: PrivateInit = "clusters"  # type: ignore[assignment]
     """Initial images: "noise"; "class-means", noisy; "clusters", noisy means of parts of each class; or "public"."""
-    init_share: float = 0.235
+    init_share: float = 0.4
     """Share of epsilon that the start would cost by itself, where it sees records."""
     public: str | None = None
     """File of a saved synthetic set of public images to start from, with init="public"."""
