@@ -10,8 +10,8 @@ from torch.nn import functional as F
 
 from distill.accounting.ledger import Ledger
 from distill.accounting.noise_stream import NoiseStream
+from distill.accounting.noisy_sums import noisy_group_sums
 from distill.distillers.features import features_of
-from distill.distillers.noisy_sums import noisy_group_sums
 from distill.distillers.private_stepwise import PrivateState, PrivateStepwise
 from distill.distillers.run import Run
 from distill.distillers.state import Start

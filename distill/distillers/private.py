@@ -8,19 +8,20 @@ from typing import Any, ClassVar
 import torch
 
 from distill.accounting.accountant import Release, calibrated_noise, require_accountant
+from distill.accounting.fixed_preprocessing import check_not_fitted, fixed_preprocessing
 from distill.accounting.ledger import KEY, Ledger, Spent
 from distill.accounting.noise_stream import NoiseStream
 from distill.data.labelled import LabelledImages
 from distill.distillers.base import Distiller
 from distill.distillers.run import Run
 from distill.errors import InputError
-from distill.preprocess import Identity, PreprocessedImages, Preprocessing, Standardize
+from distill.preprocess import PreprocessedImages, Preprocessing
 from distill.runtime.checks import require_positive
 from distill.runtime.distributed import world_size
 from distill.runtime.seeds import Purpose
 from distill.sets.synthetic import describe
 
-__all__ = ["PrivateDistiller", "fixed_preprocessing"]
+__all__ = ["PrivateDistiller"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,12 +72,7 @@ class PrivateDistiller(Distiller):
                 f"held_out was given to {self.method}: accuracy on held-out records of the private data would be "
                 "recorded without noise; leave it out, and evaluate the finished set on public images"
             )
-        if not self.public_preprocessing and not is_fixed(data.preprocessing):
-            raise InputError(
-                f"the images were preprocessed by {data.preprocessing.kind}, which may have been fitted on the private "
-                "records: that would be a release without noise; give raw images, a fixed preprocessing, or "
-                "public_preprocessing=True if it was fitted on public images"
-            )
+        check_not_fitted(data.preprocessing, public=self.public_preprocessing)
 
     @abstractmethod
     def releases(self, records: int, images_per_class: int) -> tuple[Release, ...]:
@@ -103,20 +99,3 @@ class PrivateDistiller(Distiller):
         return describe(
             self.method, options, started_from=[], history=list(history), **{KEY: ledger.as_json()}
         )
-
-
-def fixed_preprocessing(channels: int) -> Standardize:
-    """Pixels in [0, 1] to [-1, 1], whatever the images.
-
-    >>> fixed_preprocessing(1).forward(torch.tensor([[[[0.0, 1.0]]]])).tolist()
-    [[[[-1.0, 1.0]]]]
-    """
-    half = torch.full((channels,), 0.5)
-    return Standardize(half, half.clone())
-
-
-def is_fixed(preprocessing: Preprocessing) -> bool:
-    """Whether a preprocessing is the same for all images: nothing in it was fitted."""
-    if isinstance(preprocessing, Standardize):
-        return preprocessing.same_as(fixed_preprocessing(len(preprocessing.mean)))
-    return isinstance(preprocessing, Identity)

@@ -10,9 +10,9 @@ from torch.nn import functional as F
 
 from distill.accounting.ledger import Ledger
 from distill.accounting.noise_stream import NoiseStream
+from distill.accounting.noisy_sums import noisy_outer_sum
 from distill.distillers.features import features_of
 from distill.distillers.model_pool import ModelPool
-from distill.distillers.noisy_sums import noisy_outer_sum
 from distill.distillers.private_stepwise import PrivateState, PrivateStepwise
 from distill.distillers.run import Run
 from distill.distillers.state import Start
