@@ -164,7 +164,7 @@ def check_gdumb(recipe: Any, num_classes: Any, seed: Any, eval_mb_size: Any, dev
 
 
 def check_private_naive(
-    model: Any, sgd: Any, preprocessing: Any, seed: Any, eval_mb_size: Any, device: Any
+    model: Any, sgd: Any, preprocessing: Any, seed: Any, eval_mb_size: Any, device: Any, progress: Any
 ) -> None:
     """Raise `InputError` for arguments of another kind than `PrivateNaive` takes."""
     require_a("model", model, Network, hint="sgd.build(data, seed=0), for example")
@@ -172,6 +172,7 @@ def check_private_naive(
     require_a("preprocessing", preprocessing, Preprocessing, hint="Identity() for pixels in [0, 1]")
     require_whole("seed", seed)
     require_whole("eval_mb_size", eval_mb_size, least=1)
+    require_flag("progress", progress)
     check_device(device)
 
 

@@ -62,7 +62,7 @@ class PrivateNaive(SupervisedTemplate):
         eval_every: int = -1,
         progress: bool = False,
     ) -> None:
-        check_private_naive(model, sgd, preprocessing, seed, eval_mb_size, device)
+        check_private_naive(model, sgd, preprocessing, seed, eval_mb_size, device, progress)
         self.sgd, self.preprocessing, self.seed, self.progress = sgd, preprocessing, seed, progress
         self.ledgers: list[Ledger] = []
         super().__init__(

@@ -21,7 +21,14 @@ from distill.data.labelled import LabelledImages
 from distill.errors import InputError, NotFiniteError
 from distill.networks import Network, Norm, build_network, check_network, plain_layers
 from distill.preprocess import PreprocessedImages
-from distill.runtime.checks import check_device, check_option_types, require_a, require_positive, require_whole
+from distill.runtime.checks import (
+    check_device,
+    check_option_types,
+    require_a,
+    require_flag,
+    require_positive,
+    require_whole,
+)
 from distill.runtime.progress import progress_bar
 from distill.runtime.seeds import Purpose, generator_for
 
@@ -113,6 +120,7 @@ class PrivateSGD(Budget):
         require_a("data", data, LabelledImages, PreprocessedImages)
         require_a("network", network, Network, type(None))
         require_whole("seed", seed)
+        require_flag("progress", progress)
         check_device(device)
         if isinstance(data, LabelledImages):
             data = fixed_preprocessing(data.images.shape[-1]).apply(data)
