@@ -64,19 +64,19 @@ class PrivateSGD(Budget):
         2 x gradients: noise 9 of the clip, each record with probability 0.03712
     """
 
-    steps: int = 200
+    steps: int = 100
     """Number of updates, each with noise of its own."""
     batch_size: int = 1024
     """Expected number of records in a step: each is drawn by a coin of its own, so that the number varies."""
-    clip: float = 1.0
+    clip: float = 0.1
     """Norm to which the gradient of a record is clipped."""
-    learning_rate: float = 0.5
-    """Initial learning rate; cosine decay to 0."""
+    learning_rate: float = 40.0
+    """Initial learning rate, with cosine decay to 0. It goes with the clip: half of one needs twice the other."""
     momentum: float = 0.9
     """Momentum of the updates; 0 for none."""
     network: str = "conv"
     """Network to train: conv, conv-after, dcconv, alexnet, vgg11 or resnet18."""
-    width: int = 16
+    width: int = 8
     """Width of the network: channels of its first convolution."""
     depth: int | None = None
     """Number of blocks of the network. Default: depends on the resolution of the images."""

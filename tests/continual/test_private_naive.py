@@ -8,7 +8,7 @@ from distill import Identity, InputError, PrivateSGD, Standardize
 from distill.accounting import noisy_sums
 from tiny_streams import C, images, linear, silent, stream
 
-SGD = PrivateSGD(steps=2, batch_size=6, width=4, depth=1, noise_multiplier=4.0)
+SGD = PrivateSGD(steps=2, batch_size=6, width=4, depth=1, noise_multiplier=4.0, learning_rate=1.0)
 
 
 def of_classes(*class_ids: int, seed: int = 0):

@@ -18,7 +18,7 @@ from distill.runtime.seeds import Purpose, generator_for
 from distill.training import private_sgd
 from distill.training.private_sgd import PrivateSGD, gradients_of_records
 
-QUICK = PrivateSGD(steps=3, batch_size=20, width=4, depth=2, noise_multiplier=1.0, chunk_size=7)
+QUICK = PrivateSGD(steps=3, batch_size=20, width=4, depth=2, noise_multiplier=1.0, learning_rate=1.0, chunk_size=7)
 NAMES = [("conv", "none"), ("conv", "group"), ("conv", "instance"), ("conv-after", "layer"), ("dcconv", "instance"),
          ("resnet18", "group"), ("alexnet", "none")]  # fmt: skip
 
@@ -130,7 +130,7 @@ def test_every_step_draws_noise_of_its_own_and_batches_may_be_empty(images, monk
     monkeypatch.setattr(noisy_sums, "normal_like", lambda sums, noise: drawn.append(original(sums, noise)) or drawn[-1])
     monkeypatch.setattr(private_sgd, "gradients_of_records", lambda network, some, of: sizes.append(len(some)) or
                         gradients_of_records(network, some, of))  # fmt: skip
-    sgd = PrivateSGD(steps=30, batch_size=1, width=4, depth=1, noise_multiplier=3.0, clip=0.5)
+    sgd = PrivateSGD(steps=30, batch_size=1, width=4, depth=1, noise_multiplier=3.0, learning_rate=0.1)
     sgd.train(images, seed=3)
     assert len(drawn) == 30 > len(sizes)  # some batches were empty, and noised all the same
     assert len(set(sizes)) > 1

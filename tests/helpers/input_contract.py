@@ -155,7 +155,9 @@ def of(maker: Callable[..., Any], name: str) -> Make:
 
 DISTILLERS_BY_NAME = {type(distiller).__name__: distiller for distiller in DISTILLERS}
 RECIPE = TrainingRecipe(width=4, train_steps=1, warmup_steps=0)
-SGD = PrivateSGD(steps=1, batch_size=8, width=4, depth=1, noise_multiplier=1.0, public_preprocessing=True)
+SGD = PrivateSGD(
+    steps=1, batch_size=8, width=4, depth=1, noise_multiplier=1.0, learning_rate=1.0, public_preprocessing=True
+)
 
 
 def options_of(cls: type) -> dict[str, Make]:
