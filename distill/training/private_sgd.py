@@ -70,7 +70,7 @@ class PrivateSGD(Budget):
     """Expected number of records in a step: each is drawn by a coin of its own, so that the number varies."""
     clip: float = 0.1
     """Norm to which the gradient of a record is clipped."""
-    learning_rate: float = 40.0
+    learning_rate: float = 20.0
     """Initial learning rate, with cosine decay to 0. It goes with the clip: half of one needs twice the other."""
     momentum: float = 0.9
     """Momentum of the updates; 0 for none."""
