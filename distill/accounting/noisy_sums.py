@@ -10,7 +10,7 @@ from torch import Tensor
 
 from distill.accounting.noise_stream import NoiseStream
 
-__all__ = ["clip_factors", "noisy_group_sums", "noisy_outer_sum", "noisy_sum", "poisson_sample"]
+__all__ = ["clip_factors", "noisy_group_sums", "noisy_outer_sum", "noisy_row_sum", "poisson_sample"]
 
 
 def clip_factors(norms: Tensor, clip: float) -> Tensor:
@@ -26,7 +26,7 @@ def poisson_sample(count: int, rate: float, coins: NoiseStream) -> Tensor:
     return torch.nonzero(coins.uniform(count) < rate).squeeze(1)
 
 
-def noisy_sum(
+def noisy_row_sum(
     chunks: Iterable[Tensor], size: int, *, clip: float, noise_multiplier: float, noise: NoiseStream
 ) -> Tensor:
     """The sum of all rows of the `chunks` `(n, size)`, each row clipped, with noise: float64 `(size,)` on the CPU.

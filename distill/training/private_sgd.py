@@ -16,7 +16,7 @@ from distill.accounting.budget import Budget
 from distill.accounting.fixed_preprocessing import check_not_fitted, fixed_preprocessing
 from distill.accounting.ledger import Ledger, Spent
 from distill.accounting.noise_stream import NoiseStream
-from distill.accounting.noisy_sums import noisy_sum, poisson_sample
+from distill.accounting.noisy_sums import noisy_row_sum, poisson_sample
 from distill.data.labelled import LabelledImages
 from distill.errors import InputError, NotFiniteError
 from distill.networks import Network, Norm, build_network, check_network, plain_layers
@@ -194,7 +194,7 @@ class PrivateSGD(Budget):
             for some, of in zip(images.split(self.chunk_size), labels.split(self.chunk_size), strict=True)
         )
         size = sum(parameter.numel() for parameter in network.parameters())
-        return noisy_sum(
+        return noisy_row_sum(
             chunks if len(images) else (), size, clip=self.clip, noise_multiplier=noise_multiplier, noise=noise
         )
 

@@ -1,23 +1,26 @@
 """DP-SGD: exact gradients of records, sensitivity, noise, and its limit, ordinary SGD."""
 
 import math
+import os
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from torch.nn import functional as F
 
-from distill import Identity, InputError, LabelledImages, Standardize
+from distill import Identity, InputError, LabelledImages, Standardize, load_images
 from distill.accounting import noisy_sums
 from distill.accounting.accountant import Release, calibrated_noise
 from distill.accounting.noise_stream import NoiseStream
-from distill.accounting.noisy_sums import noisy_sum, poisson_sample
+from distill.accounting.noisy_sums import noisy_row_sum, poisson_sample
 from distill.errors import NotFiniteError
 from distill.networks import NETWORKS, build_network, plain_layers
 from distill.runtime.seeds import Purpose, generator_for
 from distill.training import private_sgd
 from distill.training.private_sgd import PrivateSGD, gradients_of_records
 
+DATA = Path(os.environ.get("FREPO_DATA", Path(__file__).parents[3] / "shared" / "data"))
 QUICK = PrivateSGD(steps=3, batch_size=20, width=4, depth=2, noise_multiplier=1.0, learning_rate=1.0, chunk_size=7)
 NAMES = [("conv", "none"), ("conv", "group"), ("conv", "instance"), ("conv-after", "layer"), ("dcconv", "instance"),
          ("resnet18", "group"), ("alexnet", "none")]  # fmt: skip
@@ -69,7 +72,7 @@ def test_sum_is_that_of_clipped_rows_and_one_record_changes_it_by_the_clip_at_mo
     def summed(kept: torch.Tensor) -> torch.Tensor:
         with plain_layers(network):
             chunks = [gradients_of_records(network, images[kept], labels[kept])]
-        return noisy_sum(chunks, rows.shape[1], clip=clip, noise_multiplier=0.0, noise=NoiseStream.of_seed(0))
+        return noisy_row_sum(chunks, rows.shape[1], clip=clip, noise_multiplier=0.0, noise=NoiseStream.of_seed(0))
 
     by_hand = sum(row * min(1.0, clip / float(row.norm())) for row in rows)
     whole = summed(torch.arange(6))
@@ -136,7 +139,7 @@ def test_every_step_draws_noise_of_its_own_and_batches_may_be_empty(images, monk
     assert len(set(sizes)) > 1
     assert not any(torch.equal(drawn[0], other) for other in drawn[1:])
     assert float(torch.cat(drawn).std()) == pytest.approx(1, abs=0.03)
-    empty = noisy_sum([], 4000, clip=0.5, noise_multiplier=3.0, noise=NoiseStream.of_seed(0))
+    empty = noisy_row_sum([], 4000, clip=0.5, noise_multiplier=3.0, noise=NoiseStream.of_seed(0))
     assert float(empty.std()) == pytest.approx(1.5, rel=0.05)
 
 
@@ -181,3 +184,16 @@ def test_divergence_is_an_error(images):
     sgd = PrivateSGD(steps=8, batch_size=20, width=4, depth=2, noise_multiplier=0.0, clip=1e9, learning_rate=1e12)
     with pytest.raises(NotFiniteError, match="diverged \\(NaN\\); lower learning_rate"):
         sgd.train(images)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (DATA / "MNIST").exists(), reason="needs MNIST")
+def test_it_reaches_its_accuracy_on_mnist_at_epsilon_1() -> None:
+    train, test = (load_images("mnist", split=split, data_dir=DATA) for split in ("train", "test"))
+    trained = PrivateSGD(epsilon=1.0).train(train, seed=0)
+    images = private_sgd.fixed_preprocessing(1).apply(test)
+    with torch.no_grad():
+        right = sum(int((trained.network(some).argmax(1) == of).sum()) for some, of in
+                    zip(images.images.split(500), images.labels.split(500), strict=True))  # fmt: skip
+    assert 0.99 < trained.ledger.epsilon <= 1
+    assert 0.86 < right / len(test) < 0.95
