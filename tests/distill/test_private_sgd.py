@@ -196,4 +196,4 @@ def test_it_reaches_its_accuracy_on_mnist_at_epsilon_1() -> None:
         right = sum(int((trained.network(some).argmax(1) == of).sum()) for some, of in
                     zip(images.images.split(500), images.labels.split(500), strict=True))  # fmt: skip
     assert 0.99 < trained.ledger.epsilon <= 1
-    assert 0.86 < right / len(test) < 0.95
+    assert 0.86 < right / len(test) < 0.97
