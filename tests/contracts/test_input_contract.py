@@ -109,7 +109,8 @@ PUBLIC = {
                 "class_order", "experience_accuracies", "stream_accuracy", "with_soft_labels"},
 }  # fmt: skip
 TAKES_NOTHING = {"Distiller", "TeacherLabels", "Evaluation", "Identity", "InputError", "InputWarning", "Ledger",
-                 "Preprocessing", "PrivateNetwork", "accuracy_evaluator", "average_incremental_accuracy",
+                 "ObservedRelease", "Preprocessing", "PrivateNetwork", "accuracy_evaluator",
+                 "average_incremental_accuracy",
                  "forgetting"}  # fmt: skip
 
 
