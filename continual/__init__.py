@@ -5,6 +5,7 @@
 - `encoded_buffer`: `EncodedBuffer`, real images that Avalanche's policies choose, in bytes. `lending`: its part.
 - `encoded_policy`: what both have in common.
 - `gdumb`: `GDumb`, the strategy that trains on the buffer alone.
+- `private_naive`: `PrivateNaive`, DP-SGD along a stream, without a buffer.
 - `loss`, `soft_labels`: soft labels in Avalanche's own strategies.
 - `scenario`, `accuracy`: class-incremental streams, and accuracy over them.
 - `items`, `online`, `transforms`: what streams hold, and how their training transforms are repeated on replayed images.
@@ -35,6 +36,7 @@ from continual.buffer import DistilledBuffer
 from continual.encoded_buffer import EncodedBuffer
 from continual.gdumb import GDumb
 from continual.loss import SoftLabelLoss
+from continual.private_naive import PrivateNaive
 from continual.scenario import class_incremental, class_order
 from continual.soft_labels import with_soft_labels
 
@@ -47,6 +49,7 @@ __all__ = [
     "DistilledBuffer",
     "EncodedBuffer",
     "GDumb",
+    "PrivateNaive",
     "SoftLabelLoss",
     "accuracy_evaluator",
     "average_incremental_accuracy",

@@ -6,8 +6,17 @@ from typing import Any, get_args
 from avalanche.training.storage_policy import ExemplarsBuffer
 
 from continual.memory import Returning
-from distill import Distiller, InputError, LabelledImages, PreprocessedImages, Preprocessing, TrainingRecipe
+from distill import (
+    Distiller,
+    InputError,
+    LabelledImages,
+    PreprocessedImages,
+    Preprocessing,
+    PrivateSGD,
+    TrainingRecipe,
+)
 from distill.errors import shown
+from distill.networks import Network
 from distill.runtime.checks import check_device, class_names, require_a, require_flag, require_whole
 
 __all__ = [
@@ -18,6 +27,7 @@ __all__ = [
     "check_gdumb",
     "check_no_collecting",
     "check_order",
+    "check_private_naive",
     "check_scenario",
     "check_tested",
     "experiences_of",
@@ -150,6 +160,19 @@ def check_gdumb(recipe: Any, num_classes: Any, seed: Any, eval_mb_size: Any, dev
         require_whole("num_classes", num_classes, least=1)
     require_whole("seed", seed)
     require_whole("eval_mb_size", eval_mb_size, least=1)
+    check_device(device)
+
+
+def check_private_naive(
+    model: Any, sgd: Any, preprocessing: Any, seed: Any, eval_mb_size: Any, device: Any, progress: Any
+) -> None:
+    """Raise `InputError` for arguments of another kind than `PrivateNaive` takes."""
+    require_a("model", model, Network, hint="sgd.build(data, seed=0), for example")
+    require_a("sgd", sgd, PrivateSGD, hint="PrivateSGD(epsilon=1.0), for example")
+    require_a("preprocessing", preprocessing, Preprocessing, hint="Identity() for pixels in [0, 1]")
+    require_whole("seed", seed)
+    require_whole("eval_mb_size", eval_mb_size, least=1)
+    require_flag("progress", progress)
     check_device(device)
 
 

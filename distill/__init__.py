@@ -37,6 +37,7 @@ from distill.sets.importing import import_set
 from distill.sets.synthetic import SyntheticSet
 from distill.store import Store
 from distill.training.evaluation import Evaluation, evaluate
+from distill.training.private_sgd import PrivateNetwork, PrivateSGD
 from distill.training.recipe import TrainingRecipe
 
 try:
@@ -67,6 +68,8 @@ __all__ = [
     "PreprocessedImages",
     "Preprocessing",
     "PrivateFRePo",
+    "PrivateNetwork",
+    "PrivateSGD",
     "Random",
     "RandomTeacher",
     "Standardize",

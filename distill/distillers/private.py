@@ -7,24 +7,26 @@ from typing import Any, ClassVar
 
 import torch
 
-from distill.accounting.accountant import Release, calibrated_noise, require_accountant
+from distill.accounting.accountant import Release, require_accountant
+from distill.accounting.budget import Budget
+from distill.accounting.fixed_preprocessing import check_not_fitted, fixed_preprocessing
 from distill.accounting.ledger import KEY, Ledger, Spent
 from distill.accounting.noise_stream import NoiseStream
 from distill.data.labelled import LabelledImages
 from distill.distillers.base import Distiller
 from distill.distillers.run import Run
 from distill.errors import InputError
-from distill.preprocess import Identity, PreprocessedImages, Preprocessing, Standardize
+from distill.preprocess import PreprocessedImages, Preprocessing
 from distill.runtime.checks import require_positive
 from distill.runtime.distributed import world_size
 from distill.runtime.seeds import Purpose
 from distill.sets.synthetic import describe
 
-__all__ = ["PrivateDistiller", "fixed_preprocessing"]
+__all__ = ["PrivateDistiller"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class PrivateDistiller(Distiller):
+class PrivateDistiller(Budget, Distiller):
     """Base of methods whose sets are (epsilon, delta)-differentially private in the records they are distilled from.
 
     Neighbours differ in one record (an image with its label), replaced by a blank one that adds nothing to any sum; to
@@ -34,24 +36,11 @@ class PrivateDistiller(Distiller):
     """
 
     is_private: ClassVar[bool] = True
-    epsilon: float = 1.0
-    """Privacy budget of the whole set, all of it counted. With a noise multiplier it decides on the start alone, and
-    the ledger tells what everything costs."""
-    delta: float = 1e-5
-    """Probability with which the guarantee may fail; well below 1 / number of records."""
-    noise_multiplier: float | None = None
-    """Noise in units of the clip. Default: the least that keeps to epsilon; if given, the ledger tells epsilon."""
-    secret_noise: bool = False
-    """Draw noise and batches from the operating system's entropy: not reproducible. Otherwise they come from the seed,
-    which is then a secret: whoever knows it can take the noise off. Never use one seed for two sets."""
-    public_preprocessing: bool = False
-    """Confirm that the preprocessing was not fitted on the private records. Otherwise only fixed ones are accepted."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_positive(self, "epsilon", "delta", "noise_multiplier")
-        if not self.delta < 1:
-            raise InputError(f"delta is {self.delta}; expected less than 1, such as 1e-05")
+        self.check_budget()
+        require_positive(self, "noise_multiplier")
 
     def preprocessing_for(self, data: LabelledImages) -> Preprocessing:
         """A fixed one, pixels to [-1, 1]: one that was fitted on private records would release their statistics."""
@@ -71,12 +60,7 @@ class PrivateDistiller(Distiller):
                 f"held_out was given to {self.method}: accuracy on held-out records of the private data would be "
                 "recorded without noise; leave it out, and evaluate the finished set on public images"
             )
-        if not self.public_preprocessing and not is_fixed(data.preprocessing):
-            raise InputError(
-                f"the images were preprocessed by {data.preprocessing.kind}, which may have been fitted on the private "
-                "records: that would be a release without noise; give raw images, a fixed preprocessing, or "
-                "public_preprocessing=True if it was fitted on public images"
-            )
+        check_not_fitted(data.preprocessing, public=self.public_preprocessing)
 
     @abstractmethod
     def releases(self, records: int, images_per_class: int) -> tuple[Release, ...]:
@@ -88,13 +72,9 @@ class PrivateDistiller(Distiller):
         spent = Spent(self.method, self.releases(len(data), run.images_per_class), classes, len(data))
         return Ledger((spent,), self.delta)
 
-    def calibrated(self, releases: Any, epsilon: float) -> float:
-        """The noise multiplier with which `releases(noise)` keep to `epsilon` at delta."""
-        return calibrated_noise(releases, epsilon=epsilon, delta=self.delta)
-
     def stream(self, run: Run, purpose: Purpose) -> NoiseStream:
         """A stream of noise or of coins, from the seed of the run or from the operating system."""
-        return NoiseStream.secret() if self.secret_noise else NoiseStream.of_seed(run.seed, purpose)
+        return self.noise_stream(run.seed, purpose)
 
     def private_made_by(self, run: Run, ledger: Ledger, history: Sequence[dict[str, float]] = ()) -> dict[str, Any]:
         """The `made_by` of a set, with its ledger and without the seed, with which the noise could be taken off."""
@@ -103,20 +83,3 @@ class PrivateDistiller(Distiller):
         return describe(
             self.method, options, started_from=[], history=list(history), **{KEY: ledger.as_json()}
         )
-
-
-def fixed_preprocessing(channels: int) -> Standardize:
-    """Pixels in [0, 1] to [-1, 1], whatever the images.
-
-    >>> fixed_preprocessing(1).forward(torch.tensor([[[[0.0, 1.0]]]])).tolist()
-    [[[[-1.0, 1.0]]]]
-    """
-    half = torch.full((channels,), 0.5)
-    return Standardize(half, half.clone())
-
-
-def is_fixed(preprocessing: Preprocessing) -> bool:
-    """Whether a preprocessing is the same for all images: nothing in it was fitted."""
-    if isinstance(preprocessing, Standardize):
-        return preprocessing.same_as(fixed_preprocessing(len(preprocessing.mean)))
-    return isinstance(preprocessing, Identity)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from distill.accounting.accountant import Release
 from distill.accounting.noise_stream import NoiseStream
-from distill.distillers.noisy_sums import clip_factors, noisy_group_sums
+from distill.accounting.noisy_sums import clip_factors, noisy_group_sums
 from distill.errors import InputError
 from distill.preprocess import PreprocessedImages
 from distill.sets.synthetic import SyntheticSet

@@ -11,9 +11,9 @@ from torch import Tensor
 from distill.accounting.accountant import Release
 from distill.accounting.ledger import Ledger
 from distill.accounting.noise_stream import NoiseStream
+from distill.accounting.noisy_sums import noisy_outer_sum, poisson_sample
 from distill.accounting.observed import ObservedRelease, Terms
 from distill.distillers.frepo import cosine_factor
-from distill.distillers.noisy_sums import noisy_outer_sum, poisson_sample
 from distill.distillers.private import PrivateDistiller
 from distill.distillers.private_start import PrivateInit, public_images, start_images, start_releases
 from distill.distillers.run import Run

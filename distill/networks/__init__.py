@@ -2,7 +2,8 @@
 
 - `registry`: the networks by name; `build_network`.
 - `base`: what every network is; `stack`: what AlexNet and VGG share.
-- `conv`, `alexnet`, `vgg`, `resnet`: the networks. `norms`, `instance_norm`, `conv_relu_pool`: their layers.
+- `conv`, `alexnet`, `vgg`, `resnet`: the networks. `norms`, `instance_norm`, `conv_relu_pool`: their layers;
+  `plain_layers`: these without the operations that are fast on CPUs.
 """
 
 from distill.networks.alexnet import AlexNet
@@ -10,6 +11,7 @@ from distill.networks.base import Network, UniformNetwork, lecun_normal_
 from distill.networks.conv import Conv, DCConv, default_depth
 from distill.networks.conv_relu_pool import ConvReLUAvgPool2d, ReLUAvgPool2d
 from distill.networks.norms import Norm
+from distill.networks.plain_layers import plain_layers
 from distill.networks.registry import NETWORKS, build_network, check_network, default_norm
 from distill.networks.resnet import ResNet18
 from distill.networks.vgg import VGG11
@@ -31,4 +33,5 @@ __all__ = [
     "default_depth",
     "default_norm",
     "lecun_normal_",
+    "plain_layers",
 ]

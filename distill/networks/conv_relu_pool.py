@@ -15,8 +15,13 @@ FEW_CHANNELS = 4  # up to this many, the gradient of a convolution's input is fa
 class ReLUAvgPool2d(nn.Module):
     """ReLU, then average pooling 2x2: `(n, c, h, w)` to `(n, c, h // 2, w // 2)`."""
 
+    fused = True
+    """Whether the fast operation is used where it can be; see `plain_layers`."""
+
     def forward(self, images: Tensor) -> Tensor:
         """Both in one operation if gradients are needed and sides are even."""
+        if not self.fused:
+            return F.avg_pool2d(F.relu(images), 2)
         if images.requires_grad and torch.is_grad_enabled() and images.shape[2] % 2 == images.shape[3] % 2 == 0:
             return _ReLUAvgPool2d.apply(images)
         return F.avg_pool2d(F.relu(images), 2)
@@ -45,8 +50,13 @@ class ConvReLUAvgPool2d(nn.Conv2d):
     need a gradient. The results are those of the three modules one after the other, up to rounding.
     """
 
+    fused = True
+    """Whether the fast operation is used where it can be; see `plain_layers`."""
+
     def forward(self, images: Tensor) -> Tensor:
         """All three in one operation on a CPU if sides are even."""
+        if not self.fused:
+            return F.avg_pool2d(F.relu(super().forward(images)), 2)
         padding = int(self.padding[0])
         even = images.shape[2] % 2 == images.shape[3] % 2 == 0  # and so are the maps' sides
         if images.device.type == "cpu" and even and len(images):

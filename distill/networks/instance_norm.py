@@ -16,12 +16,16 @@ class InstanceNorm2d(nn.GroupNorm):
     less than half of its time.
     """
 
+    fused = True
+    """Whether the fast operation is used where it can be; see `plain_layers`."""
+
     def __init__(self, channels: int) -> None:
         super().__init__(channels, channels)
 
     def forward(self, images: Tensor) -> Tensor:
         """The fast way on a CPU."""
-        if images.device.type == "cpu" and images.is_contiguous(memory_format=torch.channels_last) and len(images):
+        last = self.fused and images.device.type == "cpu" and images.is_contiguous(memory_format=torch.channels_last)
+        if last and len(images):
             return _InstanceNorm.apply(images, self.weight, self.bias, self.eps)
         return super().forward(images)
 

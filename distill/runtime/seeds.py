@@ -28,6 +28,8 @@ class Purpose(IntEnum):
     """Networks with random weights in whose features an audit compares sets."""
     NOISE = 7
     """The noise of differential privacy: whoever knows the seed can take it off."""
+    TRAINING = 8
+    """Training a network on private records; with the purpose of its numbers behind it."""
 
 
 def generator_for(*seeds: int) -> torch.Generator:

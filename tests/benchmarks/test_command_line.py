@@ -21,6 +21,7 @@ from benchmarks.studies.class_incremental.options import ClassIncrementalOptions
 from benchmarks.studies.distillation.options import DistillationOptions
 from benchmarks.studies.kills.options import KillOptions
 from benchmarks.studies.membership.options import CoverageOptions, MembershipOptions
+from benchmarks.studies.private.options import PrivateOptions
 from benchmarks.studies.replay.options import ReplayOptions
 from benchmarks.studies.speed.options import SpeedOptions
 from benchmarks.studies.speed.study import studies
@@ -39,8 +40,9 @@ PROGRAMS = {
     "cl_stock_gdumb": StockOptions,
     "mia_coverage": CoverageOptions,
     "kills": KillOptions,
+    "private": PrivateOptions,
 }
-WITH_METHODS = ("cl_cifar100", "mia", "distillation")
+WITH_METHODS = ("cl_cifar100", "mia", "distillation", "private")
 
 
 def help_of(capsys, name: str, word: str) -> str:
@@ -114,7 +116,7 @@ def test_defaults_are_shown_by_preset(capsys):
 
 
 def test_data_sets_arms_attacks_studies_and_networks_in_the_help_are_all_that_there_are():
-    for cls in (ClassIncrementalOptions, MembershipOptions, DistillationOptions, StockOptions):
+    for cls in (ClassIncrementalOptions, MembershipOptions, DistillationOptions, StockOptions, PrivateOptions):
         text = help_texts(cls)["dataset"]
         assert all(name in text for name in DATASETS)
     assert all(name in help_texts(MembershipOptions)["arms"] for name in {*METHODS} - {"random"})

@@ -66,6 +66,9 @@ RIGHT: dict[tuple[str, str], set[str]] = {
     ("load_images", "data_dir"): {"None", "text", "bytes", "path", "folder"},
     ("load_images", "cache_dir"): {"None", "text", "bytes", "path", "folder"},
     ("load_images", "resolution"): {"None", "3"},
+    ("PrivateSGD.train", "network"): {"None"},
+    ("PrivateSGD.train", "seed"): {"0", "3"},
+    ("PrivateSGD.train", "progress"): {"True"},
     ("class_order", "num_classes"): {"3"},
     ("class_order", "seed"): {"0", "3"},
     ("class_incremental", "steps"): {"3"},
@@ -92,18 +95,22 @@ RIGHT: dict[tuple[str, str], set[str]] = {
     ("GDumb", "num_classes"): {"None", "3"},
     ("GDumb", "seed"): {"0", "3"},
     ("GDumb", "eval_mb_size"): {"3"},
+    ("PrivateNaive", "seed"): {"0", "3"},
+    ("PrivateNaive", "eval_mb_size"): {"3"},
+    ("PrivateNaive", "progress"): {"True"},
     ("SoftLabelLoss", "num_classes"): {"3"},
     ("with_soft_labels", "num_classes"): {"3"},
 }  # fmt: skip
 PUBLIC = {
     distill: {*DISTILLERS_BY_NAME, "CheckerboardZCA", "ZCA", "Standardize", "Store", "SyntheticSet",
-              "EncodedSet", "ImageCodec", "LabelledImages", "PreprocessedImages", "TrainingRecipe", "codec_of",
-              "evaluate", "import_set", "load_images"},
-    continual: {"DistilledBuffer", "EncodedBuffer", "GDumb", "SoftLabelLoss", "class_incremental", "class_order",
-                "experience_accuracies", "stream_accuracy", "with_soft_labels"},
+              "EncodedSet", "ImageCodec", "LabelledImages", "PreprocessedImages", "PrivateSGD", "TrainingRecipe",
+              "codec_of", "evaluate", "import_set", "load_images"},
+    continual: {"DistilledBuffer", "EncodedBuffer", "GDumb", "PrivateNaive", "SoftLabelLoss", "class_incremental",
+                "class_order", "experience_accuracies", "stream_accuracy", "with_soft_labels"},
 }  # fmt: skip
 TAKES_NOTHING = {"Distiller", "TeacherLabels", "Evaluation", "Identity", "InputError", "InputWarning", "Ledger",
-                 "ObservedRelease", "Preprocessing", "accuracy_evaluator", "average_incremental_accuracy",
+                 "ObservedRelease", "Preprocessing", "PrivateNetwork", "accuracy_evaluator",
+                 "average_incremental_accuracy",
                  "forgetting"}  # fmt: skip
 
 

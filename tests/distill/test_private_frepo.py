@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from distill import NDPDC, ZCA, Identity, InputError, LabelledImages, NoisyMeans, PrivateFRePo, Random, Standardize
+from distill.accounting import noisy_sums
 from distill.accounting.noise_stream import NoiseStream
-from distill.distillers import noisy_sums, private_start, private_stepwise
-from distill.distillers.noisy_sums import noisy_group_sums, noisy_outer_sum, poisson_sample
+from distill.accounting.noisy_sums import noisy_group_sums, noisy_outer_sum, poisson_sample
+from distill.distillers import private_start, private_stepwise
 from distill.distillers.private_frepo import residuals_of
 from distill.distillers.run import Run
 from distill.runtime.seeds import generator_for

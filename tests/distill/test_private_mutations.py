@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from distill import NDPDC, InputError, PrivateFRePo, SyntheticSet
-from distill.distillers import noisy_sums, private_stepwise
+from distill.accounting import noisy_sums
+from distill.distillers import private_stepwise
 from distill.distillers.initialize import initial_images
 from distill.distillers.private import PrivateDistiller
 from distill.distillers.private_stepwise import PrivateState, PrivateStepwise

@@ -21,6 +21,7 @@ from distill import (
     LabelledImages,
     PreprocessedImages,
     Preprocessing,
+    PrivateSGD,
     Random,
     Standardize,
     Store,
@@ -154,6 +155,9 @@ def of(maker: Callable[..., Any], name: str) -> Make:
 
 DISTILLERS_BY_NAME = {type(distiller).__name__: distiller for distiller in DISTILLERS}
 RECIPE = TrainingRecipe(width=4, train_steps=1, warmup_steps=0)
+SGD = PrivateSGD(
+    steps=1, batch_size=8, width=4, depth=1, noise_multiplier=1.0, learning_rate=1.0, public_preprocessing=True
+)
 
 
 def options_of(cls: type) -> dict[str, Make]:
@@ -164,13 +168,14 @@ def state_of(cls: Any) -> dict[str, Make]:
     return {name: same(tensor) for name, tensor in cls.fit(raw()).state().items()}
 
 
+OF_OPTIONS: tuple[Any, ...] = (*map(type, DISTILLERS), PrivateSGD, TrainingRecipe)
 OF_SET = ("images", "soft_labels", "class_ids", "classes", "preprocessing", "made_by")
 SET = {name: of(synthetic, name) for name in OF_SET}
 DATA = {name: of(raw, name) for name in ("images", "labels", "classes")}
 FLOATS = {name: of(preprocessed, name) for name in ("images", "labels", "classes", "preprocessing")}
 
 ENTRIES: dict[str, Entry] = {
-    **{f"{cls.__name__}()": Entry(cls, options_of(cls)) for cls in (*map(type, DISTILLERS), TrainingRecipe)},
+    **{f"{cls.__name__}()": Entry(cls, options_of(cls)) for cls in OF_OPTIONS},
     **{
         f"{name}.distill": Entry(d.distill, {"data": preprocessed, "images_per_class": same(1), "held_out": raw})
         for name, d in DISTILLERS_BY_NAME.items()
@@ -179,6 +184,10 @@ ENTRIES: dict[str, Entry] = {
         FRePo(steps=1, pool_size=1, width=4, depth=2).distill,
         {"data": raw, "images_per_class": same(1), "seed": same(1), "device": same("cpu"),
          "store": lambda folder: folder / "store", "progress": same(False)},
+    ),
+    "PrivateSGD.train": Entry(
+        SGD.train,
+        {"data": preprocessed, "network": same(None), "seed": same(0), "device": same("cpu"), "progress": same(False)},
     ),
     "with_options": Entry(DSA().with_options, {"iterations": same(2), "outer_loop": same(1)}),
     "Store": Entry(Store, {"folder": lambda folder: folder / "store"}),

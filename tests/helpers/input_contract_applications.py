@@ -12,6 +12,7 @@ from continual import (
     DistilledBuffer,
     EncodedBuffer,
     GDumb,
+    PrivateNaive,
     SoftLabelLoss,
     accuracy_evaluator,
     class_incremental,
@@ -21,7 +22,7 @@ from continual import (
     with_soft_labels,
 )
 from distill import Random, TrainingRecipe
-from input_contract import Entry, preprocessed, same
+from input_contract import SGD, Entry, preprocessed, same
 from privacy import (
     AttackRecords,
     AuditReport,
@@ -71,6 +72,12 @@ def trained(**given: Any) -> GDumb:
     return made
 
 
+def trained_privately(**given: Any) -> PrivateNaive:
+    made = PrivateNaive(**given, evaluator=accuracy_evaluator())
+    made.train(stream().train_stream[0])
+    return made
+
+
 CONTINUAL = {
     "class_order": Entry(class_order, {"num_classes": same(3), "seed": same(0)}),
     "class_incremental": Entry(
@@ -98,6 +105,12 @@ CONTINUAL = {
         trained,
         {"model": network, "storage_policy": policy, "recipe": same(RECIPE), "train_steps": same(1),
          "num_classes": same(3), "seed": same(0), "eval_mb_size": same(8), "device": same("cpu")},
+    ),
+    "PrivateNaive": Entry(
+        trained_privately,
+        {"model": lambda folder: SGD.build(preprocessed(), 0), "sgd": same(SGD),
+         "preprocessing": lambda folder: preprocessed().preprocessing, "seed": same(0), "eval_mb_size": same(8),
+         "device": same("cpu"), "progress": same(False)},
     ),
     "SoftLabelLoss": Entry(SoftLabelLoss, {"num_classes": same(3)}),
     "with_soft_labels": Entry(

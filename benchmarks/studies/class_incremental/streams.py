@@ -14,7 +14,7 @@ from benchmarks.harness.experiment import Experiment
 from benchmarks.harness.methods import distiller_class, option_classes, prefix_of
 from benchmarks.harness.options import class_options
 from benchmarks.studies.class_incremental.arms import Arm
-from benchmarks.studies.class_incremental.options import PRESETS, StreamOptions
+from benchmarks.studies.class_incremental.options import StreamOptions
 from continual import (
     DistilledBuffer,
     GDumb,
@@ -53,7 +53,7 @@ class StreamStudy(Experiment):
         self._images: tuple[str, PreprocessedImages, PreprocessedImages] | None = None
 
     def _class_options(self, prefix: str) -> dict[str, Any]:
-        preset = PRESETS[self.options.preset].get(prefix, {})
+        preset = self.options.presets[self.options.preset].get(prefix, {})
         return class_options(self.options, prefix=prefix, preset=for_channels(preset, self.train))
 
     def check_arms(self, arms: Iterable[Arm]) -> None:
@@ -188,6 +188,7 @@ def final_record(run: StreamStudy, arm: Arm, seed: int, *, store: Path) -> dict[
         "images": len(buffer),
         "images_per_class": len(buffer) / run.train.num_classes,
         "bytes_per_class": policy.nbytes / run.train.num_classes,
+        **({} if policy.ledger is None else {"epsilon": policy.ledger.epsilon, "delta": policy.ledger.delta}),
     }
     strategies = [gdumb(run, policy, seed=seed, index=i) for i in range(run.options.networks)]
     return tested(strategies, experience, benchmark.test_stream, about, time.monotonic() - started)

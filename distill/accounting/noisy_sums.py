@@ -1,14 +1,16 @@
-"""Sums over private records, each clipped, with Gaussian noise: the only way in which a set learns of them.
+"""Sums over private records, each clipped, with Gaussian noise: the only way in which anything learns of them.
 
 Clipped, summed and noised in float64 on the CPU: in float32 the rounding of a long sum can be larger than the clip.
 """
+
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
 
 from distill.accounting.noise_stream import NoiseStream
 
-__all__ = ["clip_factors", "noisy_group_sums", "noisy_outer_sum", "poisson_sample"]
+__all__ = ["clip_factors", "noisy_group_sums", "noisy_outer_sum", "noisy_row_sum", "poisson_sample"]
 
 
 def clip_factors(norms: Tensor, clip: float) -> Tensor:
@@ -22,6 +24,20 @@ def poisson_sample(count: int, rate: float, coins: NoiseStream) -> Tensor:
     The accountant's amplification by sampling holds for this, not for batches of a fixed size.
     """
     return torch.nonzero(coins.uniform(count) < rate).squeeze(1)
+
+
+def noisy_row_sum(
+    chunks: Iterable[Tensor], size: int, *, clip: float, noise_multiplier: float, noise: NoiseStream
+) -> Tensor:
+    """The sum of all rows of the `chunks` `(n, size)`, each row clipped, with noise: float64 `(size,)` on the CPU.
+
+    Without rows, noise alone.
+    """
+    total = torch.zeros(size, dtype=torch.float64)
+    for rows in chunks:
+        exact = rows.cpu().double()
+        total += clip_factors(exact.norm(dim=1), clip) @ exact
+    return total + noise_multiplier * clip * normal_like(total, noise)
 
 
 def noisy_group_sums(
