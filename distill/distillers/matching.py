@@ -10,7 +10,7 @@ from torch import Tensor
 from distill.distillers.checkpoint import with_prefix, without_prefix
 from distill.distillers.run import Run
 from distill.distillers.state import Start, StepwiseState
-from distill.distillers.stepwise import StepwiseDistiller
+from distill.distillers.stepwise_networks import StepwiseInNetworks
 from distill.errors import InputError
 from distill.networks import Network
 from distill.preprocess import PreprocessedImages
@@ -25,7 +25,7 @@ MatchingNorm = Literal["none", "instance", "layer", "group"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Matching(StepwiseDistiller):
+class Matching(StepwiseInNetworks):
     """Base of DM and DSA: SGD on the images matches what a network computes from distilled and from real images.
 
     Soft labels keep their initial values. BatchNorm is not available: a batch holds a single class here, whose
