@@ -17,6 +17,7 @@ from distill.distillers.dm import DM
 from distill.distillers.dsa import DSA
 from distill.distillers.frepo import FRePo
 from distill.distillers.herding import Herding
+from distill.distillers.kip import KIP
 from distill.distillers.ndpdc import NDPDC
 from distill.distillers.noisy_means import NoisyMeans
 from distill.distillers.private_frepo import PrivateFRePo
@@ -46,6 +47,7 @@ except PackageNotFoundError:  # run from a checkout that is not installed
 __all__ = [
     "DM",
     "DSA",
+    "KIP",
     "NDPDC",
     "ZCA",
     "CheckerboardZCA",
