@@ -36,6 +36,8 @@ METHODS = {
     "herding": Method("Herding", "tab:blue"),
     "dm": Method("DM", "tab:green"),
     "dsa": Method("DSA", "tab:purple"),
+    "mtt": Method("MTT", "navy"),
+    "kip": Method("KIP", "goldenrod"),
     "private-frepo": Method("PrivateFRePo", "tab:orange", "private", private=True),
     "ndpdc": Method("NDPDC", "tab:olive", private=True),
     "noisy-means": Method("NoisyMeans", "tab:pink", "means", private=True),

@@ -74,6 +74,9 @@ class StepwiseDistiller(Distiller):
     def with_updates(self: S, count: int, images_per_class: int) -> S:
         """The same distiller with `updates` as near to `count` as its options allow."""
 
+    def train_networks(self, data: PreprocessedImages, run: Run) -> None:
+        """Train what `start` finds in the run's store, where there is such; `data` is as `prepare` gives it."""
+
     @abstractmethod
     def start(self, data: PreprocessedImages, run: Run) -> Any:
         """The state (`StepwiseState`) before the first step."""

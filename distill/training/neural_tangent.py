@@ -40,8 +40,8 @@ class NeuralTangentKernel:
     >>> kernel = NeuralTangentKernel(bias_std=0.0)
     >>> images = torch.tensor([[3.0, 4.0], [4.0, -3.0]]).view(2, 1, 1, 2)
     >>> kernel(images, images).round(decimals=3)  # of equal images: twice their squared length
-    tensor([[50.000,  7.958],
-            [ 7.958, 50.000]])
+    tensor([[50.0000,  7.9580],
+            [ 7.9580, 50.0000]])
     """
 
     network: TangentNetwork = "fc"
