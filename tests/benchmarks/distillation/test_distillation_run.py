@@ -77,7 +77,7 @@ def test_table_shows_mean_and_spread_over_seeds_and_networks(undisturbed):
             values = [100 * record[key] for record in own]
             assert cell == f"{np.mean(values):.1f}±{np.std(values, ddof=1):.1f}"
         assert images == "20"
-        assert updates == {"frepo": "6", "dm": "3", "dsa": "2"}.get(name, "-")
+        assert updates == {"frepo": "6", "dm": "3", "dsa": "2", "mtt": "3", "kip": "3"}.get(name, "-")
 
 
 def test_lead_is_of_the_same_seed_and_network(undisturbed):
@@ -233,13 +233,13 @@ def test_seconds_become_steps_and_stay_the_same_on_resume(command, tmp_path, mon
     monkeypatch.setattr("benchmarks.studies.distillation.equal_time.seconds_per_step", half_a_second_a_step)
     options = ["--output", tmp_path, "--method", "all", "--networks", 1, "--seconds", 2]
     assert command(*options) == 0
-    assert timed == ["frepo", "dm", "dsa"]
+    assert timed == ["frepo", "dm", "dsa", "mtt", "kip"]
     assert {name: cells[1] for name, cells in rows_of(tmp_path).items()} == {
-        "frepo": "4", "random": "-", "herding": "-", "dm": "4", "dsa": "4",
+        "frepo": "4", "random": "-", "herding": "-", "dm": "4", "dsa": "4", "mtt": "4", "kip": "4",
         "random-teacher": "-", "herding-teacher": "-",
     }  # fmt: skip
     assert command(*options, "--resume") == 0
-    assert len(timed) == 3
+    assert len(timed) == 5
 
 
 def test_too_little_time_for_a_step_leaves_the_folder_to_the_corrected_command(command, tmp_path, monkeypatch, capsys):
