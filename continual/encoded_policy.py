@@ -60,6 +60,10 @@ class EncodedPolicy(ExemplarsBuffer):
         """Bytes that the images, labels and class ids take now."""
         return self._memory.nbytes
 
+    def update(self, strategy: Any, **kwargs: Any) -> None:
+        """What `ReplayPlugin` of Avalanche 0.6 calls after an experience; its own `update` warns at every call."""
+        self.post_adapt(strategy, strategy.experience)
+
     @abstractmethod
     def _decoded(self) -> AvalancheDataset:
         """All images as an Avalanche dataset."""

@@ -91,6 +91,10 @@ def test_arms_that_do_not_exist_are_refused(command, tmp_path, capsys, arms, sai
     [
         (("--memory-bytes", 0), "--memory-bytes is 0; expected at least 1"),
         (("--most-images", 0), "--most-images is 0; expected at least 1"),
+        (
+            ("--arms", "random/uint8", "frepo/uint8", "--memory-bytes", 40),
+            "nothing to measure (random uint8: no image fits; frepo uint8: no image fits); raise --memory-bytes",
+        ),
     ],
 )
 def test_sizes_that_make_no_sense_are_refused(command, tmp_path, capsys, options, said):

@@ -31,7 +31,7 @@ from distill.sets.codecs import codec_of, label_codec_of
 from distill.store import Store
 from distill.training.recipe import TrainingRecipe
 
-__all__ = ["StreamStudy", "buffer_of", "final_record", "gdumb", "images_that_fit", "tested"]
+__all__ = ["StreamStudy", "buffer_of", "final_record", "gdumb", "images_that_fit", "some_measured", "tested"]
 
 
 class StreamStudy(Experiment):
@@ -206,3 +206,11 @@ def images_that_fit(run: StreamStudy, arm: Arm, seed: int, *, more: int = 0) -> 
     assert arm.memory_bytes is not None
     budget = ByteBudget(arm.memory_bytes * train.num_classes, train.num_classes, adaptive=False)
     return budget.images_per_class(size, run.sizes[0], learned=not run.distiller(arm).selects_real_images)
+
+
+def some_measured(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The records; raises `InputError` where all say why they were left out, as a table of nothing helps nobody."""
+    if all("left_out" in record for record in records):
+        reasons = dict.fromkeys(f"{record['arm']}: {record['left_out']}" for record in records)
+        raise InputError(f"nothing to measure ({'; '.join(reasons)}); raise --memory-bytes, or choose other --arms")
+    return records

@@ -12,6 +12,7 @@ from privacy.metrics import FPR_LEVELS
 from privacy.sets.auditing import OTHERS, STARTED
 from privacy.slices import WHOLE
 from privacy.tables import text_table
+from privacy.verdict import FALSE_ALARMS, Verdict, verdict_of
 
 __all__ = ["WORST", "entry_of", "in_words", "worst_case_table", "worst_case_tables", "worst_case_words"]
 
@@ -22,11 +23,11 @@ CANARY_FPR = 0.01
 
 @dataclass(frozen=True)
 class Worst:
-    """The attack that finds most members of one kind, and how many were tried."""
+    """The attack that finds most members of one kind, and the verdict on all that were tried."""
 
     what: str
     result: Result
-    tried: int
+    verdict: Verdict
 
     @property
     def fpr(self) -> float:
@@ -38,9 +39,18 @@ class Worst:
         """Members found, with the interval and the attack."""
         return f"{self.result.tpr(self.fpr).text(1, 100, ' %')} by {self.result.attack}"
 
-    def is_beyond_chance(self, comparisons: int) -> bool:
-        """Whether more members are found than false positives, beyond the interval, widened for all comparisons."""
-        return self.result.tpr(self.fpr).stretched(comparisons).low > self.fpr
+    def beyond_chance(self, others: int) -> str:
+        """What chance does not explain, with `others` such questions asked; "" where it explains everything."""
+        verdict = self.verdict
+        if verdict.few is not None and verdict.found is not None and verdict.few_p * others < FALSE_ALARMS / 2:
+            found = verdict.found
+            return (
+                f"{verdict.few.attack} finds {found.members:.0f} of {verdict.few.members} at {found.false_positives} "
+                f"false positives (chance: {found.chance:.1f})"
+            )
+        if verdict.average is not None and verdict.average_p * others < FALSE_ALARMS / 2:
+            return f"on average alone, AUC {verdict.average.auc} by {verdict.average.attack}"
+        return ""
 
 
 def worst_of(what: str, report: AuditResults, slice_name: str = WHOLE) -> Worst:
@@ -51,7 +61,7 @@ def worst_of(what: str, report: AuditResults, slice_name: str = WHOLE) -> Worst:
         rates = [result.tpr(fpr).value for fpr in FPR_LEVELS]
         return (*(rate for rate in rates if not math.isnan(rate)), result.auc.value)
 
-    return Worst(what, max(results, key=by_rates), len(results))
+    return Worst(what, max(results, key=by_rates), verdict_of(results))
 
 
 def worst_case_table(cases: Sequence[WorstCase]) -> str:
@@ -114,11 +124,8 @@ def worst_case_words(cases: Sequence[WorstCase], options: dict[str, Any], attack
     `attacks`: those that were run on the networks.
     """
     found = [(case, worst) for case in cases for worst in worst_results(case)]
-    comparisons = sum(worst.tried for _, worst in found)
-    exposed = [
-        f"{named(case, cases)}, {worst.what}, {worst.found} at {100 * worst.fpr:g} % false positives"
-        for case, worst in found if worst.is_beyond_chance(comparisons)
-    ]  # fmt: skip
+    shown_of = {(named(case, cases), worst.what): worst.beyond_chance(len(found)) for case, worst in found}
+    exposed = [f"{arm}, {what}: {shown}" for (arm, what), shown in shown_of.items() if shown]
     shown = [
         f"{named(case, cases)} {case.canaries.epsilon.epsilon:.2f}"
         for case in cases if case.canaries is not None and case.canaries.epsilon.epsilon > 0
@@ -139,10 +146,7 @@ def worst_case_words(cases: Sequence[WorstCase], options: dict[str, Any], attack
     ]
     words = [f"Tried: {'; '.join(tried)}."]
     if found:
-        words.append(
-            f"Found beyond the 95 % interval, widened for {comparisons} comparisons: "
-            f"{'; '.join(exposed) or 'no members'}."
-        )
+        words.append(f"Members found beyond chance, all comparisons paid for: {'; '.join(exposed) or 'none'}.")
     if options["canaries"]:
         words.append(f"Lower bounds on epsilon above 0, each with 95 % confidence: {', '.join(shown) or 'none'}.")
         words += too_few_canaries(cases)

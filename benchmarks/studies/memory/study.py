@@ -12,7 +12,7 @@ from benchmarks.harness.methods import METHODS
 from benchmarks.harness.tasks import Tasks
 from benchmarks.studies.class_incremental.arms import Arm, parsed_arms
 from benchmarks.studies.class_incremental.report import describe_equal
-from benchmarks.studies.class_incremental.streams import StreamStudy, final_record, images_that_fit
+from benchmarks.studies.class_incremental.streams import StreamStudy, final_record, images_that_fit, some_measured
 from benchmarks.studies.memory.options import MemoryOptions
 from benchmarks.studies.memory.report import reported
 from distill import InputError
@@ -53,7 +53,7 @@ class MemoryStudy(StreamStudy):
         # Small memories first, so that every arm has a point early.
         sizes = sorted(self.options.memory_bytes)
         points = [(text, size, seed) for size in sizes for seed in seeds for text in self.arms]
-        return tasks.results(measure_point, points, unit="point", describe=describe)
+        return some_measured(tasks.results(measure_point, points, unit="point", describe=describe))
 
     def report(self, measured: list[dict[str, Any]], cost: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
         """Draw the plot; returns the results by name and the table."""

@@ -3,7 +3,6 @@
 import json
 import math
 import time
-import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,7 +15,13 @@ from benchmarks.harness.kept import kept
 from benchmarks.harness.methods import METHODS
 from benchmarks.harness.tasks import Tasks
 from benchmarks.studies.class_incremental.arms import Arm, parsed_arms
-from benchmarks.studies.class_incremental.streams import StreamStudy, buffer_of, gdumb, images_that_fit
+from benchmarks.studies.class_incremental.streams import (
+    StreamStudy,
+    buffer_of,
+    gdumb,
+    images_that_fit,
+    some_measured,
+)  # fmt: skip
 from benchmarks.studies.replay.logits import LogitMemory, logit_bytes
 from benchmarks.studies.replay.options import NO_REPLAY, ReplayOptions
 from benchmarks.studies.replay.report import describe, describe_memory, reported
@@ -87,7 +92,7 @@ class ReplayStudy(StreamStudy):
         points = [("naive", NO_REPLAY, seed) for seed in seeds if NO_REPLAY in self.options.arms]
         points += [(name, text, seed) for seed in seeds for name in strategies for text in self.arms]
         streams = [(*point, i) for point in points for i in range(self.options.networks)]
-        return tasks.results(measure_stream, streams, unit="stream", describe=describe)
+        return some_measured(tasks.results(measure_stream, streams, unit="stream", describe=describe))
 
     def report(self, measured: list[dict[str, Any]], cost: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
         """Draw the plot; returns the results by name and the table."""
@@ -200,8 +205,7 @@ def trained(
     learned = []
     for k, experience in enumerate(benchmark.train_stream):
         # Avalanche's loaders draw from the global generators.
-        with preserve_rng_state(generator_for(seed, index, k).initial_seed() % 2**32), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Call to deprecated function update")  # by its ReplayPlugin
+        with preserve_rng_state(generator_for(seed, index, k).initial_seed() % 2**32):
             strategy.train(experience, eval_streams=[])
         learned.append(experience_accuracies(strategy, benchmark.test_stream[k : k + 1])[0])
     accuracy, at_end = experience_accuracies(strategy, benchmark.test_stream)

@@ -10,11 +10,12 @@ from benchmarks.harness.command_line import parse
 from benchmarks.studies.membership.options import MembershipOptions
 from benchmarks.studies.membership.references import answers_of, splits
 from benchmarks.studies.membership.study import Membership
-from benchmarks.studies.membership.worst_case import public_positions
+from benchmarks.studies.membership.worst_case import WorstCase, public_positions
+from benchmarks.studies.membership.worst_case_report import worst_case_words
 from distill import SyntheticSet
 from distill.training.evaluation import network_features
 from membership_runs import TINY, figures
-from privacy import AttackRecords, AuditReport, SetReport, reference_splits
+from privacy import AttackRecords, AuditReport, SetReport, audit, reference_splits
 from programs import with_defaults
 
 WORST = ["--arms", "real", "frepo", "--references", "2", "--canaries", "12", "--audit-set", "--shadow-networks", "1",
@@ -127,3 +128,18 @@ def test_resumed_run_makes_no_reference_again_and_ends_in_the_same_figures(comma
     monkeypatch.setattr("distill.Distiller.distill", lambda *_, **__: pytest.fail("distilled again"))
     assert command("--output", worst, *WORST, "--resume") == 0
     assert figures(worst) == before
+
+
+@pytest.mark.parametrize(
+    ("exposed", "said"), [(100, "threshold finds 102 of 2000 at 2 false positives"), (0, "paid for: none.")]
+)
+def test_words_name_the_exposed_few_and_nobody_where_nothing_leaks(exposed, said):
+    """100 of 2000 members lie beyond all non-members: the interval at 0.1 % (2 of 2000) alone could not say so."""
+    rng = np.random.default_rng(1)
+    members, others = rng.normal(size=2000), rng.normal(size=2000)
+    members[:exposed] -= 10
+    report = audit(AttackRecords(members=(members,), non_members=(others,), outputs="losses"), attacks=["threshold"])
+    words = worst_case_words(
+        [WorstCase("frepo", 0, references=report)], {"references": 2, "canaries": 0, "audit_set": False}, ["threshold"]
+    )
+    assert said in " ".join(words)
