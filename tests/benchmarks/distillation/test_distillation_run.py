@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,9 +16,10 @@ from PIL import Image
 
 from benchmarks.harness.command_line import parse
 from benchmarks.harness.methods import NOT_PRIVATE
+from benchmarks.studies.distillation import equal_time
 from benchmarks.studies.distillation.options import DistillationOptions
 from benchmarks.studies.distillation.study import Distillation
-from distill import DSA, FRePo, InputError, SyntheticSet, load_images
+from distill import DSA, MTT, FRePo, InputError, SyntheticSet, load_images
 from distill.distillers.run import Run
 from distill.files import read_json
 from distill.networks import Conv
@@ -67,6 +69,10 @@ def test_private_methods_run_beside_others_and_keep_their_seed_to_themselves(com
 
 def test_run_leaves_no_temporary_file_and_no_checkpoint(undisturbed):
     assert not [p for p in undisturbed.rglob("*") if p.name.startswith(".") or "checkpoint" in p.name]
+
+
+def test_sets_of_all_seeds_share_the_experts_of_mtt(undisturbed):
+    assert len(list((undisturbed / "networks").glob("expert-*.safetensors"))) == 1
 
 
 def test_table_shows_mean_and_spread_over_seeds_and_networks(undisturbed):
@@ -249,6 +255,23 @@ def test_too_little_time_for_a_step_leaves_the_folder_to_the_corrected_command(c
     assert "--seconds is 0.001, but a single step of frepo takes 0.004 s; increase it" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
     assert command(*options, "--seconds", 0.009) == 0
+
+
+def test_the_training_of_experts_counts_as_time(monkeypatch):
+    monkeypatch.setattr(equal_time, "seconds_per_step", lambda *_: 0.5)
+    monkeypatch.setattr(MTT, "train_networks", lambda *_: None)
+    images = load_images("digits")
+    data = default_preprocessing(images).apply(images)
+
+    def allotted(trained: float) -> dict[str, int]:
+        monkeypatch.setattr(equal_time, "time", SimpleNamespace(perf_counter=iter([0.0, trained]).__next__))
+        return equal_time.options_for(MTT(steps=5), data, 4.0, Run())[1]["options"]
+
+    assert allotted(0.0) == {"steps": 8}
+    assert allotted(3.0) == {"steps": 2}
+    wanted = "--seconds is 4, but a single step of mtt takes 0.5 s after 3.8 s of training its networks; increase it"
+    with pytest.raises(InputError, match=wanted):
+        allotted(3.8)
 
 
 def test_timing_a_step_leaves_a_distillation_as_it_was(monkeypatch):
