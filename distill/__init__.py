@@ -11,6 +11,7 @@ except ImportError as error:
     ) from error
 
 from distill.accounting.ledger import Ledger
+from distill.accounting.observed import ObservedRelease
 from distill.data.labelled import LabelledImages, load_images
 from distill.distillers.base import Distiller
 from distill.distillers.dm import DM
@@ -66,6 +67,7 @@ __all__ = [
     "LabelledImages",
     "Ledger",
     "NoisyMeans",
+    "ObservedRelease",
     "PreprocessedImages",
     "Preprocessing",
     "PrivateFRePo",

@@ -35,6 +35,7 @@ from privacy.one_run import epsilon_from_canaries, epsilon_from_guesses
 from privacy.records import AttackRecords
 from privacy.reference_training import reference_splits, train_references
 from privacy.references import References
+from privacy.release_scores import ReleaseScores
 from privacy.report import AuditReport
 from privacy.scores import Scores
 from privacy.sets import Pair, SetReport, audit_set
@@ -63,6 +64,7 @@ __all__ = [
     "QuantileRegression",
     "ReferenceAttack",
     "References",
+    "ReleaseScores",
     "Result",
     "Roc",
     "Scores",

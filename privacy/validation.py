@@ -143,10 +143,14 @@ def require_whole(name: str, value: Any, *, least: int) -> None:
         raise InputError(f"{name} is {shown(value)}; expected a whole number, {least} or more")
 
 
-def require_number(name: str, value: Any, *, least: float, below: float = float("inf")) -> None:
-    """Raise `InputError` unless the argument `name` is a number from `least` to below `below`."""
-    if isinstance(value, bool) or not isinstance(value, float | int | np.number) or not least <= value < below:
-        wanted = f"{least:g} or more" if below == float("inf") else f"from {least:g} to below {below:g}"
+def require_number(
+    name: str, value: Any, *, least: float, below: float = float("inf"), most: float = float("inf")
+) -> None:
+    """Raise `InputError` unless the argument `name` is a number from `least` to below `below`, and `most` at most."""
+    is_number = isinstance(value, float | int | np.number) and not isinstance(value, bool)
+    if not is_number or not least <= value < below or value > most:
+        to = f"below {below:g}" if below < float("inf") else f"{most:g}"
+        wanted = f"{least:g} or more" if to == "inf" else f"from {least:g} to {to}"
         raise InputError(f"{name} is {shown(value)}; expected a number, {wanted}")
 
 

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 import torch
 
+from distill.accounting.observed import Observer
 from distill.data.labelled import LabelledImages
 from distill.distillers.run import Recorder, Run
 from distill.errors import InputError, InputWarning
@@ -59,6 +60,7 @@ class Distiller(ABC):
         store: str | Path | Store | None = None,
         progress: bool = False,
         on_record: Recorder | None = None,
+        on_release: Observer | None = None,
     ) -> SyntheticSet:
         """Distil `data`, every class of it that has images, to `images_per_class` images per class.
 
@@ -77,6 +79,8 @@ class Distiller(ABC):
         - `progress`: show a progress bar with the time left.
         - `on_record`: called with the step and the set so far whenever a distiller that learns images records
           something, start and end included; not again for what a checkpoint holds already.
+        - `on_release`: called with an `ObservedRelease` in each step of a private method that learns images step by
+          step: what an attacker sees, for audits of its guarantee.
 
         Raises `InputError` when there are no images, all of them are constant, an argument makes no sense, or what the
         store holds belongs to a distillation with other options or data.
@@ -95,7 +99,10 @@ class Distiller(ABC):
             store=as_store(store),
             progress=progress,
             on_record=on_record,
+            on_release=on_release,
         )
+        if on_release is not None and not self.is_private:
+            raise InputError(f"on_release was given to {self.method}, which has no noisy sums; use a private method")
         self.check_run(asked)
         if isinstance(data, LabelledImages):
             check_varied(data.images)

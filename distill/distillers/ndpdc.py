@@ -11,7 +11,6 @@ from torch.nn import functional as F
 from distill.accounting.ledger import Ledger
 from distill.accounting.noise_stream import NoiseStream
 from distill.distillers.features import features_of
-from distill.distillers.noisy_sums import noisy_group_sums
 from distill.distillers.private_stepwise import PrivateState, PrivateStepwise
 from distill.distillers.run import Run
 from distill.distillers.state import Start
@@ -54,21 +53,19 @@ class NDPDC(PrivateStepwise):
     def step(self, state: "NDPDCState", data: PreprocessedImages) -> None:
         """One release, and one update by it; changes `state`."""
         state.network.reset_parameters(state.draws)
-        images_t, labels_t = self.batch(state, data)
         present = torch.unique(state.class_ids)
         features_s = features_of(state.network, state.seen(), chunk_size=self.chunk_size)
         centre = features_s.detach().mean(0) * (len(features_s) > 1)
-        with torch.no_grad():
+
+        def terms(images_t: Tensor, labels_t: Tensor) -> tuple[Tensor, Tensor]:
             unit_t = centre.new_zeros(0, len(centre))
             if len(images_t):
                 unit_t = F.normalize(features_of(state.network, images_t, chunk_size=self.chunk_size) - centre, dim=1)
-            groups = torch.searchsorted(present, labels_t.cpu())
-            sums = noisy_group_sums(
-                unit_t, groups, len(present), clip=self.clip, noise_multiplier=state.noise_multiplier,
-                noise=state.noise,
-            )  # fmt: skip
+            return F.one_hot(torch.searchsorted(present, labels_t.cpu()), len(present)).to(unit_t), unit_t
+
+        sums = self.noisy_sum(state, data, terms)  # of each class
         # From here on, post-processing. Classes are taken to be equally large: their sizes are not released.
-        means_t = sums * len(present) / (self.sampling_rate(len(data)) * len(data))
+        means_t = sums * len(present) / self.expected_batch_size(len(data))
         means_s = F.normalize(features_s - centre, dim=1).view(len(present), -1, len(centre)).mean(1)
         state.update((means_s - means_t).square().sum())
 

@@ -9,6 +9,7 @@ from distill.accounting.accountant import Release
 from distill.distillers.private import PrivateDistiller
 from distill.distillers.private_start import start_images, start_releases
 from distill.distillers.run import Run
+from distill.errors import InputError
 from distill.preprocess import PreprocessedImages
 from distill.runtime.checks import require_choice, require_positive
 from distill.runtime.seeds import Purpose
@@ -40,6 +41,12 @@ class NoisyMeans(PrivateDistiller):
         super().__post_init__()
         require_choice(self, "kind", get_args(Kind))
         require_positive(self, "frequencies")
+
+    def check_run(self, run: Run) -> None:
+        """Raise `InputError` for `on_release`: there are no steps to see."""
+        super().check_run(run)
+        if run.on_release is not None:
+            raise InputError(f"on_release was given to {self.method}, which has no steps; use private-frepo or ndpdc")
 
     def releases(self, records: int, images_per_class: int) -> tuple[Release, ...]:
         """One noisy sum for each class, and for each of its parts."""

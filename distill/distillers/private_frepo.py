@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, get_args
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -12,7 +11,6 @@ from distill.accounting.ledger import Ledger
 from distill.accounting.noise_stream import NoiseStream
 from distill.distillers.features import features_of
 from distill.distillers.model_pool import ModelPool
-from distill.distillers.noisy_sums import noisy_outer_sum
 from distill.distillers.private_stepwise import PrivateState, PrivateStepwise
 from distill.distillers.run import Run
 from distill.distillers.state import Start
@@ -21,7 +19,7 @@ from distill.runtime.checks import require_choice, require_not_negative, require
 from distill.runtime.seeds import Purpose
 from distill.training.kernel_ridge import krr_weights
 
-__all__ = ["PrivateFRePo", "PrivateFRePoState", "private_gradient", "unit_features"]
+__all__ = ["PrivateFRePo", "PrivateFRePoState", "residuals_of", "unit_features"]
 
 Residuals = Literal["squared", "softmax"]
 SHARPNESS = 10.0  # of the softmax over predictions, which are near one-hot - 1/C
@@ -38,8 +36,9 @@ class PrivateFRePo(PrivateStepwise):
     all else is post-processing too: nothing but G, and the sums of the start, is computed from records.
 
     Other than in FRePo: features are less the mean of the distilled ones and of unit length on both sides, so that no
-    part of the clip is spent on what all images share; Adam takes the place of LAMB, and the ridge is larger, as the
-    gradient is noisy; labels are not learned. BatchNorm has the statistics of the distilled images.
+    part of the clip is spent on what all images share; the ridge is much larger, as a small one enlarges the noise that
+    reaches the images; Adam takes the place of LAMB; labels are not learned. BatchNorm has the statistics of the
+    distilled images.
 
     Raises `InputError` for options that make no sense, also for a start from real images; `distill` where the
     accountant is not installed, for held-out images and for a preprocessing that may be fitted on the records.
@@ -53,6 +52,8 @@ class PrivateFRePo(PrivateStepwise):
     method: ClassVar[str] = "private-frepo"
     rates: ClassVar[tuple[str, ...]] = ("learning_rate", "pool_learning_rate")
     summed: ClassVar[str] = "gradients by the ridge weights"
+    init_share: float = 0.4
+    learning_rate: float = 2e-2
     residuals: Residuals = "squared"
     """Gradient of the loss by predictions: "squared", of the squared error, or "softmax", of cross-entropy."""
     pool_size: int = 10
@@ -63,7 +64,7 @@ class PrivateFRePo(PrivateStepwise):
     """Learning rate of Adam for the pool models."""
     pool_batch_size: int = 1000
     """Batch size for training the pool models, sampled at random if the distilled set is larger."""
-    regularization: float = 1e-2
+    regularization: float = 0.3
     """Regularisation of the ridge regression (lambda), as a fraction of the mean diagonal of K_ss."""
 
     def __post_init__(self) -> None:
@@ -90,25 +91,18 @@ class PrivateFRePo(PrivateStepwise):
     def step(self, state: "PrivateFRePoState", data: PreprocessedImages) -> None:
         """One update of the images by one noisy gradient; changes `state`."""
         model = state.pool.sample()
-        images_t, labels_t = self.batch(state, data)
         features_s = features_of(model.network, state.seen(), chunk_size=self.chunk_size)
         centre = features_s.detach().mean(0) * (len(features_s) > 1)  # a single image would be left with nothing
         unit_s = unit_features(features_s, centre)
         weights = krr_weights(unit_s, state.labels, regularization=self.regularization)
-        with torch.no_grad():
+
+        def terms(images_t: Tensor, labels_t: Tensor) -> tuple[Tensor, Tensor]:
             unit_t = unit_s.new_zeros(0, unit_s.shape[1])
             if len(images_t):
                 unit_t = unit_features(features_of(model.network, images_t, chunk_size=self.chunk_size), centre)
-            gradient = private_gradient(
-                unit_t,
-                labels_t,
-                weights,
-                residuals=self.residuals,
-                clip=self.clip,
-                noise_multiplier=state.noise_multiplier,
-                expected_batch_size=self.sampling_rate(len(data)) * len(data),
-                noise=state.noise,
-            )
+            return unit_t, residuals_of(unit_t, labels_t, weights, residuals=self.residuals)
+
+        gradient = self.noisy_sum(state, data, terms) / self.expected_batch_size(len(data))
         # From here on, post-processing: neither the images nor the labels of records are used again.
         state.update((gradient * weights).sum())
         state.pool.train(model, state.seen().detach(), state.labels)
@@ -144,29 +138,15 @@ def unit_features(features: Tensor, centre: Tensor) -> Tensor:
     return F.normalize(features - centre, dim=1)
 
 
-def private_gradient(
-    features: Tensor,
-    class_ids: Tensor,
-    weights: Tensor,
-    *,
-    residuals: Residuals,
-    clip: float,
-    noise_multiplier: float,
-    expected_batch_size: float,
-    noise: NoiseStream,
-) -> Tensor:
-    """The noisy gradient, `(d, C)`, of the loss of a batch by the ridge weights.
+def residuals_of(features: Tensor, class_ids: Tensor, weights: Tensor, *, residuals: Residuals) -> Tensor:
+    """The gradient, `(b, C)`, of the loss of each record by its predictions; by `weights` it is features times that.
 
-    `features` is `(b, d)`, `class_ids` `(b,)`, `weights` `(d, C)`. Divided by the expected batch size: that of the
-    batch drawn depends on the records. "squared": residuals `W^T f - (one-hot - 1/C)`; "softmax": those of
-    cross-entropy with logits `10 W^T f`.
+    `features` is `(b, d)`, `class_ids` `(b,)`, `weights` `(d, C)`. "squared": residuals `W^T f - (one-hot - 1/C)`;
+    "softmax": those of cross-entropy with logits `10 W^T f`.
     """
     num_classes = weights.shape[1]
     one_hot = F.one_hot(class_ids, num_classes).to(features)
     predictions = features @ weights
     if residuals == "squared":
-        errors = predictions - (one_hot - 1 / num_classes)
-    else:
-        errors = F.softmax(SHARPNESS * predictions, dim=1) - one_hot
-    total = noisy_outer_sum(features, errors, clip=clip, noise_multiplier=noise_multiplier, noise=noise)
-    return total / expected_batch_size
+        return predictions - (one_hot - 1 / num_classes)
+    return F.softmax(SHARPNESS * predictions, dim=1) - one_hot

@@ -11,8 +11,9 @@ from torch import Tensor
 from distill.accounting.accountant import Release
 from distill.accounting.ledger import Ledger
 from distill.accounting.noise_stream import NoiseStream
+from distill.accounting.observed import ObservedRelease, Terms
 from distill.distillers.frepo import cosine_factor
-from distill.distillers.noisy_sums import poisson_sample
+from distill.distillers.noisy_sums import noisy_outer_sum, poisson_sample
 from distill.distillers.private import PrivateDistiller
 from distill.distillers.private_start import PrivateInit, public_images, start_images, start_releases
 from distill.distillers.run import Run
@@ -126,6 +127,27 @@ class PrivateStepwise(PrivateDistiller, StepwiseInNetworks):
         """Images and labels of a Poisson sample of the records, on the device; perhaps of none."""
         chosen = poisson_sample(len(data), self.sampling_rate(len(data)), state.coins)
         return data.images[chosen.to(data.images.device)], data.labels[chosen.to(data.labels.device)]
+
+    def noisy_sum(self, state: "PrivateState", data: PreprocessedImages, terms: Terms) -> Tensor:
+        """The release of a step, `(d, k)`: what a Poisson sample of the records adds by `terms`, clipped, with noise.
+
+        `terms` may depend on what is public alone: the set, the networks and the options. After this everything is
+        post-processing: no record is looked at again in the step.
+        """
+        with torch.no_grad():
+            factors = terms(*self.batch(state, data))
+        summed = noisy_outer_sum(
+            *factors, clip=self.clip, noise_multiplier=state.noise_multiplier, noise=state.noise
+        )
+        if state.run.on_release is not None:
+            noise_std = state.noise_multiplier * self.clip
+            rate = self.sampling_rate(len(data))
+            state.run.on_release(ObservedRelease(summed, terms, self.clip, noise_std, rate))
+        return summed
+
+    def expected_batch_size(self, records: int) -> float:
+        """What sums are divided by: the size of the batch that was drawn depends on the records."""
+        return self.sampling_rate(records) * records
 
     def private_images(
         self, data: PreprocessedImages, class_ids: Tensor, noise: NoiseStream, directions: torch.Generator

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from distill.accounting.observed import Observer
 from distill.errors import InputError, shown
 from distill.preprocess import PreprocessedImages
 from distill.runtime.checks import check_device, check_option_types, require_not_negative, require_positive
@@ -42,6 +43,8 @@ class Run:
     """Show a progress bar with the time left."""
     on_record: Recorder | None = None
     """Called with the step and the set so far whenever a distiller that learns images records something."""
+    on_release: Observer | None = None
+    """Called with each noisy sum of a private method's steps, for audits of its guarantee."""
 
     def __post_init__(self) -> None:
         check_option_types(self)
@@ -50,6 +53,8 @@ class Run:
         check_device(self.device)
         if self.on_record is not None and not callable(self.on_record):
             raise InputError(f"on_record is {shown(self.on_record)}; expected a function of a step and a set")
+        if self.on_release is not None and not callable(self.on_release):
+            raise InputError(f"on_release is {shown(self.on_release)}; expected a function of an ObservedRelease")
 
     def generator(self, *purpose: int) -> torch.Generator:
         """A generator of random numbers for a purpose, from the seed; always on the CPU."""

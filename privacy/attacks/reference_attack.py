@@ -1,7 +1,6 @@
 """What attacks with reference models share."""
 
 from abc import abstractmethod
-from collections.abc import Callable
 from functools import partial
 from typing import ClassVar, Literal, get_args
 
@@ -13,7 +12,7 @@ from privacy.records import AttackRecords
 from privacy.signals import Signals
 from privacy.validation import require_one_of
 
-__all__ = ["Mode", "ReferenceAttack", "normal_deviate", "require_allowed"]
+__all__ = ["Mode", "ReferenceAttack", "normal_deviate"]
 
 Mode = Literal["auto", "online", "offline"]
 LARGEST = 1e100  # of a signal: the squares of larger numbers overflow
@@ -81,9 +80,3 @@ def normal_deviate(t: np.ndarray, degrees: np.ndarray) -> np.ndarray:
     with np.errstate(invalid="ignore"):
         size = np.sqrt(degrees * np.log1p(t**2 / degrees)) * (8 * degrees + 1) / (8 * degrees + 3)
     return np.where(np.isinf(degrees), t, np.sign(t) * size)
-
-
-def require_allowed(name: str, value: object, allowed: Callable[[float], bool], wanted: str) -> None:
-    """Raise `InputError` unless the option `name` is a number that is allowed; `wanted` says which are."""
-    if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not allowed(float(value)):
-        raise InputError(f"{name} is {value!r}; expected {wanted}")

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from privacy.attacks.reference_attack import Mode, ReferenceAttack, require_allowed
+from privacy.attacks.reference_attack import Mode, ReferenceAttack
 from privacy.records import AttackRecords
 from privacy.signals import Signals, log_mean_exp, signals_of_population
-from privacy.validation import require_flag
+from privacy.validation import require_flag, require_number
 
 __all__ = ["RMIA"]
 
@@ -42,8 +42,8 @@ class RMIA(ReferenceAttack):
         super().check(records)
         self.online(self.mode, records.signals)
         require_flag("count", self.count)
-        require_allowed("a", self.a, lambda a: 0 <= a <= 1, "a number from 0 to 1")
-        require_allowed("gamma", self.gamma, lambda gamma: 1 <= gamma < np.inf, "a number, 1 or more")
+        require_number("a", self.a, least=0, most=1)
+        require_number("gamma", self.gamma, least=1)
 
     def score(self, signals: Signals, records: AttackRecords) -> np.ndarray:
         """The log-ratio of every record, or the share of the population that it exceeds, `(n,)`."""

@@ -103,7 +103,8 @@ PUBLIC = {
                 "experience_accuracies", "stream_accuracy", "with_soft_labels"},
 }  # fmt: skip
 TAKES_NOTHING = {"Distiller", "TeacherLabels", "Evaluation", "Identity", "InputError", "InputWarning", "Ledger",
-                 "Preprocessing", "accuracy_evaluator", "average_incremental_accuracy", "forgetting"}  # fmt: skip
+                 "ObservedRelease", "Preprocessing", "accuracy_evaluator", "average_incremental_accuracy",
+                 "forgetting"}  # fmt: skip
 
 
 def arguments_of(entries: dict[str, Entry]) -> list[Any]:

@@ -7,16 +7,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from distill import NDPDC, ZCA, Identity, InputError, LabelledImages, PrivateFRePo, Standardize
+from distill import NDPDC, ZCA, Identity, InputError, LabelledImages, NoisyMeans, PrivateFRePo, Random, Standardize
 from distill.accounting.noise_stream import NoiseStream
-from distill.distillers import noisy_sums, private_frepo, private_start
+from distill.distillers import noisy_sums, private_start, private_stepwise
 from distill.distillers.noisy_sums import noisy_group_sums, noisy_outer_sum, poisson_sample
-from distill.distillers.private_frepo import private_gradient
+from distill.distillers.private_frepo import residuals_of
 from distill.distillers.run import Run
 from distill.runtime.seeds import generator_for
 from killed import killed_before_step
 
 QUICK = PrivateFRePo(steps=3, batch_size=20, pool_size=2, max_updates=2, width=4, depth=2, noise_multiplier=1.0)
+METHODS = QUICK, NDPDC(steps=3, batch_size=20, width=4, depth=2, noise_multiplier=1.0)
 
 
 def drawn(*shape: int, seed: int = 0) -> Tensor:
@@ -43,11 +44,9 @@ def by_autograd(features: Tensor, class_ids: Tensor, weights: Tensor, *, residua
 def test_gradient_is_that_of_autograd_clipped_record_by_record(residuals, clip):
     features, weights = drawn(9, 5), drawn(5, 3, seed=1)
     class_ids = torch.tensor([0, 1, 2] * 3)
-    found = private_gradient(
-        features, class_ids, weights, residuals=residuals, clip=clip, noise_multiplier=0.0, expected_batch_size=7.0,
-        noise=NoiseStream.of_seed(2),
-    )  # fmt: skip
-    torch.testing.assert_close(found, by_autograd(features, class_ids, weights, residuals=residuals, clip=clip) / 7)
+    errors = residuals_of(features, class_ids, weights, residuals=residuals)
+    found = noisy_outer_sum(features, errors, clip=clip, noise_multiplier=0.0, noise=NoiseStream.of_seed(2))
+    torch.testing.assert_close(found, by_autograd(features, class_ids, weights, residuals=residuals, clip=clip))
 
 
 def without(tensor: Tensor, i: int) -> Tensor:
@@ -78,7 +77,7 @@ def releases(monkeypatch) -> list[tuple[Tensor, float]]:
     """Every noisy sum of a distillation, without its noise, with its clip."""
     seen: list[tuple[Tensor, float]] = []
     monkeypatch.setattr(noisy_sums, "normal_like", lambda sums, noise: torch.zeros_like(sums))
-    for module, name in ((private_frepo, "noisy_outer_sum"), (private_start, "noisy_group_sums")):
+    for module, name in ((private_stepwise, "noisy_outer_sum"), (private_start, "noisy_group_sums")):
         original = getattr(noisy_sums, name)
 
         def recorded(*given, original=original, **named):
@@ -163,7 +162,7 @@ def test_noise_has_the_deviation_that_is_accounted_for():
         assert abs(float(noise.mean())) < 0.15
 
 
-@pytest.mark.parametrize("distiller", [QUICK, NDPDC(steps=3, batch_size=20, width=4, depth=2, noise_multiplier=1.0)])
+@pytest.mark.parametrize("distiller", METHODS, ids=lambda distiller: distiller.method)
 def test_every_step_draws_noise_of_its_own(make_images, monkeypatch, distiller):
     """As often as the ledger says: no sum is stored and noised again."""
     drawn_noise = []
@@ -180,18 +179,27 @@ def test_every_step_draws_noise_of_its_own(make_images, monkeypatch, distiller):
         assert one.shape != other.shape or not torch.equal(one, other)
 
 
-def test_batches_are_poisson_samples_divided_by_their_expected_size(make_images, monkeypatch):
-    sizes, expected = [], []
+@pytest.mark.parametrize("distiller", METHODS, ids=lambda distiller: distiller.method)
+def test_sums_are_divided_by_the_expected_size_of_a_batch_not_by_that_of_the_one_drawn(
+    distiller, make_images, monkeypatch
+):
+    """With sums that are always the same, other batches lead to the same images."""
+    sizes = []
 
-    def recorded(features, *given, original=private_gradient, **named):
-        sizes.append(len(features))
-        expected.append(named["expected_batch_size"])
-        return original(features, *given, **named)
+    def same_sum(left, right, **_):
+        sizes.append(len(left))
+        return drawn(left.shape[1], right.shape[1], seed=len(sizes) % 12).float()
 
-    monkeypatch.setattr(private_frepo, "private_gradient", recorded)
-    QUICK.with_options(steps=12, init="noise", batch_size=9).distill(make_images(), images_per_class=1)
-    assert len(set(sizes)) > 3
-    assert set(expected) == {9.0}
+    monkeypatch.setattr(private_stepwise, "noisy_outer_sum", same_sum)
+    often = distiller.with_options(steps=12, init="noise", batch_size=9)
+    assert often.expected_batch_size(36) == 9.0
+    one = often.distill(make_images(), images_per_class=1).images
+    coins = NoiseStream.of_seed(1)
+    monkeypatch.setattr(private_stepwise, "poisson_sample", lambda count, rate, _: poisson_sample(count, rate, coins))
+    other = often.distill(make_images(), images_per_class=1).images
+    assert len(set(sizes[:12])) > 3
+    assert sizes[:12] != sizes[12:]
+    assert torch.equal(one, other)
 
 
 def test_coins_are_independent():
@@ -250,6 +258,38 @@ def test_killed_and_resumed_repeats_the_noise_and_spends_nothing_twice(make_imag
         resumed = distiller.distill(data, images_per_class=2, store=tmp_path / str(k))
         assert torch.equal(resumed.images, whole.images)
         assert resumed.ledger == whole.ledger
+
+
+# -- what an attacker sees ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("distiller", METHODS, ids=lambda distiller: distiller.method)
+def test_what_records_add_to_an_observed_release_comes_to_its_sum(distiller, make_images, monkeypatch):
+    """All records, without noise; each adds the norm of the clip at most, and some do."""
+    monkeypatch.setattr(noisy_sums, "normal_like", lambda sums, noise: torch.zeros_like(sums))
+    data, seen = Identity().apply(make_images()), []
+
+    def see(release):
+        added = release.added_by(data.images, data.labels)
+        torch.testing.assert_close(added.sum(0), release.summed.double().flatten(), rtol=1e-5, atol=1e-5)
+        assert added.norm(dim=1).max() == pytest.approx(release.clip)
+        seen.append(release)
+
+    whole = distiller.with_options(batch_size=36, clip=0.3)
+    synthetic = whole.distill(data, images_per_class=2, on_release=see)
+    steps = synthetic.ledger.spent[0].releases[-1]
+    assert len(seen) == steps.count == 3
+    assert {(one.noise_std, one.sampling_rate) for one in seen} == {(0.3 * steps.noise_multiplier, 1.0)}
+    assert torch.equal(synthetic.images, whole.distill(data, images_per_class=2).images)
+
+
+def test_releases_are_seen_of_private_steps_alone(make_images):
+    with pytest.raises(InputError, match="on_release was given to random, which has no noisy sums; use a priv"):
+        Random().distill(make_images(), images_per_class=1, on_release=print)
+    with pytest.raises(InputError, match="on_release was given to noisy-means, which has no steps; use private-frepo"):
+        NoisyMeans().distill(make_images(), images_per_class=1, on_release=print)
+    with pytest.raises(InputError, match="on_release is 3; expected a function of an ObservedRelease"):
+        QUICK.distill(make_images(), on_release=3)
 
 
 # -- refused -----------------------------------------------------------------------------------------------------------

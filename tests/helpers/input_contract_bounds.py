@@ -7,6 +7,7 @@ import numpy as np
 
 from input_contract import Entry, same
 from privacy import (
+    ReleaseScores,
     SetReport,
     audit_set,
     canary_report,
@@ -31,6 +32,12 @@ def set_report(folder: Path | None = None) -> SetReport:
 
 def planted(**given: Any) -> Any:
     return make_canaries(IMAGES, LABELS, 6).plant(**given)
+
+
+def one_release(**given: Any) -> np.ndarray:
+    scores = ReleaseScores(2)
+    scores.add(**given)
+    return scores.values
 
 
 BOUNDS = {
@@ -59,6 +66,12 @@ BOUNDS = {
     ),
     "epsilon_from_scores": Entry(
         epsilon_from_scores, {"members": same(np.arange(4.0)), "non_members": same(np.arange(4.0)), **LEVEL}
+    ),
+    "ReleaseScores": Entry(ReleaseScores, {"canaries": same(2)}),
+    "ReleaseScores.add": Entry(
+        one_release,
+        {"summed": same(np.ones(4)), "added": same(np.eye(2, 4)), "noise_std": same(1.0), "sampling_rate": same(0.5),
+         "others": same(np.zeros(4))},
     ),
     "gaussian_epsilon": Entry(gaussian_epsilon, {"mu": same(1.0), "delta": same(1e-5)}),
     "shadow_outputs": Entry(
@@ -96,6 +109,10 @@ RIGHT_IN_BOUNDS: dict[tuple[str, str], set[str]] = {
     ("epsilon_from_scores", "members"): SCORES,
     ("epsilon_from_scores", "non_members"): SCORES,
     ("epsilon_from_scores", "delta"): {"0"},
+    ("ReleaseScores", "canaries"): {"3"},
+    ("ReleaseScores.add", "summed"): {"bool tensor"},  # of four numbers, as it should be
+    ("ReleaseScores.add", "noise_std"): {"3", "2.5"},
+    ("ReleaseScores.add", "others"): {"None", "bool tensor"},
     ("gaussian_epsilon", "mu"): {"0", "3", "2.5"},
     ("gaussian_epsilon", "delta"): {"0"},
     ("shadow_outputs", "ridge"): {"3", "2.5"},

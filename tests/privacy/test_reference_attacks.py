@@ -285,7 +285,7 @@ def test_online_attacks_without_references_of_both_kinds_say_so(attack):
         (LiRA(mode="both"), "mode is 'both'; expected one of auto, online, offline"),
         (LiRA(variance="global"), "variance is 'global'; expected one of auto, shared, own"),
         (LiRA(variance="own"), "a variance of its own needs two references"),
-        (RMIA(a=1.5), "a is 1.5; expected a number from 0 to 1"),
+        (RMIA(a=1.5), "a is 1.5; expected a number, from 0 to 1"),
         (RMIA(gamma=0.5), "gamma is 0.5; expected a number, 1 or more"),
         (RMIA(count="yes"), "count is 'yes'; expected True or False"),
     ],

@@ -128,9 +128,9 @@ def network_answers(run: MembershipRun, arm: str, images: MemberSet) -> np.ndarr
 
 
 def agreement(images: MemberSet, of_set: np.ndarray, of_network: np.ndarray) -> float:
-    """Spearman's correlation of how sure a set and the network trained on it are of every record."""
-    labels = images.everything.labels.numpy()
-    sure = [excess_margins(outputs, labels, "logits") for outputs in (of_set, of_network)]
+    """Spearman's correlation of how sure a set and the network trained on it are of every record; not of canaries."""
+    labels = images.records.labels.numpy()
+    sure = [excess_margins(outputs[: len(labels)], labels, "logits") for outputs in (of_set, of_network)]
     return float(spearmanr(*sure).statistic)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.harness.command_line import parse
 from benchmarks.studies.membership.options import MembershipOptions
-from benchmarks.studies.membership.references import answers_of, splits
+from benchmarks.studies.membership.references import agreement, answers_of, splits
 from benchmarks.studies.membership.study import Membership
 from benchmarks.studies.membership.worst_case import WorstCase, public_positions
 from benchmarks.studies.membership.worst_case_report import worst_case_words
@@ -80,6 +80,13 @@ def test_public_images_are_no_records_and_no_sources_of_canaries(worst):
     assert len(public) == len(run.train) - 200 - 12
     sources = run.spare(0)[images.canaries.sources]
     assert not {*public.tolist()} & {*sources.tolist(), *np.concatenate(run.positions(0)).tolist()}
+
+
+def test_agreement_of_set_and_network_is_about_records_without_canaries(worst):
+    images = run_in(worst).member_set(0)
+    outputs = np.random.default_rng(0).normal(size=(212, 10))
+    other = np.concatenate([outputs[:200], -outputs[200:]])  # the last 12 are answers to canaries
+    assert agreement(images, outputs, outputs) == agreement(images, outputs, other) == pytest.approx(1)
 
 
 def test_references_are_made_of_halves_without_canaries_and_answer_for_everything(worst):
