@@ -20,6 +20,7 @@ PRESETS: Presets = {
         "dsa": {"iterations": 10, "inner_loop": 10, "batch_size": 64, "width": 32, "history_points": 9},
         "mtt": {
             "steps": 100,
+            "learning_rate": 4000.0,
             "student_steps": 10,
             "student_learning_rate": 5e-2,
             **QUICK_EXPERTS,
