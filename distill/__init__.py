@@ -18,6 +18,8 @@ from distill.distillers.dm import DM
 from distill.distillers.dsa import DSA
 from distill.distillers.frepo import FRePo
 from distill.distillers.herding import Herding
+from distill.distillers.kip import KIP
+from distill.distillers.mtt import MTT
 from distill.distillers.ndpdc import NDPDC
 from distill.distillers.noisy_means import NoisyMeans
 from distill.distillers.private_frepo import PrivateFRePo
@@ -48,6 +50,8 @@ except PackageNotFoundError:  # run from a checkout that is not installed
 __all__ = [
     "DM",
     "DSA",
+    "KIP",
+    "MTT",
     "NDPDC",
     "ZCA",
     "CheckerboardZCA",

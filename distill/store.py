@@ -55,7 +55,7 @@ class Store:
 
     - `folder`: where the entries lie; made when the first one is saved.
     - `shared`: a store that several runs use together, for what does not depend on the size of a set: the networks of
-      herding and of teachers. Default: this one.
+      herding and of teachers, and the experts of MTT. Default: this one.
 
     Raises `InputError` when `folder` is a file, or no path; methods say what else is refused.
 

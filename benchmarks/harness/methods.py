@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from distill import Distiller
 
-__all__ = ["COLOURS", "METHODS", "NOT_PRIVATE", "PREFIXES", "Method", "chosen_methods", "distiller_class", "methods_of",
-           "option_classes", "prefix_of"]  # fmt: skip
+__all__ = ["COLOURS", "METHODS", "NOT_PRIVATE", "PREFIXES", "QUICK_EXPERTS", "Method", "chosen_methods",
+           "distiller_class", "methods_of", "option_classes", "prefix_of"]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,22 @@ METHODS = {
     "herding": Method("Herding", "tab:blue"),
     "dm": Method("DM", "tab:green"),
     "dsa": Method("DSA", "tab:purple"),
+    "mtt": Method("MTT", "navy"),
+    "kip": Method("KIP", "goldenrod"),
     "private-frepo": Method("PrivateFRePo", "tab:orange", "private", private=True),
     "ndpdc": Method("NDPDC", "tab:olive", private=True),
     "noisy-means": Method("NoisyMeans", "tab:pink", "means", private=True),
     "random-teacher": Method("RandomTeacher", "tab:brown", "teacher"),
     "herding-teacher": Method("HerdingTeacher", "tab:cyan", "teacher"),
+}
+# A few short trajectories of MTT's experts, in place of 100 that go through all images 27 times.
+QUICK_EXPERTS = {
+    "experts": 2,
+    "expert_learning_rate": 5e-2,
+    "expert_batch_size": 64,
+    "epoch_updates": 20,
+    "latest_start": 5,
+    "matched_epochs": 2,
 }
 # Of the flags of the methods' and the training's own options.
 PREFIXES = (*dict.fromkeys(method.prefix or name for name, method in METHODS.items()), "train")

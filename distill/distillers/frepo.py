@@ -1,7 +1,7 @@
 """FRePo: dataset distillation with neural feature regression and a pool of models (Zhou et al. 2022)."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, get_args
 
@@ -15,7 +15,7 @@ from distill.distillers.lamb import LAMB
 from distill.distillers.model_pool import ModelPool, PoolModel, squared_error
 from distill.distillers.run import Run
 from distill.distillers.state import Start, StepwiseState
-from distill.distillers.stepwise import StepwiseDistiller
+from distill.distillers.stepwise_networks import StepwiseInNetworks
 from distill.distillers.tbptt import tbptt_loss
 from distill.errors import InputError
 from distill.preprocess import PreprocessedImages
@@ -33,7 +33,7 @@ MetaGradient = Literal["krr", "tbptt"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class FRePo(StepwiseDistiller):
+class FRePo(StepwiseInNetworks):
     """Kernel ridge regression on the features of a pool of networks (Algorithms 1 and 2).
 
     Source: Zhou, Nezhadarya & Ba, *Dataset Distillation using Neural Feature Regression* (NeurIPS 2022), and its
@@ -138,7 +138,10 @@ class FRePo(StepwiseDistiller):
     def recorder(self, state: "FRePoState") -> KRRRecorder:
         """Loss, and KRR accuracy on held-out images."""
         return KRRRecorder(
-            state, state.pool, regularization=self.regularization, steps=self.steps, points=self.history_points
+            state,
+            lambda images: pool_answers(state, images, regularization=self.regularization),
+            steps=self.steps,
+            points=self.history_points,
         )
 
     def start(self, data: PreprocessedImages, run: Run) -> "FRePoState":
@@ -165,18 +168,6 @@ class FRePoState(StepwiseState):
         super().__init__(run, start, labels, optimizer=optimizer, generator=run.generator(Purpose.BATCHES))
         self.pool = pool
         self.scheduler = LambdaLR(optimizer, cosine_factor(options.steps))
-
-    def distilled(self) -> tuple[Tensor, Tensor]:
-        """Images, as networks see them, and labels."""
-        return self.seen(), self.labels
-
-    def sample(self, size: int | None) -> tuple[Tensor, Tensor]:
-        """Images and labels: all, or `size` random ones of more."""
-        images, labels = self.distilled()
-        if size is None or size >= len(images):
-            return images, labels
-        chosen = torch.randperm(len(images), generator=self.generator)[:size].to(images.device)
-        return images[chosen], labels[chosen]
 
     def update(self, loss: Tensor) -> None:
         """One LAMB update of images and labels along the meta-gradient."""
@@ -217,6 +208,13 @@ def meta_loss(
     """Eq. 2: `1/2 |Y_t - K_ts (K_ss + lambda I)^-1 Y_s|^2`, sum over classes, mean over the real batch."""
     predictions = features_t @ krr_weights(features_s, labels_s, regularization=regularization)
     return squared_error(predictions, labels_t)
+
+
+def pool_answers(state: FRePoState, images: Tensor, *, regularization: float) -> Iterator[Tensor]:
+    """What the distilled set says of `images` by ridge regression, `(n, C)`, in one model of the pool after another."""
+    for model in state.pool:
+        features_s = model.network.features(state.seen())
+        yield model.network.features(images) @ krr_weights(features_s, state.labels, regularization=regularization)
 
 
 def label_margin(labels: Tensor) -> Tensor:

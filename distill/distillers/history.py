@@ -1,13 +1,14 @@
 """What is recorded during a distillation: its loss, and accuracy on held-out images."""
 
-import torch
+from collections.abc import Callable, Iterable
 
-from distill.distillers.model_pool import ModelPool
+import torch
+from torch import Tensor
+
 from distill.distillers.state import StepwiseState
 from distill.preprocess import PreprocessedImages
 from distill.runtime.seeds import Purpose
 from distill.training.accuracy import accuracy
-from distill.training.kernel_ridge import krr_weights
 
 __all__ = ["KRRRecorder", "LossRecorder"]
 
@@ -38,16 +39,17 @@ class LossRecorder:
 
 
 class KRRRecorder(LossRecorder):
-    """Records the mean KRR accuracy of all models of a `pool` on the held-out images of the run as well.
+    """Records the accuracy of kernel ridge regression on the held-out images of the run as well.
 
-    - `regularization`: as of `krr_weights`.
+    - `answers`: gives what the set says of images, `(n, C)`, by each of the kernels that it is learned for: the mean
+      of their accuracies is recorded.
     """
 
     def __init__(
-        self, state: StepwiseState, pool: ModelPool, *, regularization: float, steps: int, points: int
+        self, state: StepwiseState, answers: Callable[[Tensor], Iterable[Tensor]], *, steps: int, points: int
     ) -> None:
         super().__init__(state, steps=steps, points=points)
-        self.pool, self.regularization = pool, regularization
+        self.answers = answers
         self.held_out = held_out = state.run.held_out
         if held_out is not None and len(held_out) > HELD_OUT:
             chosen = torch.randperm(len(held_out), generator=state.run.generator(Purpose.HELD_OUT))[:HELD_OUT]
@@ -59,11 +61,7 @@ class KRRRecorder(LossRecorder):
 
     @torch.no_grad()
     def krr_accuracy(self, held_out: PreprocessedImages) -> float:
-        """In [0, 1], the mean over the models."""
-        images, labels = self.state.seen(), self.state.labels
-        real = held_out.images[:].to(images)
-        accuracies = []
-        for model in self.pool:
-            weights = krr_weights(model.network.features(images), labels, regularization=self.regularization)
-            accuracies.append(accuracy(model.network.features(real) @ weights, held_out.labels))
+        """In [0, 1], the mean over the kernels."""
+        real = held_out.images[:].to(self.state.images)
+        accuracies = [accuracy(answer, held_out.labels) for answer in self.answers(real)]
         return sum(accuracies) / len(accuracies)

@@ -2,64 +2,37 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from distill.distillers.checkpoint import with_prefix, without_prefix
+from distill.distillers.condensation import Condensation
 from distill.distillers.run import Run
 from distill.distillers.state import Start, StepwiseState
-from distill.distillers.stepwise import StepwiseDistiller
-from distill.errors import InputError
 from distill.networks import Network
 from distill.preprocess import PreprocessedImages
-from distill.runtime.checks import require_choice, require_not_negative, require_positive
+from distill.runtime.checks import require_positive
 from distill.runtime.seeds import Purpose
 from distill.sets.synthetic import initial_labels
 from distill.training.augmentation import SIAMESE, draw_augmentation
 
 __all__ = ["Matching", "MatchingState"]
 
-MatchingNorm = Literal["none", "instance", "layer", "group"]
-
-
 @dataclass(frozen=True, kw_only=True)
-class Matching(StepwiseDistiller):
+class Matching(Condensation):
     """Base of DM and DSA: SGD on the images matches what a network computes from distilled and from real images.
 
-    Soft labels keep their initial values. BatchNorm is not available: a batch holds a single class here, whose
-    statistics are not those of the data.
+    BatchNorm is not available: a batch holds a single class here, whose statistics are not those of the data.
     """
 
-    augment: bool = True
-    """Use siamese augmentation: the same random operation for the real and the distilled images of a class."""
-    flip: bool | None = None
-    """Include horizontal flips in the augmentation. Default: for RGB images only; turn off for RGB digits or letters.
-    """
     batch_size: int = 256
     """Real images per class and step (the whole class if it is smaller)."""
-    learning_rate: float
-    """Learning rate of SGD on the images; constant."""
-    momentum: float = 0.5
-    """Momentum of SGD on the images."""
-    network: str = "dcconv"
-    norm: MatchingNorm = "instance"
-    """Normalization of the network: "none", "instance", "layer" or "group"."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_choice(self, "norm", get_args(MatchingNorm))
         require_positive(self, "batch_size")
-        require_not_negative(self, "momentum")
-
-    def check_images(self, image_shape: tuple[int, int, int], num_classes: int) -> None:
-        """Raise `InputError` where mirror images or the network do not go with the images."""
-        if self.flip and image_shape[0] == 1:
-            raise InputError(
-                "flip=True needs RGB images, but these have one channel; flipped digits or clothes belong to no class"
-            )
-        super().check_images(image_shape, num_classes)
 
     def pair(
         self, state: "MatchingState", data: PreprocessedImages, positions: Tensor, images_s: Tensor
@@ -72,10 +45,6 @@ class Matching(StepwiseDistiller):
         mirror = self.mirrors(data.image_shape)
         augmentation = draw_augmentation(SIAMESE, state.generator, data.image_shape[1:], mirror=mirror)
         return augmentation(images_t), augmentation(images_s)
-
-    def mirrors(self, image_shape: tuple[int, int, int]) -> bool:
-        """Whether augmentation may mirror such images."""
-        return image_shape[0] == 3 if self.flip is None else self.flip
 
     def start(self, data: PreprocessedImages, run: Run) -> "MatchingState":
         """The state before the first step; with the same seed, FRePo and random choice start from the same images."""

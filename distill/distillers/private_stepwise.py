@@ -18,7 +18,7 @@ from distill.distillers.private import PrivateDistiller
 from distill.distillers.private_start import PrivateInit, public_images, start_images, start_releases
 from distill.distillers.run import Run
 from distill.distillers.state import Start, StepwiseState
-from distill.distillers.stepwise import StepwiseDistiller
+from distill.distillers.stepwise_networks import StepwiseInNetworks
 from distill.errors import InputError
 from distill.preprocess import PreprocessedImages
 from distill.runtime.checks import DTYPES, require_not_negative, require_positive
@@ -30,7 +30,7 @@ __all__ = ["PrivateState", "PrivateStepwise"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class PrivateStepwise(PrivateDistiller, StepwiseDistiller):
+class PrivateStepwise(PrivateDistiller, StepwiseInNetworks):
     """Base of private methods: a noisy start, and one noisy sum over a Poisson sample of the records a step."""
 
     inits: ClassVar[tuple[str, ...]] = get_args(PrivateInit)

@@ -61,6 +61,18 @@ class StepwiseState:
                 self._seen = (self.step, self.through(self.images))
         return self._seen[1]
 
+    def distilled(self) -> tuple[Tensor, Tensor]:
+        """Images, as networks see them, and labels."""
+        return self.seen(), self.labels
+
+    def sample(self, size: int | None) -> tuple[Tensor, Tensor]:
+        """Images and labels: all, or `size` random ones of more."""
+        images, labels = self.distilled()
+        if size is None or size >= len(images):
+            return images, labels
+        chosen = torch.randperm(len(images), generator=self.generator)[:size].to(images.device)
+        return images[chosen], labels[chosen]
+
     def count(self, loss: float) -> None:
         """Count an update, with the loss it was made for."""
         self.step += 1

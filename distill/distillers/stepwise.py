@@ -1,10 +1,9 @@
-"""What distillers that learn images step by step share: where they start, their networks, and the loop itself."""
+"""What distillers that learn images step by step share: where they start, and the loop itself."""
 
 from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, TypeVar, get_args
 
-import torch
 from torch import Tensor
 
 from distill.distillers.base import Distiller
@@ -15,7 +14,6 @@ from distill.distillers.run import Run
 from distill.distillers.state import Start, StepwiseState
 from distill.distillers.through_codec import LOSSY_SHARE, ThroughCodec
 from distill.errors import InputError
-from distill.networks import Network, Norm, build_network, check_network
 from distill.preprocess import PreprocessedImages
 from distill.runtime.checks import DTYPES, require_choice, require_not_negative, require_positive
 from distill.runtime.distributed import is_first_rank, wait_for_ranks
@@ -40,14 +38,6 @@ class StepwiseDistiller(Distiller):
     """Initial images: "real" images, "noise", or "real+noise", which is their sum."""
     noise_std: float = 1.0
     """Standard deviation of the Gaussian noise in the initial images, in units of the preprocessed images."""
-    network: str = "conv"
-    """Network used for distillation: conv, conv-after, dcconv, alexnet, vgg11 or resnet18."""
-    width: int = 128
-    """Width of the network: channels of its first convolution."""
-    depth: int | None = None
-    """Number of blocks of the network. Default: depends on the resolution of the images."""
-    norm: Norm = "batch"
-    """Normalization of the network: "none", "batch", "instance", "layer" or "group"."""
     dtype: Literal["float32", "float64"] = "float32"
     """Floating-point type of all computations."""
     history_points: int = 5
@@ -64,13 +54,12 @@ class StepwiseDistiller(Distiller):
         super().__post_init__()
         require_choice(self, "init", self.inits)
         require_choice(self, "dtype", DTYPES)
-        require_positive(self, "width", "codec_share", *self.rates)
+        require_positive(self, "codec_share", *self.rates)
         if self.codec_share is not None and self.codec_share > 1:
             raise InputError(f"codec_share is {self.codec_share}; expected at most 1, which is all updates")
         if self.codec is not None:
             codec_of(self.codec)
         require_not_negative(self, "noise_std", "history_points")
-        check_network(self.network, norm=self.norm, width=self.width, depth=self.depth)
 
     def check_run(self, run: Run) -> None:
         """Raise `InputError` where the device does not have the float type."""
@@ -84,6 +73,9 @@ class StepwiseDistiller(Distiller):
     @abstractmethod
     def with_updates(self: S, count: int, images_per_class: int) -> S:
         """The same distiller with `updates` as near to `count` as its options allow."""
+
+    def train_networks(self, data: PreprocessedImages, run: Run) -> None:
+        """Train what `start` finds in the run's store, where there is such; `data` is as `prepare` gives it."""
 
     @abstractmethod
     def start(self, data: PreprocessedImages, run: Run) -> Any:
@@ -123,25 +115,9 @@ class StepwiseDistiller(Distiller):
         return LossRecorder(state, steps=self.updates(state.run.images_per_class), points=self.history_points)
 
     def check_images(self, image_shape: tuple[int, int, int], num_classes: int) -> None:
-        """Raise `InputError` where the network or the codec does not go with the images."""
+        """Raise `InputError` where the codec does not go with the images."""
         if self.codec is not None:
             codec_of(self.codec).check_shape(image_shape)
-        self.build(image_shape, num_classes, torch.Generator())
-
-    def build(
-        self, image_shape: tuple[int, int, int], num_classes: int, generator: torch.Generator, *, device: str = "cpu"
-    ) -> Network:
-        """A freshly drawn network of these options, on `device`."""
-        network = build_network(
-            self.network,
-            image_shape=image_shape,
-            num_classes=num_classes,
-            width=self.width,
-            depth=self.depth,
-            norm=self.norm,
-            generator=generator,
-        )
-        return network.to(device, DTYPES[self.dtype])
 
     def _distill(self, data: PreprocessedImages, run: Run) -> SyntheticSet:
         data = self.prepare(data, run)

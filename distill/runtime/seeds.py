@@ -17,7 +17,7 @@ class Purpose(IntEnum):
     START = 0
     """Which real images a set starts from or consists of, and noise; the network of herding."""
     NETWORKS = 1
-    """Networks to distil with; of DM and DSA also batches and augmentations."""
+    """Networks to distil with; of DM, DSA and MTT also batches and augmentations."""
     BATCHES = 2
     """Real images for each step of FRePo."""
     HELD_OUT = 3
@@ -30,6 +30,8 @@ class Purpose(IntEnum):
     """The noise of differential privacy: whoever knows the seed can take it off."""
     TRAINING = 8
     """Training a network on private records; with the purpose of its numbers behind it."""
+    EXPERTS = 9
+    """The experts of MTT and their training; with the number of the expert behind it."""
 
 
 def generator_for(*seeds: int) -> torch.Generator:

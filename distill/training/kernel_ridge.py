@@ -1,4 +1,4 @@
-"""Kernel ridge regression on features, with gradients and a guard against ill-conditioned kernels."""
+"""Kernel ridge regression, on features or by a kernel, with gradients and a guard against ill-conditioned kernels."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from torch.autograd.function import once_differentiable
 
 from distill.errors import InputError
 
-__all__ = ["REGULARIZATION", "krr_weights"]
+__all__ = ["REGULARIZATION", "krr_dual", "krr_weights"]
 
 REGULARIZATION = 1e-6  # of the mean diagonal of K_ss, as in KIP and FRePo (A.1)
 ROWS = 256  # of the kernel at a time: enough for a matrix product at full speed
@@ -90,3 +90,30 @@ def krr_weights(features: Tensor, labels: Tensor, *, regularization: float = REG
     # The rounding of a float32 kernel is as large as lambda. Apple's GPUs have no float64: there the CPU solves.
     given = features.cpu() if features.device.type == "mps" else features
     return _KernelRidge.apply(given, labels.to(given.device, torch.float64), regularization).to(features)
+
+
+def krr_dual(kernel: Tensor, labels: Tensor, *, regularization: float = REGULARIZATION) -> Tensor:
+    """Dual weights `(K + lambda I)^-1 Y` of the ridge regression by a kernel, of which no features are needed.
+
+    `K_ts @ dual` is the prediction. `kernel` is `K_ss`, `(n, n)`, symmetric, `labels` `(n, C)`, as is the result;
+    lambda is that of `krr_weights`, and so is the float64 in which all is solved. Differentiable in both; the gradient
+    of the kernel goes through lambda as well.
+
+    Raises `InputError` when the kernel is not finite, or no ridge makes it positive definite.
+
+    >>> krr_dual(torch.eye(2), torch.tensor([[2.0], [4.0]]), regularization=1.0)
+    tensor([[1.],
+            [2.]])
+    """
+    given = kernel.cpu() if kernel.device.type == "mps" else kernel
+    exact = given.double()
+    if not bool(torch.isfinite(exact).all()):
+        raise InputError(
+            f"the kernel of {len(exact)} distilled images is NaN or infinite, as pixels are too large; lower "
+            "learning_rate"
+        )
+    ridge = regularization * exact.diagonal().mean()
+    with torch.no_grad():
+        _, scale = guarded_cholesky(exact.clone(), ridge)
+    factor = torch.linalg.cholesky(exact + scale * ridge * torch.eye(len(exact)).to(exact))
+    return torch.cholesky_solve(labels.to(exact), factor).to(kernel)

@@ -7,6 +7,8 @@ import torch
 from distill import (
     DM,
     DSA,
+    KIP,
+    MTT,
     ZCA,
     Distiller,
     FRePo,
@@ -191,6 +193,8 @@ METHODS = {
     ),
     "dm": DM(steps=3, batch_size=5, **TINY),
     "dsa": DSA(iterations=2, batch_size=5, **TINY),
+    "mtt": MTT(steps=2, student_steps=2, experts=1, latest_start=1, matched_epochs=1, learning_rate=1.0, **TINY),
+    "kip": KIP(steps=3, batch_size=20),
     "herding": Herding(steps=3, batch_size=10, **TINY),
     "random": Random(),
     "herding-teacher": HerdingTeacher(steps=3, batch_size=10, **TINY),

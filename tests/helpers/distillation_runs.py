@@ -11,6 +11,8 @@ TINY = [
     "--frepo-steps", "6", "--frepo-pool-size", "2", "--frepo-batch-size", "64", "--frepo-history-points", "3",
     "--dm-steps", "3", "--dm-batch-size", "8", "--dsa-iterations", "1", "--dsa-outer-loop", "2",
     "--dsa-batch-size", "8", "--herding-steps", "3", "--train-steps", "6", "--train-warmup-steps", "2",
+    "--mtt-steps", "3", "--mtt-student-steps", "2", "--mtt-experts", "1", "--mtt-epoch-updates", "1",
+    "--kip-steps", "3", "--kip-batch-size", "8", "--kip-network", "fc",
     "--teacher-steps", "3", "--train-steps-per-image", "0",
 ]  # fmt: skip
 

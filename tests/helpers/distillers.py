@@ -3,6 +3,8 @@
 from distill import (
     DM,
     DSA,
+    KIP,
+    MTT,
     NDPDC,
     Distiller,
     FRePo,
@@ -26,4 +28,7 @@ DISTILLERS: list[Distiller] = [
     PrivateFRePo(steps=3, batch_size=20, pool_size=2, max_updates=2, width=4, depth=2, epsilon=1e5,
                  public_preprocessing=True),  # hardly any noise, so that a few images suffice
     DSA(iterations=2, outer_loop=2, inner_loop=2, batch_size=8, width=4, depth=2),
+    MTT(steps=3, learning_rate=10.0, student_steps=2, experts=2, latest_start=2, matched_epochs=1, expert_batch_size=8,
+        width=4, depth=2),
+    KIP(steps=3, batch_size=20),
 ]

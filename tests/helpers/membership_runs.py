@@ -5,7 +5,9 @@ from typing import Any
 
 from distill.files import read_json
 
-OTHER_ARMS = ("herding", "dm", "dsa", "random-teacher", "herding-teacher", "private-frepo", "ndpdc", "noisy-means")
+OTHER_ARMS = (
+    "herding", "dm", "dsa", "mtt", "kip", "random-teacher", "herding-teacher", "private-frepo", "ndpdc", "noisy-means"
+)  # fmt: skip
 PRIVATE_ARMS = ("private-frepo", "ndpdc", "noisy-means")
 TINY = [
     "--dataset", "digits", "--members", "100", "--images-per-class", "2", "--width", "4", "--jobs", "1",
@@ -13,6 +15,8 @@ TINY = [
     "--frepo-steps", "6", "--frepo-pool-size", "2", "--frepo-batch-size", "32", "--herding-steps", "2",
     "--dm-steps", "2", "--dm-batch-size", "8", "--dsa-iterations", "1", "--dsa-outer-loop", "2",
     "--dsa-inner-loop", "1", "--dsa-batch-size", "8", "--teacher-steps", "2",
+    "--mtt-steps", "2", "--mtt-student-steps", "2", "--mtt-experts", "1", "--mtt-epoch-updates", "1",
+    "--kip-steps", "2", "--kip-batch-size", "8", "--kip-network", "fc",
     "--private-steps", "2", "--private-batch-size", "32", "--private-pool-size", "2", "--ndpdc-steps", "2",
     "--ndpdc-batch-size", "32",
 ]  # fmt: skip

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from benchmarks.harness.methods import METHODS, methods_of, prefix_of
+from benchmarks.harness.methods import METHODS, QUICK_EXPERTS, methods_of, prefix_of
 from benchmarks.harness.options import More, Options, Presets, StudyOptions
 
 __all__ = ["PRESETS", "ArmOptions", "ClassIncrementalOptions", "StockOptions", "StreamOptions"]
@@ -17,6 +17,8 @@ PRESETS: Presets = {
         "teacher": {"width": 32},
         "dm": {"steps": 300, "batch_size": 64, "width": 32},
         "dsa": {"iterations": 4, "inner_loop": 10, "batch_size": 64, "width": 32},
+        "mtt": {"steps": 100, "student_steps": 10, "student_learning_rate": 5e-2, **QUICK_EXPERTS, "width": 32},
+        "kip": {"network": "conv", "depth": 3, "steps": 200, "batch_size": 64, "distilled_batch_size": 20},
         "train": {
             "norm": "instance",
             "width": 32,

@@ -18,19 +18,25 @@ SECONDS = 3.0  # and so long, if that is more steps
 def options_for(distiller: Distiller, data: PreprocessedImages, seconds: float, run: Run) -> Content:
     """The options to change for as many steps as take about `seconds`, by timing some of them; for a store to keep.
 
-    The state of these is thrown away. A distiller that does not learn images has none to change. What is recorded along
-    the way is not timed, so a distillation takes somewhat longer. Raises `InputError` when not a single step can be
-    taken in that time.
+    The state of these is thrown away; networks that are trained before the first step stay in the store of `run`, and
+    their time counts. A distiller that does not learn images has none to change. What is recorded along the way is not
+    timed, so a distillation takes somewhat longer. Raises `InputError` when not a single step can be taken in that
+    time.
     """
     if not isinstance(distiller, StepwiseDistiller):
         return {}, {"options": {}}
+    started = time.perf_counter()
+    distiller.train_networks(distiller.prepare(data, run), run)
+    trained = time.perf_counter() - started
     per_step = seconds_per_step(distiller, data, run)
-    if seconds < per_step:
+    if seconds < trained + per_step:
+        networks = f" after {trained:.2g} s of training its networks" if trained > per_step else ""
         raise InputError(
-            f"--seconds is {seconds:g}, but a single step of {distiller.method} takes {per_step:.2g} s; increase it"
+            f"--seconds is {seconds:g}, but a single step of {distiller.method} takes {per_step:.2g} s{networks}; "
+            "increase it"
         )
     before: dict[str, Any] = distiller.options()
-    changed = distiller.with_updates(int(seconds / per_step), run.images_per_class).options()
+    changed = distiller.with_updates(round((seconds - trained) / per_step), run.images_per_class).options()
     differing = {name: value for name, value in changed.items() if value != before[name]}
     return {}, {"options": differing, "seconds_per_step": per_step}
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from benchmarks.harness.methods import METHODS, chosen_methods, methods_of, prefix_of
+from benchmarks.harness.methods import METHODS, QUICK_EXPERTS, chosen_methods, methods_of, prefix_of
 from benchmarks.harness.options import More, Presets, StudyOptions
 
 __all__ = ["PRESETS", "DistillationOptions"]
@@ -18,6 +18,16 @@ PRESETS: Presets = {
         "teacher": {"width": 32},
         "dm": {"steps": 300, "batch_size": 64, "width": 32, "history_points": 9},
         "dsa": {"iterations": 10, "inner_loop": 10, "batch_size": 64, "width": 32, "history_points": 9},
+        "mtt": {
+            "steps": 100,
+            "learning_rate": 4000.0,
+            "student_steps": 10,
+            "student_learning_rate": 5e-2,
+            **QUICK_EXPERTS,
+            "width": 32,
+            "history_points": 9,
+        },
+        "kip": {"network": "conv", "depth": 3, "steps": 200, "batch_size": 64, "history_points": 9},
         "train": {
             "width": 32,
             "learning_rate": 2e-3,
@@ -32,6 +42,8 @@ PRESETS: Presets = {
         "frepo": {"steps": 500_000, "mirror": True, "history_points": 9},
         "dm": {"history_points": 9},
         "dsa": {"history_points": 9},
+        "mtt": {"history_points": 9},
+        "kip": {"history_points": 9},
         "train": {},
     },
 }
@@ -56,8 +68,9 @@ class DistillationOptions(StudyOptions):
     images_per_class: int = 10
     """Images per class in a set."""
     seconds: float | None = None
-    """Time budget in seconds for each distillation by FRePo, DM or DSA. The number of steps is calibrated at the start,
-    by one process with all cores; overrides --frepo-steps, --dm-steps and --dsa-iterations."""
+    """Time budget in seconds for each distillation by a method that learns images, the experts of MTT included. The
+    number of steps is calibrated at the start, by one process with all cores; overrides --frepo-steps, --dm-steps,
+    --dsa-iterations, --mtt-steps and --kip-steps."""
     seeds: tuple[int, ...] = (0,)
     """Seeds; one distillation per seed."""
     networks: int = 3

@@ -122,11 +122,17 @@ class DistillationRun(Experiment):
         if self.options.seconds is not None:
             self.rows = [self._allotted(row, self.options.seconds) for row in self.rows]
 
+    @property
+    def networks(self) -> Store:
+        """Where networks are that several sets are made with."""
+        store = Store(self.folder / "networks")
+        return Store(store.folder, shared=store)
+
     def _allotted(self, row: Row, seconds: float) -> Row:
         """The row with as many steps as take so long here; timed once, so that a resumed run takes as many."""
         if row.distiller is None or self.data is None:
             return row
-        asked = Run(images_per_class=self.options.images_per_class, device=self.options.device)
+        asked = Run(images_per_class=self.options.images_per_class, device=self.options.device, store=self.networks)
         timed = Store(self.folder).get(
             f"steps-{row.name.replace(' ', '-')}",
             self.made_from(seconds=seconds, **asked.options(), **row.distiller.options()),

@@ -74,7 +74,7 @@ def set_of(run: DistillationRun, row: Row, seed: int) -> SyntheticSet:
         save_by_first_rank(path, made_set(run, row, seed, path))
     synthetic = SyntheticSet.load(path)
     if is_first_rank():
-        checkpoints(path).clear()
+        checkpoints(run, path).clear()
     return synthetic
 
 
@@ -85,9 +85,9 @@ def save_by_first_rank(path: Path, synthetic: SyntheticSet) -> None:
     wait_for_ranks()
 
 
-def checkpoints(path: Path) -> Store:
-    """The store of checkpoints, which are of no use once the set at `path` is saved."""
-    return Store(path.with_name("checkpoint"))
+def checkpoints(run: DistillationRun, path: Path) -> Store:
+    """The store of checkpoints, which are of no use once the set at `path` is saved; networks are in the run's."""
+    return Store(path.with_name("checkpoint"), shared=run.networks)
 
 
 def made_set(run: DistillationRun, row: Row, seed: int, path: Path) -> SyntheticSet:
@@ -96,7 +96,7 @@ def made_set(run: DistillationRun, row: Row, seed: int, path: Path) -> Synthetic
     if row.file is not None:
         synthetic = read_set(row.file, run.options, run.test, run.preprocessing)
     else:
-        synthetic = distilled(run, row, seed, checkpoints(path))
+        synthetic = distilled(run, row, seed, checkpoints(run, path))
     if is_first_rank():
         per_class = run.options.images_per_class
         updates = row.distiller.updates(per_class) if isinstance(row.distiller, StepwiseDistiller) else None

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from benchmarks.harness.methods import METHODS, methods_of, prefix_of
+from benchmarks.harness.methods import METHODS, QUICK_EXPERTS, methods_of, prefix_of
 from benchmarks.harness.options import FolderOptions, More, Presets, StudyOptions
 
 __all__ = ["ARMS", "PRESETS", "CoverageOptions", "MembershipOptions"]
@@ -20,6 +20,8 @@ PRESETS: Presets = {
         "teacher": {"width": 32},
         "dm": {"steps": 1500, "batch_size": 64, "width": 32},
         "dsa": {"iterations": 10, "inner_loop": 10, "batch_size": 64, "width": 32},
+        "mtt": {"steps": 300, "student_steps": 10, "student_learning_rate": 5e-2, **QUICK_EXPERTS, "width": 32},
+        "kip": {"network": "conv", "depth": 3, "steps": 300, "batch_size": 64, "distilled_batch_size": 20},
         "train": {
             "norm": "instance",
             "width": 32,
@@ -54,8 +56,8 @@ class MembershipOptions(StudyOptions):
     """Data set: cifar100, cifar10, mnist, fmnist, digits, tiny-imagenet, cub200, imagenette, imagewoof or imagenet; a
     folder with a subfolder of images per class; or an .npz file."""
     arms: tuple[str, ...] = ("real", "subset", "frepo")
-    """Training data of the models: real, subset, or images by a method: frepo, herding, dm, dsa, random-teacher,
-    herding-teacher, private-frepo, ndpdc, noisy-means."""
+    """Training data of the models: real, subset, or images by a method: frepo, herding, dm, dsa, mtt, kip,
+    random-teacher, herding-teacher, private-frepo, ndpdc, noisy-means."""
     epsilon: tuple[float, ...] = (1.0,)
     """Privacy budgets of private arms, all of it counted; with several, an arm for each."""
     members: int | None = None

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,9 +16,10 @@ from PIL import Image
 
 from benchmarks.harness.command_line import parse
 from benchmarks.harness.methods import NOT_PRIVATE
+from benchmarks.studies.distillation import equal_time
 from benchmarks.studies.distillation.options import DistillationOptions
 from benchmarks.studies.distillation.study import Distillation
-from distill import DSA, FRePo, InputError, SyntheticSet, load_images
+from distill import DSA, MTT, FRePo, InputError, SyntheticSet, load_images
 from distill.distillers.run import Run
 from distill.files import read_json
 from distill.networks import Conv
@@ -69,6 +71,10 @@ def test_run_leaves_no_temporary_file_and_no_checkpoint(undisturbed):
     assert not [p for p in undisturbed.rglob("*") if p.name.startswith(".") or "checkpoint" in p.name]
 
 
+def test_sets_of_all_seeds_share_the_experts_of_mtt(undisturbed):
+    assert len(list((undisturbed / "networks").glob("expert-*.safetensors"))) == 1
+
+
 def test_table_shows_mean_and_spread_over_seeds_and_networks(undisturbed):
     networks = read_json(undisturbed / "results.json")["networks"]
     for name, (images, updates, _, network, krr) in rows_of(undisturbed).items():
@@ -77,7 +83,7 @@ def test_table_shows_mean_and_spread_over_seeds_and_networks(undisturbed):
             values = [100 * record[key] for record in own]
             assert cell == f"{np.mean(values):.1f}±{np.std(values, ddof=1):.1f}"
         assert images == "20"
-        assert updates == {"frepo": "6", "dm": "3", "dsa": "2"}.get(name, "-")
+        assert updates == {"frepo": "6", "dm": "3", "dsa": "2", "mtt": "3", "kip": "3"}.get(name, "-")
 
 
 def test_lead_is_of_the_same_seed_and_network(undisturbed):
@@ -233,13 +239,13 @@ def test_seconds_become_steps_and_stay_the_same_on_resume(command, tmp_path, mon
     monkeypatch.setattr("benchmarks.studies.distillation.equal_time.seconds_per_step", half_a_second_a_step)
     options = ["--output", tmp_path, "--method", "all", "--networks", 1, "--seconds", 2]
     assert command(*options) == 0
-    assert timed == ["frepo", "dm", "dsa"]
+    assert timed == ["frepo", "dm", "dsa", "mtt", "kip"]
     assert {name: cells[1] for name, cells in rows_of(tmp_path).items()} == {
-        "frepo": "4", "random": "-", "herding": "-", "dm": "4", "dsa": "4",
+        "frepo": "4", "random": "-", "herding": "-", "dm": "4", "dsa": "4", "mtt": "4", "kip": "4",
         "random-teacher": "-", "herding-teacher": "-",
     }  # fmt: skip
     assert command(*options, "--resume") == 0
-    assert len(timed) == 3
+    assert len(timed) == 5
 
 
 def test_too_little_time_for_a_step_leaves_the_folder_to_the_corrected_command(command, tmp_path, monkeypatch, capsys):
@@ -249,6 +255,23 @@ def test_too_little_time_for_a_step_leaves_the_folder_to_the_corrected_command(c
     assert "--seconds is 0.001, but a single step of frepo takes 0.004 s; increase it" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
     assert command(*options, "--seconds", 0.009) == 0
+
+
+def test_the_training_of_experts_counts_as_time(monkeypatch):
+    monkeypatch.setattr(equal_time, "seconds_per_step", lambda *_: 0.5)
+    monkeypatch.setattr(MTT, "train_networks", lambda *_: None)
+    images = load_images("digits")
+    data = default_preprocessing(images).apply(images)
+
+    def allotted(trained: float) -> dict[str, int]:
+        monkeypatch.setattr(equal_time, "time", SimpleNamespace(perf_counter=iter([0.0, trained]).__next__))
+        return equal_time.options_for(MTT(steps=5), data, 4.0, Run())[1]["options"]
+
+    assert allotted(0.0) == {"steps": 8}
+    assert allotted(3.0) == {"steps": 2}
+    wanted = "--seconds is 4, but a single step of mtt takes 0.5 s after 3.8 s of training its networks; increase it"
+    with pytest.raises(InputError, match=wanted):
+        allotted(3.8)
 
 
 def test_timing_a_step_leaves_a_distillation_as_it_was(monkeypatch):
