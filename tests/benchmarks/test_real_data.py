@@ -69,9 +69,9 @@ def test_frepo_and_dm_reach_their_accuracies_on_mnist_with_one_image_a_class(tmp
 
 
 @pytest.mark.skipif(not (DATA / "MNIST").exists(), reason="needs MNIST")
-@pytest.mark.parametrize(("init", "low", "high"), [("clusters", 0.75, 0.87), ("noise", 0.4, 0.56)])
+@pytest.mark.parametrize(("init", "low", "high"), [("clusters", 0.77, 0.9), ("noise", 0.4, 0.56)])
 def test_private_frepo_reaches_its_accuracy_on_mnist_at_epsilon_1(init: str, low: float, high: float) -> None:
-    """40 steps in place of 300: 0.836 and 0.480 where it was measured. From noise, with labels shuffled it is 0.125, with
+    """40 steps, not 300: 0.836 and 0.480 where it was measured. From noise, with labels shuffled it is 0.125, with
     another sign of the gradient 0.099, with ten times the noise in the steps 0.224.
     """
     train, test = (load_images("mnist", split=split, data_dir=DATA) for split in ("train", "test"))
