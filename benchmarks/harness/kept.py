@@ -1,13 +1,16 @@
 """Results in a run's folder that a resumed run reads instead of making them again."""
 
+import json
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from distill.errors import InputError
 from distill.files import read_json, write_json
+from distill.store import changes
 
-__all__ = ["kept", "read_figures", "save"]
+__all__ = ["kept", "kept_record", "read_figures", "save"]
 
 T = TypeVar("T")
 NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
@@ -75,3 +78,15 @@ def kept(
     if not path.exists():
         write(path, make())
     return read(path)
+
+
+def kept_record(path: Path, make: Callable[[], dict[str, Any]], *, method: str, options: Mapping[str, Any]) -> Any:
+    """`kept` for a record with the `options` of its method, in a folder that takes runs with other ones.
+
+    Raises `InputError` where the record that is found was made with other options of `method`.
+    """
+    record = kept(path, make)
+    if changed := changes(record["options"], json.loads(json.dumps(options))):
+        words = "; ".join(changed.values())
+        raise InputError(f"{path} was made with other options of {method} ({words}); choose another --output")
+    return record

@@ -8,7 +8,7 @@ from typing import Any
 
 from distill.files import write_atomically, write_json
 
-__all__ = ["mean_and_spread", "paired_leads", "percent", "print_table", "write_results"]
+__all__ = ["mean_and_spread", "paired_leads", "percent", "print_table", "tested_on", "write_results"]
 
 
 def mean_and_spread(values: Sequence[float]) -> tuple[float, float]:
@@ -22,6 +22,11 @@ def percent(point: Mapping[str, Any], *, sign: str = "") -> str:
     """Mean and standard deviation, of `n` values, in %."""
     spread = f"±{100 * point['std']:.1f}" if point["n"] > 1 else ""
     return f"{100 * point['mean']:{sign}.1f}{spread}"
+
+
+def tested_on(options: Mapping[str, Any]) -> str:
+    """What accuracy is measured on, in words: the test images, or `held_out` training images."""
+    return f"{options['held_out']} held-out training images per class" if options["held_out"] else "test images"
 
 
 def paired_leads(values: Mapping[tuple[Any, ...], float], *, of: str) -> dict[str, dict[str, Any]]:

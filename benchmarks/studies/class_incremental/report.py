@@ -6,7 +6,7 @@ from typing import Any
 
 from benchmarks.harness.methods import METHODS, chosen_methods
 from benchmarks.harness.paper_results import CLASS_INCREMENTAL
-from benchmarks.harness.results import mean_and_spread, paired_leads, percent
+from benchmarks.harness.results import mean_and_spread, paired_leads, percent, tested_on
 from benchmarks.studies.class_incremental.plots import plot_accuracy, plot_krr
 from continual import average_incremental_accuracy, forgetting
 from privacy.tables import text_table
@@ -101,12 +101,11 @@ def protocol(options: dict[str, Any]) -> str:
     how = f"Preprocessing fitted on {fitted}."
     if any(METHODS[method].private for method in chosen_methods(options["method"])):
         how = "Preprocessing fixed, as private methods want it."
-    where = f"{options['held_out']} held-out training images per class" if options["held_out"] else "test images"
     first = f" (the first of {options['first']} classes)" if options.get("first") else ""
     return (
         f"{options['dataset']}, {options['steps']} class-incremental steps{first}, "
         f"{memory_of(options)}, preset {options['preset']}.\n"
-        f"Accuracy in % on {where} of all classes seen so far; mean ± standard deviation over class\n"
+        f"Accuracy in % on {tested_on(options)} of all classes seen so far; mean ± standard deviation over class\n"
         f"orders {options['seeds']} and {options['networks']} networks each, all trained by the same recipe on the "
         f"buffer alone.\n{how}\n"
     )

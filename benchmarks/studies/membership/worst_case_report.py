@@ -124,8 +124,10 @@ def worst_case_words(cases: Sequence[WorstCase], options: dict[str, Any], attack
     `attacks`: those that were run on the networks.
     """
     found = [(case, worst) for case in cases for worst in worst_results(case)]
-    shown_of = {(named(case, cases), worst.what): worst.beyond_chance(len(found)) for case, worst in found}
-    exposed = [f"{arm}, {what}: {shown}" for (arm, what), shown in shown_of.items() if shown]
+    exposed = [
+        f"{named(case, cases)}, {worst.what}: {beyond}"
+        for case, worst in found if (beyond := worst.beyond_chance(len(found)))
+    ]  # fmt: skip
     shown = [
         f"{named(case, cases)} {case.canaries.epsilon.epsilon:.2f}"
         for case in cases if case.canaries is not None and case.canaries.epsilon.epsilon > 0

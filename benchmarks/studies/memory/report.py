@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from benchmarks.harness.methods import COLOURS, distiller_class
 from benchmarks.harness.plots import accuracy_axis, draw
-from benchmarks.harness.results import percent
+from benchmarks.harness.results import percent, tested_on
 from benchmarks.studies.class_incremental.report import point_of
 from privacy.tables import text_table
 
@@ -104,10 +104,10 @@ def format_table(options: dict[str, Any], records: list[dict[str, Any]], summary
     left_out = dict.fromkeys(
         f"left out: {r['arm']} at {r['size']} bytes: {r['left_out']}" for r in records if "left_out" in r
     )
-    where = f"{options['held_out']} held-out training images per class" if options["held_out"] else "test images"
     about = (
         f"{options['dataset']}, {options['steps']} class-incremental steps, preset {options['preset']}.\n"
-        f"Accuracy in % over all classes on {where}, after the last step; mean ± standard deviation over class\n"
+        f"Accuracy in % over all classes on {tested_on(options)}, after the last step; mean ± standard deviation over "
+        "class\n"
         f"orders {options['seeds']} and {options['networks']} networks each, all trained by the same recipe on the "
         "memory alone; in\nbrackets: images per class. Bytes count images, labels and class ids.\n"
     )

@@ -1,13 +1,12 @@
 """What a replay memory of a given number of bytes per class should hold: accuracy of many arms at many sizes."""
 
-import json
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 from benchmarks.harness.experiment import run_experiment
-from benchmarks.harness.kept import kept
+from benchmarks.harness.kept import kept_record
 from benchmarks.harness.methods import METHODS
 from benchmarks.harness.tasks import Tasks
 from benchmarks.studies.class_incremental.arms import Arm, parsed_arms
@@ -16,7 +15,6 @@ from benchmarks.studies.class_incremental.streams import StreamStudy, final_reco
 from benchmarks.studies.memory.options import MemoryOptions
 from benchmarks.studies.memory.report import reported
 from distill import InputError
-from distill.store import changes
 
 __all__ = ["MemoryStudy", "main"]
 
@@ -79,12 +77,8 @@ def measure_point(run: MemoryStudy, text: str, size: int, seed: int) -> Iterator
     if reason := left_out(run, arm, seed):
         yield {"arm": arm.name, "order": seed, "size": size, "left_out": reason}
         return
-    path = folder / "point.json"
-    point = kept(path, partial(final_record, run, arm, seed, store=folder))
-    before, now = point["options"], json.loads(json.dumps(run.distiller(arm).options()))
-    if changed := changes(before, now):
-        words = "; ".join(changed.values())
-        raise InputError(f"{path} was made with other options of {arm.method} ({words}); choose another --output")
+    make = partial(final_record, run, arm, seed, store=folder)
+    point = kept_record(folder / "point.json", make, method=arm.method, options=run.distiller(arm).options())
     yield {**point, "size": size}
 
 

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from benchmarks.harness.methods import COLOURS
 from benchmarks.harness.plots import accuracy_axis, draw
-from benchmarks.harness.results import mean_and_spread, percent
+from benchmarks.harness.results import mean_and_spread, percent, tested_on
 from benchmarks.studies.private.options import PRIVATE, SGD
 from privacy.tables import text_table
 
@@ -66,10 +66,9 @@ def format_table(options: Mapping[str, Any], summary: Summary) -> str:
         cells = [percent(points[asked]) if asked in points else "-" for asked in budgets]
         seconds = max(point["seconds"] for point in points.values())
         rows.append([method, *cells, f"{seconds:.0f}"])
-    where = f"{options['held_out']} held-out training images per class" if options["held_out"] else "test images"
     about = [
         f"{title_of(options)}, preset {options['preset']}, delta {options['delta']:g}.",
-        f"Accuracy in % over all classes on {where}, after the last step; mean ± standard deviation over",
+        f"Accuracy in % over all classes on {tested_on(options)}, after the last step; mean ± standard deviation over",
         f"seeds {options['seeds']}, and {options['networks']} networks for each set. Seconds: the longest of a row.",
         "",
     ]

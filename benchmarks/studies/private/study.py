@@ -1,6 +1,5 @@
 """Accuracy against epsilon: private sets, alone or as a replay buffer, and DP-SGD on the records themselves."""
 
-import json
 import math
 import time
 from collections.abc import Iterator, Mapping
@@ -11,7 +10,7 @@ from typing import Any, ClassVar
 
 from benchmarks.harness.checks import check_at_least
 from benchmarks.harness.experiment import run_experiment
-from benchmarks.harness.kept import kept
+from benchmarks.harness.kept import kept_record
 from benchmarks.harness.methods import METHODS
 from benchmarks.harness.tasks import Tasks
 from benchmarks.studies.class_incremental.arms import Arm
@@ -22,7 +21,6 @@ from continual import PrivateNaive, accuracy_evaluator, class_incremental, exper
 from distill import Distiller, InputError, Preprocessing, PrivateSGD
 from distill.accounting.accountant import require_accountant
 from distill.accounting.fixed_preprocessing import fixed_preprocessing
-from distill.store import changes
 
 __all__ = ["PrivateStudy", "main"]
 
@@ -52,7 +50,8 @@ class PrivateStudy(StreamStudy):
         self.sgd = PrivateSGD(delta=options.delta, **sgd_options(options))
         super().__init__(options, options.sets)
         self.check_arms(arm_of(self, *point[:2]) for point in self.points() if point[0] not in SGD)
-        self.sgd.build(self.images(0)[0], seed=0)
+        if {*SGD} & {*options.method}:
+            self.sgd.build(self.images(0)[0], seed=0)
 
     @staticmethod
     def default_folder(options: PrivateOptions) -> Path:
@@ -144,10 +143,7 @@ def measure_point(run: PrivateStudy, method: str, epsilon: float, seed: int) -> 
         arm = arm_of(run, method, epsilon)
         options = run.distiller(arm).options()
         make = partial(final_record, run, arm, seed, store=folder)
-    point = kept(folder / "point.json", make)
-    if changed := changes(point["options"], json.loads(json.dumps(options))):
-        words = "; ".join(changed.values())
-        raise InputError(f"{folder} was made with other options of {method} ({words}); choose another --output")
+    point = kept_record(folder / "point.json", make, method=method, options=options)
     yield {"epsilon": math.inf, **point, "method": method, "asked": f"{epsilon:g}"}
 
 

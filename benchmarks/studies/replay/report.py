@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from benchmarks.harness.methods import COLOURS, distiller_class
 from benchmarks.harness.plots import accuracy_axis, draw
-from benchmarks.harness.results import mean_and_spread, percent
+from benchmarks.harness.results import mean_and_spread, percent, tested_on
 from benchmarks.studies.replay.options import NO_REPLAY
 from privacy.tables import text_table
 
@@ -86,11 +86,10 @@ def format_table(options: dict[str, Any], records: list[dict[str, Any]], summary
 
 def protocol(options: dict[str, Any]) -> str:
     """One paragraph that says how the results came about."""
-    where = f"{options['held_out']} held-out training images per class" if options["held_out"] else "test images"
     return (
         f"{options['dataset']}, {options['steps']} class-incremental steps, at most {options['memory_bytes']} bytes "
         f"per class, preset {options['preset']}.\n"
-        f"Accuracy in % over all classes on {where}, after the last step. Forgetting: accuracy on the\n"
+        f"Accuracy in % over all classes on {tested_on(options)}, after the last step. Forgetting: accuracy on the\n"
         "classes of a step when they were learned less that after the last step, in points, mean over all steps but\n"
         f"the last. Mean ± standard deviation over class orders {options['seeds']} and {options['networks']} networks "
         "each. Bytes count images,\nlabels, class ids, and the logits of der. naive, er-ace and der: "

@@ -1,6 +1,5 @@
 """Replay in Avalanche's own strategies: every strategy with every memory, at equal bytes per class."""
 
-import json
 import math
 import time
 from collections.abc import Iterator, Mapping
@@ -11,7 +10,7 @@ from typing import Any, ClassVar
 
 from benchmarks.harness.checks import check_at_least
 from benchmarks.harness.experiment import run_experiment
-from benchmarks.harness.kept import kept
+from benchmarks.harness.kept import kept, kept_record
 from benchmarks.harness.methods import METHODS
 from benchmarks.harness.tasks import Tasks
 from benchmarks.studies.class_incremental.arms import Arm, parsed_arms
@@ -30,7 +29,6 @@ from continual import DistilledBuffer, experience_accuracies
 from continual.rng_state import preserve_rng_state
 from distill import InputError
 from distill.runtime.seeds import generator_for
-from distill.store import changes
 
 __all__ = ["ReplayStudy", "main"]
 
@@ -151,14 +149,11 @@ def fill_ahead(run: ReplayStudy, strategy: str, text: str, seed: int, k: int) ->
     if isinstance(share, str):
         yield {"arm": run.arms[text].name, "order": seed, "step": k + 1, "left_out": share}
         return
-    store, distiller = memory_folder(run, strategy, text, seed), run.distiller(share.arm)
-    path = store / f"step-{k + 1}.json"
-    record = kept(path, partial(filled, run, share, seed, k, store=store))
-    now = json.loads(json.dumps(distiller.options()))
-    if changed := changes(record["options"], now):
-        words = "; ".join(changed.values())
-        raise InputError(f"{path} was made with other options of {share.arm.method} ({words}); choose another --output")
-    yield record
+    store = memory_folder(run, strategy, text, seed)
+    make = partial(filled, run, share, seed, k, store=store)
+    yield kept_record(
+        store / f"step-{k + 1}.json", make, method=share.arm.method, options=run.distiller(share.arm).options()
+    )
 
 
 def filled(run: ReplayStudy, share: Share, seed: int, k: int, *, store: Path) -> dict[str, Any]:
