@@ -15,7 +15,6 @@ from avalanche.training.plugins import (
 )
 from avalanche.training.plugins.evaluation import default_evaluator
 from avalanche.training.storage_policy import ExemplarsBuffer
-from avalanche.training.templates import SupervisedTemplate
 from torch import Tensor, nn
 
 from continual.checks import check_gdumb
@@ -23,6 +22,7 @@ from continual.items import check_stream, read_items
 from continual.loss import RecipeLoss
 from continual.model_outputs import check_outputs, grows, model_outputs
 from continual.soft_labels import read_all, with_soft_labels
+from continual.template import TemplateWithGenerator
 from continual.weight_reset import Reset, check_resettable, draw_weights
 from distill import InputError
 from distill.runtime.progress import progress_bar
@@ -40,7 +40,7 @@ WITHOUT_EFFECT = {
 REFUSED = (ReplayPlugin, GDumbPlugin)
 
 
-class GDumb(SupervisedTemplate):
+class GDumb(TemplateWithGenerator):
     """At every experience: update the buffer, draw fresh weights, train on the buffer alone (Prabhu et al. 2020).
 
     An ordinary Avalanche strategy: plugins, loggers and the evaluator work; one experience is one epoch of
@@ -206,10 +206,6 @@ class GDumb(SupervisedTemplate):
     def _train_cleanup(self) -> None:
         super()._train_cleanup()
         self.scheduler = None  # not needed any more, and not picklable
-
-    def _obtain_common_dataloader_parameters(self, **kwargs: Any) -> dict[str, Any]:
-        # Even without shuffling, a torch DataLoader draws from the global generator unless it has its own.
-        return {**super()._obtain_common_dataloader_parameters(**kwargs), "generator": torch.Generator()}
 
 
 def check_model(model: Any, reset: Reset | None) -> None:

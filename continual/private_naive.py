@@ -6,11 +6,11 @@ from typing import Any
 import torch
 from avalanche.training.plugins import EvaluationPlugin, SupervisedPlugin
 from avalanche.training.plugins.evaluation import default_evaluator
-from avalanche.training.templates import SupervisedTemplate
 from torch.nn import CrossEntropyLoss
 
 from continual.checks import check_private_naive
-from continual.items import check_stream, read_items
+from continual.items import read_items
+from continual.template import TemplateWithGenerator
 from distill import Ledger, PreprocessedImages, Preprocessing, PrivateSGD
 from distill.accounting.ledger import summed
 from distill.accounting.noise_stream import derived_seed
@@ -19,7 +19,7 @@ from distill.networks import Network
 __all__ = ["PrivateNaive"]
 
 
-class PrivateNaive(SupervisedTemplate):
+class PrivateNaive(TemplateWithGenerator):
     """At every experience: train the same network further by DP-SGD on its records alone.
 
     The baseline of private replay without replay: it keeps no record and no set, and forgets as Avalanche's `Naive`
@@ -89,9 +89,7 @@ class PrivateNaive(SupervisedTemplate):
 
     def training_epoch(self, **kwargs: Any) -> None:
         """Train on the records of the experience."""
-        dataset = self.experience.dataset
-        check_stream(dataset)
-        items = read_items(dataset.eval())
+        items = read_items(self.experience.dataset)
         classes = tuple(map(str, range(self.model.head.out_features)))
         data = PreprocessedImages(items.images, items.labels, classes, self.preprocessing)
         trained = self.sgd.train(
@@ -102,7 +100,3 @@ class PrivateNaive(SupervisedTemplate):
             progress=self.progress,
         )
         self.ledgers.append(trained.ledger)
-
-    def _obtain_common_dataloader_parameters(self, **kwargs: Any) -> dict[str, Any]:
-        # Even without shuffling, a torch DataLoader draws from the global generator unless it has its own.
-        return {**super()._obtain_common_dataloader_parameters(**kwargs), "generator": torch.Generator()}

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -9,6 +10,7 @@ from torch import Tensor
 from distill.networks import Network
 from distill.runtime.progress import progress_bar
 from distill.store import MadeFrom, Store
+from distill.training.loop import train
 
 __all__ = ["Experts", "batches", "trajectory_of"]
 
@@ -31,10 +33,7 @@ def trajectory_of(network: Network, losses: Iterator[Tensor], *, epochs: int, up
     optimizer = torch.optim.SGD(network.parameters(), lr=rate)
     kept = [_copied(network)]
     for _ in range(epochs):
-        for _ in range(updates):
-            optimizer.zero_grad()
-            next(losses).backward()
-            optimizer.step()
+        train(islice(losses, updates), optimizer)
         kept.append(_copied(network))
     return {name: torch.stack([epoch[name] for epoch in kept]) for name in kept[0]}
 

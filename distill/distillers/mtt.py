@@ -204,7 +204,7 @@ class MTTState(StepwiseState):
         super().__init__(run, start, labels, optimizer=optimizer, generator=run.generator(Purpose.NETWORKS))
 
     def update(self, loss: Tensor) -> None:
-        """One step of SGD along the gradient of `loss`."""
+        """One step of SGD along the gradient of `loss`, which the parameters that a student starts from do not keep."""
         self.optimizer.zero_grad()
         loss.backward(inputs=[self.images, self.student_rate])
         self.optimizer.step()

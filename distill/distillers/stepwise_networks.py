@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from distill.distillers.stepwise import StepwiseDistiller
-from distill.networks import Network, Norm, build_network, check_network
+from distill.networks import Network, Norm, check_network, network_of
 from distill.runtime.checks import DTYPES, require_positive
 
 __all__ = ["StepwiseInNetworks"]
@@ -38,13 +38,5 @@ class StepwiseInNetworks(StepwiseDistiller):
         self, image_shape: tuple[int, int, int], num_classes: int, generator: torch.Generator, *, device: str = "cpu"
     ) -> Network:
         """A freshly drawn network of these options, on `device`."""
-        network = build_network(
-            self.network,
-            image_shape=image_shape,
-            num_classes=num_classes,
-            width=self.width,
-            depth=self.depth,
-            norm=self.norm,
-            generator=generator,
-        )
+        network = network_of(self, image_shape=image_shape, num_classes=num_classes, generator=generator)
         return network.to(device, DTYPES[self.dtype])

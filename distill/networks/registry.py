@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 import torch
 
@@ -15,7 +16,7 @@ from distill.networks.norms import Norm, check_norm, check_size
 from distill.networks.resnet import ResNet18
 from distill.networks.vgg import VGG11
 
-__all__ = ["NETWORKS", "Entry", "build_network", "check_network", "default_norm"]
+__all__ = ["NETWORKS", "Entry", "build_network", "check_network", "default_norm", "network_of"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,3 +93,31 @@ def build_network(
     entry = NETWORKS[name]
     build = partial(entry.build, depth=depth) if entry.takes_depth else entry.build
     return build(image_shape=image_shape, num_classes=num_classes, width=width, norm=norm, generator=generator)
+
+
+class NetworkOptions(Protocol):
+    """Options of a recipe or of a method that say which network it uses."""
+
+    @property
+    def network(self) -> str: ...
+    @property
+    def width(self) -> int: ...
+    @property
+    def depth(self) -> int | None: ...
+    @property
+    def norm(self) -> Norm: ...
+
+
+def network_of(
+    options: NetworkOptions, *, image_shape: tuple[int, int, int], num_classes: int, generator: torch.Generator
+) -> Network:
+    """The network that `options` name, with freshly drawn weights; otherwise as `build_network`."""
+    return build_network(
+        options.network,
+        image_shape=image_shape,
+        num_classes=num_classes,
+        width=options.width,
+        depth=options.depth,
+        norm=options.norm,
+        generator=generator,
+    )

@@ -19,7 +19,7 @@ from distill.accounting.noise_stream import NoiseStream
 from distill.accounting.noisy_sums import noisy_row_sum, poisson_sample
 from distill.data.labelled import LabelledImages
 from distill.errors import InputError, NotFiniteError
-from distill.networks import Network, Norm, build_network, check_network, plain_layers
+from distill.networks import Network, Norm, check_network, network_of, plain_layers
 from distill.preprocess import PreprocessedImages
 from distill.runtime.checks import (
     check_device,
@@ -154,15 +154,8 @@ class PrivateSGD(Budget):
 
     def build(self, data: PreprocessedImages, seed: int) -> Network:
         """A network of these options with fresh weights, in which no record has a part."""
-        return build_network(
-            self.network,
-            image_shape=data.image_shape,
-            num_classes=data.num_classes,
-            width=self.width,
-            depth=self.depth,
-            norm=self.norm,
-            generator=generator_for(seed, Purpose.TRAINING, Purpose.NETWORKS),
-        )
+        generator = generator_for(seed, Purpose.TRAINING, Purpose.NETWORKS)
+        return network_of(self, image_shape=data.image_shape, num_classes=data.num_classes, generator=generator)
 
     def _descend(
         self, network: Network, data: PreprocessedImages, release: Release, *, seed: int, progress: bool

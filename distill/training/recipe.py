@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
 
-from distill.networks import Network, Norm, build_network, check_network
+from distill.networks import Network, Norm, check_network, network_of
 from distill.runtime.checks import check_option_types, require_choice, require_not_negative, require_positive
 from distill.training.augmentation import augment
 
@@ -77,15 +77,7 @@ class TrainingRecipe:
         self, *, image_shape: tuple[int, int, int], num_classes: int, generator: torch.Generator
     ) -> Network:
         """A freshly drawn network of this recipe."""
-        return build_network(
-            self.network,
-            image_shape=image_shape,
-            num_classes=num_classes,
-            width=self.width,
-            depth=self.depth,
-            norm=self.norm,
-            generator=generator,
-        )
+        return network_of(self, image_shape=image_shape, num_classes=num_classes, generator=generator)
 
     def steps_for(self, n: int) -> int:
         """Updates for a set of `n` images."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from distill import LabelledImages, ObservedRelease, PreprocessedImages, load_images
-from distill.distillers.private import fixed_preprocessing
+from distill.accounting.fixed_preprocessing import fixed_preprocessing
 from privacy import Canaries, ReleaseScores, epsilon_from_canaries, make_canaries
 
 DELTA = 1e-5
