@@ -212,9 +212,10 @@ def meta_loss(
 
 def pool_answers(state: FRePoState, images: Tensor, *, regularization: float) -> Iterator[Tensor]:
     """What the distilled set says of `images` by ridge regression, `(n, C)`, in one model of the pool after another."""
+    images_s, labels_s = state.result_seen()
     for model in state.pool:
-        features_s = model.network.features(state.seen())
-        yield model.network.features(images) @ krr_weights(features_s, state.labels, regularization=regularization)
+        features_s = model.network.features(images_s)
+        yield model.network.features(images) @ krr_weights(features_s, labels_s, regularization=regularization)
 
 
 def label_margin(labels: Tensor) -> Tensor:
