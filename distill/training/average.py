@@ -23,7 +23,7 @@ class MovingAverage:
     >>> weight = torch.zeros(1)
     >>> average = MovingAverage([weight], decay=0.99)
     >>> for step in range(1, 101):
-    ...     weight.fill_(step)
+    ...     _ = weight.fill_(step)
     ...     average.update()
     >>> average.values[0]
     tensor([90.1000])

@@ -95,7 +95,7 @@ def test_set_is_the_average_of_those_after_each_step(distiller, data):
     decay = 0.15  # in force from the third step on
     updates = distiller.updates(2)
     shown: list[SyntheticSet] = []
-    distiller.with_options(history_points=updates + 1).distill(
+    distiller.with_options(history_points=updates + 1, average=0.0).distill(
         data, images_per_class=2, on_record=lambda _, synthetic: shown.append(synthetic)
     )
     assert len(shown) == updates + 1
