@@ -46,8 +46,8 @@ class SoftmaxLoss(OuterLoss):
     - `like`: a tensor on the device and in the type of the predictions.
 
     >>> loss = SoftmaxLoss(1.0, learning_rate=0.1, like=torch.zeros(0))
-    >>> loss(torch.zeros(1, 2), torch.tensor([[0.5, -0.5]])).item() == math.log(2)
-    True
+    >>> round(loss(torch.zeros(1, 2), torch.tensor([[0.5, -0.5]])).item(), 4)  # log 2
+    0.6931
     """
 
     def __init__(self, sharpness: float, *, learning_rate: float, like: Tensor) -> None:
