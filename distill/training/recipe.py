@@ -75,8 +75,8 @@ class TrainingRecipe:
     augmentations: int = 1
     """Number of random operations per batch, different ones, one after the other; published: 1."""
     average: float = 0.0
-    """Decay of an exponential moving average of the weights, such as 0.99, which is tested in place of the last ones. In
-    a short training it is about the mean of the last tenth of the updates. 0: none."""
+    """Decay of an exponential moving average of the weights, such as 0.99, tested in place of the last weights. In a
+    short training it is about the mean of the last tenth of the updates. 0: none."""
 
     def __post_init__(self) -> None:
         check_option_types(self)
