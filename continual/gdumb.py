@@ -28,6 +28,7 @@ from distill import InputError
 from distill.runtime.progress import progress_bar
 from distill.runtime.seeds import generator_for
 from distill.sets.synthetic import initial_labels
+from distill.training.average import MovingAverage
 from distill.training.recipe import TrainingRecipe
 
 __all__ = ["BufferLoader", "GDumb"]
@@ -124,6 +125,7 @@ class GDumb(TemplateWithGenerator):
         self.seed = seed
         self.progress = progress
         self.scheduler: Any = None
+        self.average: MovingAverage | None = None
         self._checked = False
         super().__init__(
             model=model,
@@ -197,15 +199,24 @@ class GDumb(TemplateWithGenerator):
         draw_weights(self.model, self.generator, reset=self.reset)
         self.optimizer = self.recipe.optimizer(self.model)
         self.scheduler = self.recipe.scheduler(self.optimizer, len(self.dataloader))
+        self.average = self.recipe.average_of(self.model)
 
     def optimizer_step(self) -> None:
-        """One update, and one step of the schedule."""
+        """One update, and one step of the schedule and of the average."""
         self.optimizer.step()
         self.scheduler.step()
+        if self.average is not None:
+            self.average.update()
+
+    def training_epoch(self, **kwargs: Any) -> None:
+        """All updates of the experience; at its end the model has the average of its weights, if there is one."""
+        super().training_epoch(**kwargs)
+        if self.average is not None:
+            self.average.replace_tensors()
 
     def _train_cleanup(self) -> None:
         super()._train_cleanup()
-        self.scheduler = None  # not needed any more, and not picklable
+        self.scheduler = self.average = None  # not needed any more, and the schedule is not picklable
 
 
 def check_model(model: Any, reset: Reset | None) -> None:

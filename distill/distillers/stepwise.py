@@ -15,7 +15,7 @@ from distill.distillers.state import Start, StepwiseState
 from distill.distillers.through_codec import LOSSY_SHARE, ThroughCodec
 from distill.errors import InputError
 from distill.preprocess import PreprocessedImages
-from distill.runtime.checks import DTYPES, require_choice, require_not_negative, require_positive
+from distill.runtime.checks import DTYPES, require_below_one, require_choice, require_not_negative, require_positive
 from distill.runtime.distributed import is_first_rank, wait_for_ranks
 from distill.runtime.progress import progress_bar
 from distill.runtime.seeds import Purpose
@@ -43,6 +43,10 @@ class StepwiseDistiller(Distiller):
     history_points: int = 5
     """Number of steps, first and last included, at which the loss is recorded, and the accuracy on held-out images if
     there are any."""
+    average: float = 0.0
+    """Decay of an exponential moving average of images and labels, such as 0.99: it is what the set has, and what is
+    recorded. In a short run it is about the mean of the last tenth of the steps. 0: none, the set is as the last step
+    left it."""
     codec: str | None = None
     """Codec that the images will be stored with, such as "webp:50": they are learned so that they survive it. The set
     has the images before they are encoded; `EncodedSet.encode` with this codec gives what the networks saw."""
@@ -60,6 +64,7 @@ class StepwiseDistiller(Distiller):
         if self.codec is not None:
             codec_of(self.codec)
         require_not_negative(self, "noise_std", "history_points")
+        require_below_one(self, "average")
 
     def check_run(self, run: Run) -> None:
         """Raise `InputError` where the device does not have the float type."""
@@ -91,7 +96,7 @@ class StepwiseDistiller(Distiller):
             generator=run.generator(Purpose.START),
         )
         images = images.to(run.device, DTYPES[self.dtype]).requires_grad_(True)
-        return Start(images, class_ids, started_from, self.through_codec(data, run, class_ids))
+        return Start(images, class_ids, started_from, self.through_codec(data, run, class_ids), self.average)
 
     def through_codec(self, data: PreprocessedImages, run: Run, class_ids: Tensor) -> ThroughCodec | None:
         """The codec that images of these classes are learned through, and from which step on."""
@@ -154,9 +159,10 @@ class StepwiseDistiller(Distiller):
 
     def so_far(self, state: StepwiseState, data: PreprocessedImages) -> SyntheticSet:
         """The set as it is at this moment, on the CPU; later steps do not change it."""
+        images, labels = state.result()
         return SyntheticSet(
-            state.images.detach().float().cpu().clone(),
-            state.labels.detach().float().cpu().clone(),
+            images.detach().float().cpu().clone(),
+            labels.detach().float().cpu().clone(),
             state.class_ids.cpu().clone(),
             data.classes,
             data.preprocessing,

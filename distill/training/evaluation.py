@@ -65,7 +65,7 @@ def train_network(
     losses = (
         recipe.criterion(network(recipe.transform(images[chosen], generator)), labels[chosen]) for chosen in batches
     )
-    train(losses, optimizer, recipe.scheduler(optimizer, steps))
+    train(losses, optimizer, recipe.scheduler(optimizer, steps), average=recipe.average_of(network))
     return network.eval()
 
 

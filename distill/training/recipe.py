@@ -11,8 +11,15 @@ from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
 
 from distill.networks import Network, Norm, check_network, network_of
-from distill.runtime.checks import check_option_types, require_choice, require_not_negative, require_positive
+from distill.runtime.checks import (
+    check_option_types,
+    require_below_one,
+    require_choice,
+    require_not_negative,
+    require_positive,
+)
 from distill.training.augmentation import augment
+from distill.training.average import MovingAverage
 
 __all__ = ["TrainingRecipe", "published_steps"]
 
@@ -64,12 +71,18 @@ class TrainingRecipe:
     steps_per_image: float = 0.0
     """Additional training steps per image of the set, so that a growing buffer is trained for longer."""
     augment: bool = True
-    """Augment the images: one random operation per batch, with parameters per image."""
+    """Augment the images by random operations per batch, with parameters per image."""
+    augmentations: int = 1
+    """Number of random operations per batch, different ones, one after the other; published: 1."""
+    average: float = 0.0
+    """Decay of an exponential moving average of the weights, such as 0.99, tested in place of the last weights. In a
+    short training it is about the mean of the last tenth of the updates. 0: none."""
 
     def __post_init__(self) -> None:
         check_option_types(self)
         require_choice(self, "loss", get_args(Loss))
-        require_positive(self, "batch_size", "train_steps", "learning_rate", "temperature")
+        require_positive(self, "batch_size", "train_steps", "learning_rate", "temperature", "augmentations")
+        require_below_one(self, "average")
         require_not_negative(self, "warmup_steps", "final_fraction", "steps_per_image")
         check_network(self.network, norm=self.norm, width=self.width, depth=self.depth)
 
@@ -110,6 +123,10 @@ class TrainingRecipe:
 
         return LambdaLR(optimizer, factor)
 
+    def average_of(self, model: nn.Module) -> MovingAverage | None:
+        """The moving average of all parameters and running statistics, if this recipe has one; update it each step."""
+        return MovingAverage([*model.parameters(), *model.buffers()], decay=self.average) if self.average else None
+
     def batches(self, n: int, generator: torch.Generator) -> Iterator[Tensor]:
         """Positions of `steps_for(n)` batches out of `n` images, without replacement while a full one is left."""
         size = min(self.batch_size, n)
@@ -122,4 +139,4 @@ class TrainingRecipe:
 
     def transform(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Augment one batch `(n, channels, height, width)`, if this recipe augments."""
-        return augment(images, generator) if self.augment else images
+        return augment(images, generator, self.augmentations) if self.augment else images
