@@ -143,9 +143,9 @@ def choose(
         needed = spent() + plan.seconds(each=plan.least(rung), updates=rung.updates)
         if needed > aim:
             if taken is None:
+                least = plan.described(plan.options(each=plan.least(rung), updates=rung.updates))
                 raise InputError(
-                    f"--budget is {in_words(budget)}, but the least sensible run ({rung.steps} steps of FRePo in a "
-                    f"distillation, width {rung.width}, {rung.updates:g} times the updates of the preset) takes about "
+                    f"--budget is {in_words(budget)}, but the least sensible run ({least}) takes about "
                     f"{in_words(needed / AIM)} here; give that, or fewer of --method, --networks and --seeds"
                 )
             break

@@ -11,7 +11,7 @@ from distill.distillers.run import Run
 from distill.distillers.stepwise import StepwiseDistiller
 from distill.distillers.trained_network import TrainsNetwork
 
-__all__ = ["Timed", "distillation_timed", "makespan", "seconds_of", "seconds_per_step", "steady"]
+__all__ = ["Timed", "distillation_timed", "makespan", "seconds_of", "seconds_per_step_from", "steady"]
 
 T = TypeVar("T")
 WARM_UP = 2  # steps not counted: memory is allocated, kernels are chosen
@@ -43,7 +43,9 @@ def seconds_of(do: Callable[[], T]) -> tuple[float, T]:
     return time.perf_counter() - started, result
 
 
-def seconds_per_step(distiller: StepwiseDistiller, state: Any, data: PreprocessedImages, *, seconds: float) -> float:
+def seconds_per_step_from(
+    state: Any, distiller: StepwiseDistiller, data: PreprocessedImages, *, seconds: float
+) -> float:
     """Mean time of a step from `state` on, the first ones left out; a few, or as many as take so many `seconds`."""
     for _ in range(WARM_UP):
         distiller.step(state, data)
@@ -68,7 +70,7 @@ def distillation_timed(distiller: Distiller, data: PreprocessedImages, run: Run,
 
         fixed, (prepared, state) = seconds_of(begin)
         recorded, _ = seconds_of(distiller.recorder(state).measure)
-        step = seconds_per_step(distiller, state, prepared, seconds=seconds)
+        step = seconds_per_step_from(state, distiller, prepared, seconds=seconds)
         return Timed(fixed + distiller.history_points * recorded, step)
     if isinstance(distiller, TrainsNetwork):
 
