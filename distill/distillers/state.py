@@ -36,6 +36,7 @@ class StepwiseState:
     - `started_from`: positions in the data of the real images that `images` started from.
     - `optimizer`: moves the images, and whatever else is learned. `generator`: draws real batches, and more.
     - `step`: updates done. `mean_loss`: running mean of the loss. `history`: what was recorded along the way.
+      `seconds`: of distilling so far, what was recorded and saved not counted.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class StepwiseState:
         self._seen: tuple[int, Tensor] | None = None  # a step, and the images as they are seen at it
         self.optimizer, self.generator = optimizer, generator
         self.step = 0
+        self.seconds = 0.0
         self.mean_loss: float | None = None
         self.history: list[dict[str, float]] = []
 
@@ -94,7 +96,7 @@ class StepwiseState:
 
     def metadata(self) -> dict[str, Any]:
         """For a checkpoint: what is no tensor; JSON-able."""
-        return {"step": self.step, "history": self.history, "mean_loss": self.mean_loss}
+        return {"step": self.step, "history": self.history, "mean_loss": self.mean_loss, "seconds": self.seconds}
 
     def restore(self, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
         """Restore the state from `tensors` and `metadata`."""
@@ -104,5 +106,6 @@ class StepwiseState:
         self._seen = None
         self.class_ids = tensors["class_ids"]
         self.step, self.history, self.mean_loss = metadata["step"], metadata["history"], metadata["mean_loss"]
+        self.seconds = metadata.get("seconds", 0.0)  # there is none in those of older versions
         self.generator.set_state(tensors["generator"])
         set_moments("optimizer", self.optimizer, tensors)

@@ -37,7 +37,7 @@ def options_for(distiller: Distiller, data: PreprocessedImages, seconds: float, 
     before: dict[str, Any] = distiller.options()
     changed = distiller.with_updates(round((seconds - trained) / per_step), run.images_per_class).options()
     differing = {name: value for name, value in changed.items() if value != before[name]}
-    return {}, {"options": differing, "seconds_per_step": per_step}
+    return {}, {"options": differing, "seconds_of_networks": trained, "seconds_per_step": per_step}
 
 
 def seconds_per_step(distiller: StepwiseDistiller, data: PreprocessedImages, run: Run) -> float:
