@@ -28,6 +28,7 @@ from distill import InputError
 from distill.runtime.progress import progress_bar
 from distill.runtime.seeds import generator_for
 from distill.sets.synthetic import initial_labels
+from distill.training.average import MovingAverage
 from distill.training.recipe import TrainingRecipe
 
 __all__ = ["BufferLoader", "GDumb"]
@@ -124,6 +125,7 @@ class GDumb(TemplateWithGenerator):
         self.seed = seed
         self.progress = progress
         self.scheduler: Any = None
+        self.average: MovingAverage | None = None
         self._checked = False
         super().__init__(
             model=model,
@@ -197,15 +199,24 @@ class GDumb(TemplateWithGenerator):
         draw_weights(self.model, self.generator, reset=self.reset)
         self.optimizer = self.recipe.optimizer(self.model)
         self.scheduler = self.recipe.scheduler(self.optimizer, len(self.dataloader))
+        self.average = self.recipe.average_of(self.model)
 
     def optimizer_step(self) -> None:
-        """One update, and one step of the schedule."""
+        """One update, and one step of the schedule and of the average."""
         self.optimizer.step()
         self.scheduler.step()
+        if self.average is not None:
+            self.average.update()
+
+    def training_epoch(self, **kwargs: Any) -> None:
+        """All updates of the experience; at its end the model has the average of its weights, if there is one."""
+        super().training_epoch(**kwargs)
+        if self.average is not None:
+            self.average.replace_tensors()
 
     def _train_cleanup(self) -> None:
         super()._train_cleanup()
-        self.scheduler = None  # not needed any more, and not picklable
+        self.scheduler = self.average = None  # not needed any more, and the schedule is not picklable
 
 
 def check_model(model: Any, reset: Reset | None) -> None:
@@ -232,7 +243,7 @@ class BufferLoader:
     """Mini-batches of a buffer that is held in tensors: `[images, class ids, (fields,) soft labels, task labels]`.
 
     `recipe.steps_for(n)` mini-batches of `recipe.batch_size`, or of all `n` if there are fewer, drawn without
-    replacement until too few are left for a full one, and augmented by the recipe. Order and augmentation come from
+    replacement until too few are left for a full one, and augmented and mixed by the recipe. What is drawn comes from
     `generator`. `title`: of a progress bar with the remaining time; `None`: no bar.
     """
 
@@ -245,8 +256,9 @@ class BufferLoader:
         return self.recipe.steps_for(len(self.columns[0]))
 
     def __iter__(self) -> Iterator[list[Tensor]]:
-        images, *others = self.columns
-        batches = self.recipe.batches(len(images), self.generator)
+        batches = self.recipe.batches(len(self.columns[0]), self.generator)
         shown = self.title is not None
         for chosen in progress_bar(batches, shown=shown, total=len(self), desc=self.title, unit="step"):
-            yield [self.recipe.transform(images[chosen], self.generator), *(column[chosen] for column in others)]
+            batch = [column[chosen] for column in self.columns]
+            batch[0], batch[-2] = self.recipe.mixed(batch[0], batch[-2], self.generator)
+            yield batch

@@ -37,6 +37,9 @@ NEEDED: dict[str, tuple[str, tuple[Any, ...]]] = {
     "init_share": ("init", ("class-means", "clusters")),
     "public": ("init", ("public",)),
     "label_margin": ("learn_labels", (True,)),
+    "augmentations": ("augment", (True,)),
+    "sharpness": ("outer_loss", ("softmax",)),
+    "sharpness_learning_rate": ("outer_loss", ("softmax",)),
     "chunk_size": ("meta_gradient", ("krr",)),
 }
 YES_OR_NO = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}

@@ -12,7 +12,8 @@ from torch.optim.lr_scheduler import LambdaLR
 from distill.distillers.features import features_of
 from distill.distillers.history import KRRRecorder
 from distill.distillers.lamb import LAMB
-from distill.distillers.model_pool import ModelPool, PoolModel, squared_error
+from distill.distillers.model_pool import ModelPool, PoolModel, squared_error, updates_due
+from distill.distillers.outer_loss import OuterLoss, OuterLossName, OuterLossOf, SoftmaxLoss
 from distill.distillers.run import Run
 from distill.distillers.state import Start, StepwiseState
 from distill.distillers.stepwise_networks import StepwiseInNetworks
@@ -55,6 +56,14 @@ class FRePo(StepwiseInNetworks):
     meta_gradient: MetaGradient = "krr"
     """How to compute the meta-gradient: "krr" differentiates through a kernel ridge regression on the model's features,
     which is FRePo; "tbptt" through one training step of the whole model, the ablation of appendix C.1."""
+    outer_loss: OuterLossName = "squared"
+    """Loss on real images that images and labels are learned by: "squared", the squared error, or "softmax",
+    cross-entropy of the softmax over the predictions, multiplied by a learned factor (RCIG, Loo et al. 2023)."""
+    sharpness: float = 5.0
+    """Initial factor of the predictions in the softmax, the inverse of a temperature, times the scale of the initial
+    labels: predictions are as small as these are."""
+    sharpness_learning_rate: float = 0.03
+    """Learning rate of Adam for the logarithm of that factor; 0 keeps it as it is."""
     learn_labels: bool = True
     """Learn the soft labels; otherwise they keep their initial values."""
     label_scale: float | None = None
@@ -74,6 +83,9 @@ class FRePo(StepwiseInNetworks):
     """Initial learning rate of LAMB for images and labels; cosine decay to a tenth of it."""
     pool_size: int = 10
     """Number of models in the pool."""
+    pool_updates: float = 1.0
+    """Training steps of the sampled model for each update of the distilled set; with 0.25 every fourth one is followed
+    by a training step."""
     max_updates: int = 100
     """Training steps of a pool model before it is re-initialised (K in the paper)."""
     pool_learning_rate: float = 3e-4
@@ -87,9 +99,10 @@ class FRePo(StepwiseInNetworks):
         super().__post_init__()
         require_choice(self, "version", get_args(Version))
         require_choice(self, "meta_gradient", get_args(MetaGradient))
+        require_choice(self, "outer_loss", get_args(OuterLossName))
         require_positive(self, "batch_size", "distilled_batch_size", "chunk_size", "pool_size", "pool_batch_size")
-        require_positive(self, "regularization", "label_scale")
-        require_not_negative(self, "steps", "max_updates")
+        require_positive(self, "regularization", "label_scale", "sharpness", "pool_updates")
+        require_not_negative(self, "steps", "max_updates", "sharpness_learning_rate")
 
     def updates(self, images_per_class: int) -> int:
         """How often the distilled set is updated in all."""
@@ -109,31 +122,36 @@ class FRePo(StepwiseInNetworks):
 
     def step(self, state: "FRePoState", data: PreprocessedImages) -> None:
         """One turn of Algorithm 1; changes `state`."""
-        model = state.pool.sample()
+        model, updates = state.pool.sample(), updates_due(self.pool_updates, state.step)
         images_t, labels_t = sample_batch(data, self.batch_size, state.generator)
         if self.version == "v1":
-            state.pool.train(model, state.seen().detach(), state.labels.detach())
+            state.pool.train(model, state.seen().detach(), state.labels.detach(), updates=updates)
 
         images_s, labels_s = state.sample(self.distilled_batch_size)
         if self.mirror:
             images_s, labels_s = with_mirror_images(images_s, labels_s)
-        loss = self.loss(model, images_t, labels_t, images_s, labels_s)
+        loss = self.loss(model, images_t, labels_t, images_s, labels_s, outer_loss=state.outer_loss)
         if self.learn_labels and self.label_margin:
             loss = loss - label_margin(state.labels)
         state.update(loss)
 
         if self.version == "v2":
-            state.pool.train(model, state.seen().detach(), state.labels.detach())
+            state.pool.train(model, state.seen().detach(), state.labels.detach(), updates=updates)
         state.pool.renew(model)
 
-    def loss(self, model: PoolModel, images_t: Tensor, labels_t: Tensor, images_s: Tensor, labels_s: Tensor) -> Tensor:
+    def loss(
+        self, model: PoolModel, images_t: Tensor, labels_t: Tensor, images_s: Tensor, labels_s: Tensor, *,
+        outer_loss: OuterLossOf = squared_error,
+    ) -> Tensor:  # fmt: skip
         """Meta-loss: error of the distilled set on a real batch, by `model`; differentiable in the distilled set."""
         if self.meta_gradient == "tbptt":
-            return tbptt_loss(model, images_t, labels_t, images_s, labels_s)
+            return tbptt_loss(model, images_t, labels_t, images_s, labels_s, outer_loss=outer_loss)
         with torch.no_grad():
             features_t = features_of(model.network, images_t, chunk_size=self.chunk_size)
         features_s = features_of(model.network, images_s, chunk_size=self.chunk_size)
-        return meta_loss(features_t, labels_t, features_s, labels_s, regularization=self.regularization)
+        return meta_loss(
+            features_t, labels_t, features_s, labels_s, regularization=self.regularization, outer_loss=outer_loss
+        )
 
     def recorder(self, state: "FRePoState") -> KRRRecorder:
         """Loss, and KRR accuracy on held-out images."""
@@ -156,27 +174,35 @@ class FRePo(StepwiseInNetworks):
             batch_size=self.pool_batch_size,
             generator=run.generator(Purpose.NETWORKS),
         )
-        return FRePoState(run, start, labels.requires_grad_(self.learn_labels), pool=pool, options=self)
+        outer_loss = OuterLoss()
+        if self.outer_loss == "softmax":
+            scale = self.label_scale or 1 / math.sqrt(data.num_classes / 10)
+            outer_loss = SoftmaxLoss(self.sharpness / scale, learning_rate=self.sharpness_learning_rate, like=labels)
+        labels.requires_grad_(self.learn_labels)
+        return FRePoState(run, start, labels, pool=pool, outer_loss=outer_loss, options=self)
 
 
 class FRePoState(StepwiseState):
-    """Images and labels, leaves of the meta-gradient, moved by LAMB; and the `pool` of models."""
+    """Images and labels, leaves of the meta-gradient, moved by LAMB; the `pool` of models, and the `outer_loss`."""
 
-    def __init__(self, run: Run, start: Start, labels: Tensor, *, pool: ModelPool, options: FRePo) -> None:
+    def __init__(
+        self, run: Run, start: Start, labels: Tensor, *, pool: ModelPool, outer_loss: OuterLoss, options: FRePo
+    ) -> None:
         leaves = [start.images, labels] if labels.requires_grad else [start.images]
         optimizer = LAMB(leaves, lr=options.learning_rate)
         super().__init__(run, start, labels, optimizer=optimizer, generator=run.generator(Purpose.BATCHES))
-        self.pool = pool
+        self.pool, self.outer_loss = pool, outer_loss
         self.scheduler = LambdaLR(optimizer, cosine_factor(options.steps))
 
     def update(self, loss: Tensor) -> None:
         """One LAMB update of images and labels along the meta-gradient."""
         train([loss], self.optimizer, self.scheduler)
+        self.outer_loss.update()
         self.count(loss.item())
 
     def tensors(self) -> dict[str, Tensor]:
-        """For a checkpoint: all of the pool as well."""
-        return {**super().tensors(), **self.pool.tensors()}
+        """For a checkpoint: all of the pool, and what the loss has learned."""
+        return {**super().tensors(), **self.pool.tensors(), **self.outer_loss.tensors()}
 
     def metadata(self) -> dict[str, Any]:
         """For a checkpoint: the ages of the pool's models as well."""
@@ -186,6 +212,7 @@ class FRePoState(StepwiseState):
         """Restore the state from `tensors` and `metadata`."""
         super().restore(tensors, metadata)
         self.pool.restore(tensors, metadata["ages"])
+        self.outer_loss.restore(tensors)
         self.set_learning_rate()
 
     def set_learning_rate(self) -> None:
@@ -204,17 +231,20 @@ def meta_loss(
     labels_s: Tensor,
     *,
     regularization: float = REGULARIZATION,
+    outer_loss: OuterLossOf = squared_error,
 ) -> Tensor:
-    """Eq. 2: `1/2 |Y_t - K_ts (K_ss + lambda I)^-1 Y_s|^2`, sum over classes, mean over the real batch."""
+    """Eq. 2: `1/2 |Y_t - K_ts (K_ss + lambda I)^-1 Y_s|^2`, sum over classes, mean over the real batch; or another
+    loss of the same predictions."""
     predictions = features_t @ krr_weights(features_s, labels_s, regularization=regularization)
-    return squared_error(predictions, labels_t)
+    return outer_loss(predictions, labels_t)
 
 
 def pool_answers(state: FRePoState, images: Tensor, *, regularization: float) -> Iterator[Tensor]:
     """What the distilled set says of `images` by ridge regression, `(n, C)`, in one model of the pool after another."""
+    images_s, labels_s = state.result_seen()
     for model in state.pool:
-        features_s = model.network.features(state.seen())
-        yield model.network.features(images) @ krr_weights(features_s, state.labels, regularization=regularization)
+        features_s = model.network.features(images_s)
+        yield model.network.features(images) @ krr_weights(features_s, labels_s, regularization=regularization)
 
 
 def label_margin(labels: Tensor) -> Tensor:

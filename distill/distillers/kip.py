@@ -105,6 +105,6 @@ class KIP(StepwiseDistiller):
         """Loss, and the accuracy of the predictions on held-out images."""
 
         def answers(images: Tensor) -> Iterator[Tensor]:
-            yield self.predictions(images, *state.distilled())
+            yield self.predictions(images, *state.result_seen())
 
         return KRRRecorder(state, answers, steps=self.steps, points=self.history_points)

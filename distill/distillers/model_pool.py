@@ -1,5 +1,6 @@
 """The model pool: networks of different ages, trained on the distilled set as it changes."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
@@ -9,12 +10,21 @@ from distill.distillers.checkpoint import moments, set_moments, with_prefix, wit
 from distill.networks import Network
 from distill.training.loop import train
 
-__all__ = ["ModelPool", "PoolModel", "squared_error"]
+__all__ = ["ModelPool", "PoolModel", "squared_error", "updates_due"]
 
 
 def squared_error(logits: Tensor, labels: Tensor) -> Tensor:
     """Half the squared distance of logits and soft labels `(n, C)`, summed over classes, mean over rows."""
     return 0.5 * (logits - labels).square().sum(1).mean()
+
+
+def updates_due(rate: float, step: int) -> int:
+    """How many updates step number `step` (from 0) makes at `rate` updates a step: whole ones, as soon as they are due.
+
+    >>> [updates_due(1.5, step) for step in range(4)], [updates_due(0.25, step) for step in range(8)]
+    ([1, 2, 1, 2], [0, 0, 0, 1, 0, 0, 0, 1])
+    """
+    return math.floor(rate * (step + 1)) - math.floor(rate * step)
 
 
 class PoolModel:
@@ -77,12 +87,14 @@ class ModelPool:
         """A model, drawn uniformly."""
         return self.models[int(torch.randint(len(self.models), (1,), generator=self.generator))]
 
-    def train(self, model: PoolModel, images: Tensor, labels: Tensor) -> None:
-        """Train the model one step on the distilled set: all of it, or `batch_size` random ones of a larger one."""
-        if len(images) > self.batch_size:
-            chosen = torch.randperm(len(images), generator=self.generator)[: self.batch_size].to(images.device)
-            images, labels = images[chosen], labels[chosen]
-        model.train_step(images, labels)
+    def train(self, model: PoolModel, images: Tensor, labels: Tensor, *, updates: int = 1) -> None:
+        """Train the model on the distilled set, `updates` times: on all of it, or `batch_size` random ones of more."""
+        for _ in range(updates):
+            if len(images) > self.batch_size:
+                chosen = torch.randperm(len(images), generator=self.generator)[: self.batch_size].to(images.device)
+                model.train_step(images[chosen], labels[chosen])
+            else:
+                model.train_step(images, labels)
 
     def renew(self, model: PoolModel) -> None:
         """Redraw the model if it has had more than `max_updates` updates."""

@@ -111,7 +111,7 @@ class PrivateStepwise(PrivateDistiller, StepwiseInNetworks):
         class_ids = torch.unique(data.labels.cpu()).repeat_interleave(run.images_per_class)
         images = self.private_images(data, class_ids, noise, run.generator(Purpose.START))
         images = images.to(run.device, DTYPES[self.dtype]).requires_grad_(True)
-        start = Start(images, class_ids, [], self.through_codec(data, run, class_ids))
+        start = Start(images, class_ids, [], self.through_codec(data, run, class_ids), self.average)
         labels = initial_labels(class_ids, data.num_classes, scale=1.0).to(images.detach())
         coins = self.stream(run, Purpose.BATCHES)
         return self.state(data, run, start, labels, coins=coins, noise=noise, ledger=ledger)

@@ -1,5 +1,6 @@
 """What distillers that learn images step by step share: where they start, and the loop itself."""
 
+import time
 from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, TypeVar, get_args
@@ -15,7 +16,7 @@ from distill.distillers.state import Start, StepwiseState
 from distill.distillers.through_codec import LOSSY_SHARE, ThroughCodec
 from distill.errors import InputError
 from distill.preprocess import PreprocessedImages
-from distill.runtime.checks import DTYPES, require_choice, require_not_negative, require_positive
+from distill.runtime.checks import DTYPES, require_below_one, require_choice, require_not_negative, require_positive
 from distill.runtime.distributed import is_first_rank, wait_for_ranks
 from distill.runtime.progress import progress_bar
 from distill.runtime.seeds import Purpose
@@ -43,6 +44,10 @@ class StepwiseDistiller(Distiller):
     history_points: int = 5
     """Number of steps, first and last included, at which the loss is recorded, and the accuracy on held-out images if
     there are any."""
+    average: float = 0.0
+    """Decay of an exponential moving average of images and labels, such as 0.99: it is what the set has, and what is
+    recorded. In a short run it is about the mean of the last tenth of the steps. 0: none, the set is as the last step
+    left it."""
     codec: str | None = None
     """Codec that the images will be stored with, such as "webp:50": they are learned so that they survive it. The set
     has the images before they are encoded; `EncodedSet.encode` with this codec gives what the networks saw."""
@@ -60,6 +65,7 @@ class StepwiseDistiller(Distiller):
         if self.codec is not None:
             codec_of(self.codec)
         require_not_negative(self, "noise_std", "history_points")
+        require_below_one(self, "average")
 
     def check_run(self, run: Run) -> None:
         """Raise `InputError` where the device does not have the float type."""
@@ -91,7 +97,7 @@ class StepwiseDistiller(Distiller):
             generator=run.generator(Purpose.START),
         )
         images = images.to(run.device, DTYPES[self.dtype]).requires_grad_(True)
-        return Start(images, class_ids, started_from, self.through_codec(data, run, class_ids))
+        return Start(images, class_ids, started_from, self.through_codec(data, run, class_ids), self.average)
 
     def through_codec(self, data: PreprocessedImages, run: Run, class_ids: Tensor) -> ThroughCodec | None:
         """The codec that images of these classes are learned through, and from which step on."""
@@ -120,30 +126,35 @@ class StepwiseDistiller(Distiller):
             codec_of(self.codec).check_shape(image_shape)
 
     def _distill(self, data: PreprocessedImages, run: Run) -> SyntheticSet:
-        data = self.prepare(data, run)
+        data, started = self.prepare(data, run), time.perf_counter()
         state: StepwiseState = self.start(data, run)
+        state.seconds = time.perf_counter() - started
         checkpoint = Checkpoint(run, self, data)
         checkpoint.load_into(state)
         wait_for_ranks()  # before the first one writes the file again
         recorder, updates = self.recorder(state), self.updates(run.images_per_class)
 
-        def record_if_due() -> None:
+        def show_if_due() -> None:
             if recorder.record_if_due() and run.on_record is not None:
                 run.on_record(state.step, self.so_far(state, data))
+            if run.snapshots is not None and state.step in run.snapshots.steps:
+                run.snapshots.show(state.step, state.seconds, self.so_far(state, data))
 
         shown = run.progress and is_first_rank()
         with progress_bar(shown=shown, total=updates, initial=state.step, desc="distil", unit="step") as bar:
             if self.is_private and is_first_rank():
                 checkpoint.save(state)  # before anything is shown: what is begun anew would draw other noise
-            record_if_due()
+            show_if_due()
             while state.step < updates:
+                started = time.perf_counter()
                 self.step(state, data)
+                state.seconds += time.perf_counter() - started
                 if not state.is_finite():
                     raise InputError(
                         f"the distillation diverged (NaN) at step {state.step} of {updates}; lower "
                         + " or ".join(f"{name} (it is {getattr(self, name):g})" for name in self.rates)
                     )
-                record_if_due()
+                show_if_due()
                 bar.set_postfix(loss=f"{state.mean_loss:.4f}", refresh=False)
                 bar.update()
                 if is_first_rank():
@@ -154,9 +165,10 @@ class StepwiseDistiller(Distiller):
 
     def so_far(self, state: StepwiseState, data: PreprocessedImages) -> SyntheticSet:
         """The set as it is at this moment, on the CPU; later steps do not change it."""
+        images, labels = state.result()
         return SyntheticSet(
-            state.images.detach().float().cpu().clone(),
-            state.labels.detach().float().cpu().clone(),
+            images.detach().float().cpu().clone(),
+            labels.detach().float().cpu().clone(),
             state.class_ids.cpu().clone(),
             data.classes,
             data.preprocessing,

@@ -5,14 +5,23 @@ from torch import Tensor
 from torch.func import functional_call
 
 from distill.distillers.model_pool import PoolModel, squared_error
+from distill.distillers.outer_loss import OuterLossOf
 
 __all__ = ["tbptt_loss"]
 
 TINY = 1e-16  # under Adam's square root, whose slope at 0 is infinite: many weights have no gradient at all
 
 
-def tbptt_loss(model: PoolModel, images_t: Tensor, labels_t: Tensor, images_s: Tensor, labels_s: Tensor) -> Tensor:
-    """Squared error on a real batch of the network as it would be after one more step of Adam on the distilled set.
+def tbptt_loss(
+    model: PoolModel,
+    images_t: Tensor,
+    labels_t: Tensor,
+    images_s: Tensor,
+    labels_s: Tensor,
+    *,
+    outer_loss: OuterLossOf = squared_error,
+) -> Tensor:
+    """The `outer_loss` on a real batch of the network as it would be after one more step of Adam on the distilled set.
 
     1-step truncated backpropagation through time: differentiable in `images_s` and `labels_s` through that step,
     Adam's own moments included as they are. The step is taken in training mode, the prediction in inference mode, with
@@ -29,7 +38,7 @@ def tbptt_loss(model: PoolModel, images_t: Tensor, labels_t: Tensor, images_s: T
         name: adam_step(model.optimizer, parameter, gradient)
         for (name, parameter), gradient in zip(network.named_parameters(), gradients, strict=True)
     }
-    return squared_error(functional_call(network, {**moved, **buffers}, (images_t,)), labels_t)
+    return outer_loss(functional_call(network, {**moved, **buffers}, (images_t,)), labels_t)
 
 
 def adam_step(optimizer: torch.optim.Adam, parameter: Tensor, gradient: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Augmentation: one operation drawn with its parameters, then applied to whatever images it is given.
+"""Augmentation: operations drawn with their parameters, then applied to whatever images they are given.
 
 An operation takes a `Draw`, draws its parameters and returns an `Augmentation`, a function from images `(n, channels,
 height, width)` to images of that shape, differentiable in them. The function draws nothing, so that it does the same
@@ -8,6 +8,7 @@ which DM and DSA apply alike to real and to distilled images.
 
 import math
 from collections.abc import Callable, Sequence
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -46,11 +47,13 @@ def draw_augmentation(
     *,
     mirror: bool,
     count: int = 1,
+    several: int = 1,
 ) -> Augmentation:
     """One of the `operations` with its parameters, as a function from images `(n, channels, *shape)` to images.
 
     - `mirror`: flipping is one of the operations.
     - `count`: with 1 all images get the same parameters; with `n` each its own.
+    - `several`: so many different operations, one after the other; all of them where there are no more.
 
     >>> generator = torch.Generator().manual_seed(0)
     >>> apply = draw_augmentation(SIAMESE, generator, (8, 8), mirror=False)
@@ -58,19 +61,25 @@ def draw_augmentation(
     >>> apply(images).shape, torch.equal(apply(images), apply(images))
     (torch.Size([2, 3, 8, 8]), True)
     """
-    operations = (*operations, flip) if mirror else operations
-    chosen = int(torch.randint(len(operations), (1,), generator=generator))
-    return operations[chosen](Draw(generator, shape, count))
+    left = [*operations, flip] if mirror else [*operations]
+    drawn: list[Augmentation] = []
+    while left and len(drawn) < several:
+        chosen = left.pop(int(torch.randint(len(left), (1,), generator=generator)))
+        drawn.append(chosen(Draw(generator, shape, count)))
+    return lambda images: reduce(lambda changed, apply: apply(changed), drawn, images)
 
 
-def augment(images: Tensor, generator: torch.Generator) -> Tensor:
+def augment(images: Tensor, generator: torch.Generator, several: int = 1) -> Tensor:
     """One operation of `EVALUATION` drawn for the batch, its parameters for each image; RGB images may be mirrored.
 
-    Takes and returns floats of shape `(n, channels, height, width)`.
+    Takes and returns floats of shape `(n, channels, height, width)`. `several`: so many different operations.
     """
     height, width = images.shape[2:]
     mirror = images.shape[1] == 3
-    return draw_augmentation(EVALUATION, generator, (height, width), mirror=mirror, count=len(images))(images)
+    apply = draw_augmentation(
+        EVALUATION, generator, (height, width), mirror=mirror, count=len(images), several=several
+    )
+    return apply(images)
 
 
 # -- the evaluation of the paper ---------------------------------------------------------------------------------------

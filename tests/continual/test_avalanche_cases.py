@@ -238,7 +238,7 @@ def gdumb(policy: DistilledBuffer, model: torch.nn.Module) -> GDumb:
 @pytest.fixture
 def no_augmentation(monkeypatch: pytest.MonkeyPatch) -> None:
     """Vectors have no colours to jitter."""
-    monkeypatch.setattr("distill.training.recipe.augment", lambda images, generator: images)
+    monkeypatch.setattr("distill.training.recipe.augment", lambda images, *_: images)
 
 
 @pytest.mark.usefixtures("no_augmentation")

@@ -86,16 +86,46 @@ def test_parameters_that_cannot_be_drawn_are_refused() -> None:
         draw_weights(nn.Sequential(nn.Linear(2, 2), Scale()), generator_for(0))
 
 
-def test_gdumb_trains_as_train_network_does() -> None:
+@pytest.mark.parametrize("options", [{"norm": "none"}, {"norm": "batch", "average": 0.9, "augmentations": 2}], ids=str)
+def test_gdumb_trains_as_train_network_does(options) -> None:
     """The same generator gives the same bits as the evaluation of a synthetic set."""
-    recipe = TrainingRecipe(train_steps=5, batch_size=5, width=2, depth=1, norm="none")
+    recipe = TrainingRecipe(train_steps=5, batch_size=5, width=2, depth=1, **options)
     policy = DistilledBuffer(First(), images_per_class=2, num_classes=C)
     strategy = GDumb(model=conv_of(recipe), storage_policy=policy, recipe=recipe, seed=3, evaluator=silent())
     strategy.train(stream(images()))
     assert policy.synthetic is not None
     wanted = train_network(policy.synthetic, recipe=recipe, generator=generator_for(3, 0))
-    for a, b in zip(strategy.model.parameters(), wanted.parameters(), strict=True):
-        assert torch.equal(a, b)
+    found = strategy.model.state_dict()
+    assert all(torch.equal(found[name], tensor) for name, tensor in wanted.state_dict().items())
+
+
+def test_average_of_weights_is_what_evaluators_see_after_an_experience() -> None:
+    evaluated, last = [], []
+
+    class Spy(SupervisedPlugin):
+        def after_training_iteration(self, strategy, **kwargs) -> None:
+            last.append(nn.utils.parameters_to_vector(strategy.model.parameters()).detach().clone())
+
+        def before_eval(self, strategy, **kwargs) -> None:
+            evaluated.append(nn.utils.parameters_to_vector(strategy.model.parameters()).detach().clone())
+
+    benchmark = class_incremental(images(), images(12), steps=3)
+    recipe = TrainingRecipe(train_steps=4, average=0.9, learning_rate=1e-2, warmup_steps=0)
+    strategy = GDumb(
+        model=linear(), storage_policy=DistilledBuffer(First(), images_per_class=2, num_classes=C), recipe=recipe,
+        plugins=[Spy()], evaluator=silent(), eval_every=1,
+    )  # fmt: skip
+    strategy.train(benchmark.train_stream[0], eval_streams=[benchmark.test_stream])
+    average = torch.zeros_like(last[0])
+    for t, weights in enumerate(last, 1):
+        average.lerp_(weights, 1 - (t - 1) / (t + 8))
+    torch.testing.assert_close(evaluated[-1], average)
+    assert not torch.equal(evaluated[-1], last[-1])
+    strategy.train(benchmark.train_stream[1], eval_streams=[])  # and begins anew
+    average = torch.zeros_like(last[0])
+    for t, weights in enumerate(last[4:], 1):
+        average.lerp_(weights, 1 - (t - 1) / (t + 8))
+    torch.testing.assert_close(nn.utils.parameters_to_vector(strategy.model.parameters()).detach(), average)
 
 
 def conv_of(recipe: TrainingRecipe) -> nn.Module:

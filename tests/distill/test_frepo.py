@@ -1,5 +1,6 @@
 """FRePo's own promises: its options, where it starts, what it records, and that a stopped distillation goes on."""
 
+import math
 import warnings
 
 import numpy as np
@@ -8,6 +9,8 @@ import torch
 
 from distill import Distiller, FRePo, InputError, PreprocessedImages, Random, Standardize, SyntheticSet
 from distill.distillers.frepo import label_margin
+from distill.distillers.model_pool import updates_due
+from distill.distillers.run import Run
 from distill.preprocess import default_preprocessing
 from distill.sets.synthetic import initial_labels
 from killed import killed_before_step
@@ -113,11 +116,65 @@ def test_mirror_takes_part_in_the_gradient_of_rgb_images(make_images):
     "change",
     [{"version": "v1"}, {"dtype": "float64"}, {"max_updates": 0}, {"pool_batch_size": 1000},
      {"regularization": 1e-2}, {"norm": "instance"}, {"network": "conv-after"}, {"batch_size": 5},
-     {"meta_gradient": "tbptt"}, {"label_scale": 0.3}],
+     {"meta_gradient": "tbptt"}, {"label_scale": 0.3}, {"outer_loss": "softmax"}, {"pool_updates": 2.0},
+     {"average": 0.9}],
     ids=lambda change: next(iter(change)),
 )
 def test_option_has_an_effect(data, change):
     assert not torch.equal(made(TINY, data).images, made(TINY.with_options(**change), data).images)
+
+
+def test_figures_of_a_seed_stay_as_they_are(data, held_out):
+    """What options made before there were others that change them: in float64, so that machines agree."""
+    synthetic = made(TINY.with_options(dtype="float64"), data, held_out=held_out)
+    assert [entry.get("loss") for entry in synthetic.made_by["history"]] == [
+        None, pytest.approx(-0.04512384194349971, rel=1e-6), pytest.approx(-0.04365495337679765, rel=1e-6)
+    ]  # fmt: skip
+    assert synthetic.images.double().sum().item() == pytest.approx(1.0851509545464069, rel=1e-5)
+    assert synthetic.labels.double().abs().sum().item() == pytest.approx(13.91949212551117, rel=1e-6)
+
+
+# -- the pool's schedule -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.25, 0.3, 1.0, 1.5, 2.0, 16.0])
+def test_updates_are_made_as_soon_as_they_are_due(rate):
+    due = [updates_due(rate, step) for step in range(60)]
+    assert all(sum(due[: k + 1]) == math.floor(rate * (k + 1)) for k in range(60))
+    assert max(due) - min(due) <= 1
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+@pytest.mark.parametrize(("rate", "ages"), [(1.0, [1, 2, 3, 4]), (0.5, [0, 1, 1, 2]), (2.5, [2, 5, 7, 10])])
+def test_sampled_model_is_trained_as_often_as_its_option_says(data, version, rate, ages):
+    frepo = TINY.with_options(pool_updates=rate, pool_size=1, max_updates=100, version=version)
+    state = frepo.start(data, Run(images_per_class=2))
+    found = []
+    for _ in range(4):
+        frepo.step(state, data)
+        found.append(state.pool.models[0].age)
+    assert found == ages
+
+
+def test_two_updates_are_one_and_another_one(data):
+    states = []
+    for rate in (1.0, 2.0):
+        frepo = TINY.with_options(pool_updates=rate, pool_size=1, max_updates=100, pool_batch_size=1000)
+        state = frepo.start(data, Run(images_per_class=2))
+        frepo.step(state, data)
+        states.append(state)
+    one, two = states
+    one.pool.models[0].train_step(one.images.detach(), one.labels.detach())
+    assert all(torch.equal(one.pool.tensors()[name], tensor) for name, tensor in two.pool.tensors().items())
+
+
+def test_model_that_is_trained_too_far_is_drawn_anew(data):
+    frepo = TINY.with_options(pool_updates=5.0, pool_size=1, max_updates=7)
+    state = frepo.start(data, Run(images_per_class=2))
+    frepo.step(state, data)
+    assert state.pool.models[0].age == 5
+    frepo.step(state, data)
+    assert state.pool.models[0].age == 0
 
 
 # -- where it starts -----------------------------------------------------------------------------------------------

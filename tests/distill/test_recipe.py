@@ -214,6 +214,35 @@ def test_flip_mirrors_left_and_right(drawn):
     assert torch.equal(apply(flip, images, seeded()), images)
 
 
+def test_several_operations_are_different_ones_one_after_the_other(monkeypatch):
+    """Each appends its own number to the images, as a digit."""
+    digits = tuple(lambda _, digit=digit: lambda images: 10 * images + digit for digit in range(1, 6))
+    monkeypatch.setattr(augmentation, "EVALUATION", digits)
+    for several in range(1, 8):
+        seen = set()
+        for seed in range(40):
+            digits_drawn = str(int(augment(torch.zeros(1, 1, 1, 1), seeded(seed), several).item()))
+            assert len(digits_drawn) == len(set(digits_drawn)) == min(several, 5)
+            seen.add(digits_drawn)
+        assert len(seen) > 4  # other operations, or another order
+
+
+def test_several_operations_are_those_drawn_with_the_same_generator():
+    images, generator = noise(4, 3, 8, 8), seeded(2)
+    one_by_one, left = images, [*EVALUATION, flip]
+    for _ in range(3):
+        operation = left.pop(int(torch.randint(len(left), (1,), generator=generator)))
+        one_by_one = apply(operation, one_by_one, generator)
+    assert torch.equal(TrainingRecipe(augmentations=3).transform(images, seeded(2)), one_by_one)
+
+
+def test_one_operation_draws_the_numbers_it_always_drew():
+    images = noise(2, 3, 8, 8).double()
+    found = [TrainingRecipe().transform(images, seeded(seed)).square().sum().item() for seed in range(4)]
+    wanted = [291.28675533511404, 176.61092192635135, 389.4612915867185, 347.7530381555766]  # before there were several
+    assert found == pytest.approx(wanted, rel=1e-6)
+
+
 def test_recipe_without_augmentation_gives_the_images_back():
     images = noise(2, 3, 4, 4)
     assert TrainingRecipe(augment=False).transform(images, seeded()) is images
@@ -290,6 +319,11 @@ def test_soft_cross_entropy_is_against_the_softmax_of_labels_over_the_temperatur
         ({"train_steps": 0}, "train_steps is 0; expected more than 0"),
         ({"learning_rate": 0.0}, "learning_rate is 0.0; expected more than 0"),
         ({"temperature": -1.0}, "temperature is -1.0; expected more than 0"),
+        ({"augmentations": 0}, "augmentations is 0; expected more than 0"),
+        ({"cutmix": 1.5}, "cutmix is 1.5; expected a number from 0 to 1"),
+        ({"cutmix": math.nan}, "cutmix is nan; expected a number from 0 to 1"),
+        ({"average": 1.0}, "average is 1.0; expected 0 or more, and less than 1"),
+        ({"average": math.nan}, "average is nan; expected 0 or more, and less than 1"),
     ],
 )
 def test_option_that_makes_no_sense_is_refused(options, message):
@@ -383,5 +417,93 @@ def test_evaluation_leaves_set_and_global_random_state_alone(problem, capsys):
     assert capsys.readouterr().out == ""
 
 
+def trained(synthetic, **options) -> dict[str, torch.Tensor]:
+    recipe = TrainingRecipe(width=4, depth=2, norm="batch", train_steps=12, warmup_steps=2, batch_size=5, **options)
+    return train_network(synthetic, recipe=recipe, generator=seeded(4)).state_dict()
+
+
+def test_average_is_that_of_the_weights_and_statistics_after_each_update(problem, monkeypatch):
+    states: list[dict[str, torch.Tensor]] = []
+    step = torch.optim.Adam.step
+    build = TrainingRecipe.build
+
+    def built(self, **options):
+        network = build(self, **options)
+
+        def step_and_keep(optimizer, *given):
+            step(optimizer, *given)
+            states.append({name: tensor.clone() for name, tensor in network.state_dict().items()})
+
+        monkeypatch.setattr(torch.optim.Adam, "step", step_and_keep)
+        return network
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingRecipe, "build", built)
+        found = trained(problem[0], average=0.4)
+    assert len(states) == 12
+    counts = {name: found.pop(name) for name in list(found) if not found[name].is_floating_point()}
+    assert [count.item() for count in counts.values()] == [12]  # batches that BatchNorm has seen
+    for name, tensor in found.items():
+        average = states[0][name]
+        for t, state in enumerate(states[1:], 2):
+            share = min(0.4, (t - 1) / (t + 8))  # in force from the eighth update on
+            average = share * average + (1 - share) * state[name]
+        torch.testing.assert_close(tensor, average, rtol=1e-4, atol=1e-6)
+        assert not torch.equal(tensor, states[-1][name])
+
+
+def test_decay_of_next_to_nothing_is_no_average(problem):
+    plain, nothing, average = (trained(problem[0], average=decay) for decay in (0.0, 1e-30, 0.9))
+    assert all(torch.equal(plain[name], tensor) for name, tensor in nothing.items())
+    assert not torch.equal(plain["head.weight"], average["head.weight"])
+
+
 def test_evaluation_prints_mean_and_spread():
     assert str(Evaluation([0.5, 0.7], [0.25, 0.25])) == "network 60.0 ± 14.1 %, KRR 25.0 ± 0.0 % (n = 2)"
+
+
+# -- CutMix ------------------------------------------------------------------------------------------------------------
+
+
+def mixed_batch(recipe: TrainingRecipe, seed: int):
+    """A batch of six images with their soft labels, mixed; and what the rectangles say that it was mixed of."""
+    images = torch.arange(6.0).view(6, 1, 1, 1).expand(6, 1, 8, 8)
+    labels = torch.randn(6, 3, generator=seeded(0))
+    mixed, targets = recipe.mixed(images, labels, seeded(seed))
+    own = mixed == images
+    share = own[:, 0].float().mean((1, 2))
+    others = torch.where(own, torch.nan, mixed).flatten(1).nanmean(1)
+    return labels, targets, share, others
+
+
+@pytest.mark.parametrize("loss", ["mse", "soft-cross-entropy"])
+def test_gradient_on_a_mixed_batch_is_that_of_both_images_by_their_areas(loss):
+    recipe = TrainingRecipe(cutmix=1.0, augment=False, loss=loss)
+    mixed_images = 0
+    for seed in range(5):
+        labels, targets, share, others = mixed_batch(recipe, seed)
+        logits = torch.randn(6, 3, generator=seeded(1)).requires_grad_(True)
+        (found,) = torch.autograd.grad(recipe.losses(logits, targets).sum(), logits)
+        for i, other in enumerate(others):
+            partner = i if torch.isnan(other) else int(other)  # an image may be its own partner
+            area = share[~torch.isnan(others)].mean()  # that of the rectangle is the same for all
+            of_partner = recipe.losses(logits, labels[partner].expand(6, 3))[i]
+            both = area * recipe.losses(logits, labels)[i] + (1 - area) * of_partner
+            (expected,) = torch.autograd.grad(both, logits)
+            torch.testing.assert_close(found[i], expected[i], rtol=1e-4, atol=1e-5)
+            mixed_images += partner != i
+    assert mixed_images > 10
+
+
+def test_as_many_batches_are_mixed_as_cutmix_says():
+    recipe = TrainingRecipe(cutmix=0.25, augment=False)
+    images, labels, generator = torch.rand(4, 1, 8, 8, generator=seeded(0)), torch.eye(4), seeded(1)
+    mixed = sum(recipe.mixed(images, labels, generator)[1] is not labels for _ in range(400))
+    assert 70 <= mixed <= 130
+    before = generator.get_state()
+    TrainingRecipe(augment=False).mixed(images, labels, generator)
+    assert torch.equal(generator.get_state(), before)  # without it nothing is drawn
+
+
+def test_networks_are_trained_on_mixed_batches(problem):
+    assert not torch.equal(trained(problem[0])["head.weight"], trained(problem[0], cutmix=1.0)["head.weight"])

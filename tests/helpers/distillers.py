@@ -18,6 +18,8 @@ from distill import (
 
 DISTILLERS: list[Distiller] = [
     FRePo(steps=3, batch_size=20, pool_size=2, max_updates=2, width=4, depth=2),
+    FRePo(steps=3, batch_size=20, pool_size=2, max_updates=2, width=4, depth=2, outer_loss="softmax", average=0.9,
+          pool_updates=1.5),
     Random(),
     Herding(steps=3, batch_size=20, width=4, depth=2),
     RandomTeacher(steps=60, learning_rate=1e-2, batch_size=20, width=4, depth=2),
