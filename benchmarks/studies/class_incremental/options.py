@@ -13,7 +13,7 @@ __all__ = ["PRESETS", "ArmOptions", "ClassIncrementalOptions", "StockOptions", "
 PRESETS: Presets = {
     "quick": {
         "frepo": {"steps": 500, "batch_size": 256, "learning_rate": 8e-3, "width": 32, "norm": "instance"},
-        "herding": {"width": 32},
+        "herding": {"steps": 200, "learning_rate": 3e-3, "width": 32},
         "teacher": {"width": 32},
         "dm": {"steps": 300, "batch_size": 64, "width": 32},
         "dsa": {"iterations": 4, "inner_loop": 10, "batch_size": 64, "width": 32},
