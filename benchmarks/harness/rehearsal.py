@@ -1,22 +1,31 @@
 """What things take on this machine, found out by doing a little of them."""
 
 import heapq
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
-from distill import Distiller, PreprocessedImages
+import torch
+
+from distill import Distiller, LabelledImages, PreprocessedImages, Preprocessing, SyntheticSet
 from distill.distillers.run import Run
 from distill.distillers.stepwise import StepwiseDistiller
 from distill.distillers.trained_network import TrainsNetwork
 
-__all__ = ["Timed", "distillation_timed", "makespan", "seconds_of", "seconds_per_step_from", "steady"]
+__all__ = ["Timed", "distillation_timed", "makespan", "seconds_of", "seconds_of_drawing", "seconds_per_step_from",
+           "seconds_until_workers", "steady"]  # fmt: skip
 
 T = TypeVar("T")
 WARM_UP = 2  # steps not counted: memory is allocated, kernels are chosen
 AT_LEAST = 3  # steps counted
 SECONDS = 3.0  # and so long, if that is more steps
+ROOT = Path(__file__).resolve().parents[2]
+SOME = 2000  # images that are preprocessed to see how long all take
 FEW, MORE = 2, 7  # updates of a network, of which the difference is timed
 
 
@@ -97,6 +106,20 @@ def steady(do: Callable[[int], object], *, seconds: float = SECONDS) -> Timed:
         more, _ = seconds_of(lambda: do(count))
         step = max((more - few) / (count - FEW), 1e-6)
     return Timed(max(few - FEW * step, 0.0), step)
+
+
+def seconds_until_workers(study: str, images: LabelledImages, preprocessing: Preprocessing) -> float:
+    """Until workers have imported the module `study` and have preprocessed images."""
+    imported, _ = seconds_of(lambda: subprocess.run([sys.executable, "-c", f"import {study}"], cwd=ROOT, check=True))
+    some = images.subset(range(min(SOME, len(images))))
+    return imported + seconds_of(lambda: preprocessing.apply(some))[0] * len(images) / len(some)
+
+
+def seconds_of_drawing(synthetic: SyntheticSet) -> float:
+    """Of a picture of the set."""
+    with tempfile.TemporaryDirectory() as folder:
+        synthetic.subset(torch.arange(1)).plot(Path(folder) / "first.png")  # which imports what draws
+        return seconds_of(lambda: synthetic.plot(Path(folder) / "images.png"))[0]
 
 
 def makespan(tasks: Iterable[float], jobs: int) -> float:
