@@ -47,9 +47,18 @@ class Timed:
 
 def seconds_of(do: Callable[[], T]) -> tuple[float, T]:
     """How long it takes, and what it gives."""
-    started = time.perf_counter()
+    started = now()
     result = do()
-    return time.perf_counter() - started, result
+    return now() - started, result
+
+
+def now() -> float:
+    """The time in seconds, once a GPU has done what it was given."""
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+    elif torch.backends.mps.is_available():
+        torch.mps.synchronize()
+    return time.perf_counter()
 
 
 def seconds_per_step_from(
@@ -58,11 +67,11 @@ def seconds_per_step_from(
     """Mean time of a step from `state` on, the first ones left out; a few, or as many as take so many `seconds`."""
     for _ in range(WARM_UP):
         distiller.step(state, data)
-    count, started = 0, time.perf_counter()
-    while count < AT_LEAST or time.perf_counter() - started < seconds:
+    count, started = 0, now()
+    while count < AT_LEAST or now() - started < seconds:
         distiller.step(state, data)
         count += 1
-    return (time.perf_counter() - started) / count
+    return (now() - started) / count
 
 
 def distillation_timed(distiller: Distiller, data: PreprocessedImages, run: Run, *, seconds: float = SECONDS) -> Timed:
