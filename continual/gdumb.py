@@ -243,7 +243,7 @@ class BufferLoader:
     """Mini-batches of a buffer that is held in tensors: `[images, class ids, (fields,) soft labels, task labels]`.
 
     `recipe.steps_for(n)` mini-batches of `recipe.batch_size`, or of all `n` if there are fewer, drawn without
-    replacement until too few are left for a full one, and augmented by the recipe. Order and augmentation come from
+    replacement until too few are left for a full one, and augmented and mixed by the recipe. What is drawn comes from
     `generator`. `title`: of a progress bar with the remaining time; `None`: no bar.
     """
 
@@ -256,8 +256,9 @@ class BufferLoader:
         return self.recipe.steps_for(len(self.columns[0]))
 
     def __iter__(self) -> Iterator[list[Tensor]]:
-        images, *others = self.columns
-        batches = self.recipe.batches(len(images), self.generator)
+        batches = self.recipe.batches(len(self.columns[0]), self.generator)
         shown = self.title is not None
         for chosen in progress_bar(batches, shown=shown, total=len(self), desc=self.title, unit="step"):
-            yield [self.recipe.transform(images[chosen], self.generator), *(column[chosen] for column in others)]
+            batch = [column[chosen] for column in self.columns]
+            batch[0], batch[-2] = self.recipe.mixed(batch[0], batch[-2], self.generator)
+            yield batch

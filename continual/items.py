@@ -14,15 +14,14 @@ from avalanche.benchmarks.utils import (
 )
 from avalanche.benchmarks.utils.classification_dataset import ClassificationDataset
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from continual.rng_state import preserve_rng_state
+from continual.whole_tensors import Rows, whole_items
 from distill import InputError
 
 __all__ = [
     "Items",
     "Layout",
-    "Rows",
     "as_given",
     "check_form",
     "check_stream",
@@ -155,7 +154,19 @@ def read_items(dataset: AvalancheDataset) -> Items:
     dataset = dataset.eval()
     item = dataset[0]
     layout = layout_of(dataset, item)
-    images = torch.empty((len(dataset), *image_of(item, 0).shape), dtype=layout.dtype)
+    images, labels, others = whole_items(dataset) or items_one_by_one(dataset, item)
+    tasks = torch.zeros_like(labels)
+    if layout.has_tasks:
+        tasks = torch.tensor([int(task) for task in others.pop(position_of_tasks(layout))])
+    if layout.vectors:
+        images = images.view(len(images), 1, 1, -1)
+    return Items(images, labels, tasks, tuple(others), layout)
+
+
+def items_one_by_one(dataset: AvalancheDataset, item: Sequence[Any]) -> tuple[Tensor, Tensor, list[list[Any]]]:
+    """Images, class ids and other fields of all items, the first of which is `item`, each checked as it is read."""
+    first = image_of(item, 0)
+    images = torch.empty((len(dataset), *first.shape), dtype=first.dtype)
     labels = torch.empty(len(dataset), dtype=torch.long)
     others: list[list[Any]] = [[] for _ in item[2:]]
     for i in range(len(dataset)):
@@ -164,12 +175,7 @@ def read_items(dataset: AvalancheDataset) -> Items:
         labels[i] = class_id_of(label, i)
         for column, field in zip(others, fields, strict=True):
             column.append(field)
-    tasks = torch.zeros_like(labels)
-    if layout.has_tasks:
-        tasks = torch.tensor([int(task) for task in others.pop(position_of_tasks(layout))])
-    if layout.vectors:
-        images = images.view(len(images), 1, 1, -1)
-    return Items(images, labels, tasks, tuple(others), layout)
+    return images, labels, others
 
 
 def warn_of_other_reads(dataset: AvalancheDataset, items: Items) -> None:
@@ -234,22 +240,6 @@ def class_id_of(label: Any, i: int) -> int:
     if class_id != number:
         raise InputError(f"the class id of item {i} is {label!r}; expected one whole number")
     return class_id
-
-
-class Rows(Dataset):
-    """Kept items: image, class id, and the fields between these and the attributes."""
-
-    def __init__(
-        self, images: Any, labels: Tensor, fields: Sequence[Sequence[Any]] = (), *, plain_labels: bool = True
-    ) -> None:
-        self.images, self.labels, self.fields, self.plain_labels = images, labels, fields, plain_labels
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __getitem__(self, index: int) -> tuple[Any, ...]:
-        label = self.labels[index]
-        return self.images[index], int(label) if self.plain_labels else label, *(field[index] for field in self.fields)
 
 
 def as_given(images: Tensor, layout: Layout) -> Tensor:

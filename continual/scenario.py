@@ -13,7 +13,7 @@ from avalanche.benchmarks.utils import (
 )
 
 from continual.checks import check_order, check_scenario
-from continual.items import Rows
+from continual.whole_tensors import Rows
 from distill import InputError, PreprocessedImages
 
 __all__ = ["class_incremental", "class_order", "labelled_dataset", "step_sizes"]

@@ -24,6 +24,7 @@ from distill.distillers.ndpdc import NDPDC
 from distill.distillers.noisy_means import NoisyMeans
 from distill.distillers.private_frepo import PrivateFRePo
 from distill.distillers.random import Random
+from distill.distillers.run import Snapshots
 from distill.distillers.teacher import HerdingTeacher, RandomTeacher, TeacherLabels
 from distill.errors import InputError, InputWarning
 from distill.preprocess import (
@@ -76,6 +77,7 @@ __all__ = [
     "PrivateSGD",
     "Random",
     "RandomTeacher",
+    "Snapshots",
     "Standardize",
     "Store",
     "SyntheticSet",

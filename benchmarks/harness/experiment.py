@@ -15,7 +15,7 @@ from benchmarks.harness.data import fingerprints, load_data
 from benchmarks.harness.options import StudyOptions
 from benchmarks.harness.process import set_up_process
 from benchmarks.harness.results import print_table, write_results
-from benchmarks.harness.run_folder import check_record, open_folder, space_for
+from benchmarks.harness.run_folder import check_record, open_folder, space_for, write_record
 from benchmarks.harness.tasks import Tasks, check_jobs, tasks_of
 from distill.runtime.distributed import is_first_rank, leave_ranks, start_ranks, wait_for_ranks
 from distill.store import MadeFrom
@@ -42,6 +42,7 @@ class Experiment(ABC):
         check_device_option(options.device)
         check_at_least(options, 1, "width")
         check_classes_options(options)
+        self.started = time.monotonic()
         self.folder: Path = options.output or self.default_folder(options)
         self.train, self.test = load_data(options, held_out=held_out)
         self._fingerprints: dict[str, str] | None = None
@@ -68,7 +69,10 @@ class Experiment(ABC):
         return []
 
     def prepare(self) -> None:  # noqa: B027 (optional)
-        """What is done once when the folder is open, in every process."""
+        """What is done once when the folder is open, in every process.
+
+        What is decided there, because it takes long, becomes part of the record, and is found by whoever resumes.
+        """
 
     @abstractmethod
     def measure(self, tasks: Tasks) -> Any:
@@ -100,13 +104,16 @@ def opened(make: type[E], options: StudyOptions) -> Iterator[E]:
     """The run, its folder open; of several ranks the first one writes there, and then the others read."""
     run = make(options)
     with ExitStack() as stack:
+        before = run.record()
         if is_first_rank():
             space = space_for(math.prod(run.train.images.shape))
             folder = open_folder(
-                run.folder, run.record(), resume=options.resume, free=make.free_options, prepare=run.prepare,
+                run.folder, before, resume=options.resume, free=make.free_options, prepare=run.prepare,
                 space=space,
             )  # fmt: skip
             stack.enter_context(folder)
+            if run.record() != before:  # something was decided in the open folder
+                write_record(run.folder, run.record())
         wait_for_ranks()
         if not is_first_rank():
             check_record(run.folder, run.record(), free=make.free_options)

@@ -2,13 +2,24 @@
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from distill.files import write_atomically, write_json
 
-__all__ = ["mean_and_spread", "paired_leads", "percent", "print_table", "tested_on", "write_results"]
+__all__ = [
+    "Records",
+    "mean_and_spread",
+    "paired_leads",
+    "percent",
+    "print_table",
+    "summarized",
+    "tested_on",
+    "write_results",
+]
+
+Records = list[dict[str, Any]]
 
 
 def mean_and_spread(values: Sequence[float]) -> tuple[float, float]:
@@ -45,6 +56,20 @@ def paired_leads(values: Mapping[tuple[Any, ...], float], *, of: str) -> dict[st
             mean, spread = mean_and_spread(differences)
             leads[other] = {"mean": mean, "std": spread, "n": len(differences)}
     return leads
+
+
+def summarized(
+    records: Iterable[dict[str, Any]], rows: str, columns: str, summary_of: Callable[[Records], dict[str, Any]]
+) -> dict[str, dict[Any, dict[str, Any]]]:
+    """`summary_of` the records that are equal in `rows` and `columns`: by the value of the one, then of the other.
+
+    Values are in the order in which they come; records that say why they were left out do not count.
+    """
+    groups: dict[str, dict[Any, Records]] = {}
+    for record in records:
+        if "left_out" not in record:
+            groups.setdefault(record[rows], {}).setdefault(record[columns], []).append(record)
+    return {row: {column: summary_of(own) for column, own in columns_.items()} for row, columns_ in groups.items()}
 
 
 def write_results(folder: Path, results: Mapping[str, Any], table: str) -> None:

@@ -15,7 +15,7 @@ from distill.files import PARTIAL, read_json, remove_partial, write_json
 from distill.runtime.locks import Held, lock_file
 from distill.store import changes
 
-__all__ = ["check_record", "open_file", "open_folder", "space_for"]
+__all__ = ["check_record", "open_file", "open_folder", "recorded", "space_for", "write_record"]
 
 LITTLE_SPACE = 64 << 20  # bytes for figures, tables and plots
 MOST_SPACE = 2 << 30  # whitening, distilled sets and two checkpoints of a pool of width 128, with room to spare
@@ -60,7 +60,7 @@ def open_folder(
                 )
             check_record(folder, options, free=free)
         else:
-            write_json(record, {**options, VERSIONS: versions_of(*COMPARED)})
+            write_record(folder, options)
         remove_partial(folder)
         try:
             prepare()
@@ -133,6 +133,23 @@ def locked(folder: Path, lock: Path, written: Path) -> Iterator[None]:
         except OSError as error:
             raise InputError(f"cannot write {written}: {error.strerror or error}") from error
         yield
+
+
+def write_record(folder: Path, options: Mapping[str, Any]) -> None:
+    """Write the options of the run in `folder`, and the versions that it is made with."""
+    write_json(folder / RECORD, {**options, VERSIONS: versions_of(*COMPARED)})
+
+
+def recorded(folder: Path, option: str) -> Any:
+    """An option of the run in `folder`, as `write_record` wrote it; `None` where there is no run or it has none.
+
+    A damaged record is `check_record`'s to refuse.
+    """
+    try:
+        found = read_json(folder / RECORD) if (folder / RECORD).exists() else None
+    except InputError:
+        return None
+    return found.get(option) if isinstance(found, dict) else None
 
 
 def check_record(folder: Path, options: Mapping[str, Any], *, free: Collection[str] = ()) -> None:

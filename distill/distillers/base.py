@@ -11,7 +11,7 @@ import torch
 
 from distill.accounting.observed import Observer
 from distill.data.labelled import LabelledImages
-from distill.distillers.run import Recorder, Run
+from distill.distillers.run import Recorder, Run, Snapshots
 from distill.errors import InputError, InputWarning
 from distill.preprocess import PreprocessedImages, Preprocessing, default_preprocessing
 from distill.preprocess.streamed import StreamedImages
@@ -60,6 +60,7 @@ class Distiller(ABC):
         store: str | Path | Store | None = None,
         progress: bool = False,
         on_record: Recorder | None = None,
+        snapshots: Snapshots | None = None,
         on_release: Observer | None = None,
     ) -> SyntheticSet:
         """Distil `data`, every class of it that has images, to `images_per_class` images per class.
@@ -79,6 +80,8 @@ class Distiller(ABC):
         - `progress`: show a progress bar with the time left.
         - `on_record`: called with the step and the set so far whenever a distiller that learns images records
           something, start and end included; not again for what a checkpoint holds already.
+        - `snapshots`: steps at which a distiller that learns images shows the set so far, with the seconds of
+          distilling until then.
         - `on_release`: called with an `ObservedRelease` in each step of a private method that learns images step by
           step: what an attacker sees, for audits of its guarantee.
 
@@ -99,6 +102,7 @@ class Distiller(ABC):
             store=as_store(store),
             progress=progress,
             on_record=on_record,
+            snapshots=snapshots,
             on_release=on_release,
         )
         if on_release is not None and not self.is_private:

@@ -14,9 +14,38 @@ from distill.runtime.seeds import generator_for
 from distill.sets.synthetic import SyntheticSet
 from distill.store import Store
 
-__all__ = ["Recorder", "Run"]
+__all__ = ["Recorder", "Run", "Snapshots"]
 
 Recorder = Callable[[int, SyntheticSet], None]  # is called with a step and the set as it is then
+
+
+@dataclass(frozen=True)
+class Snapshots:
+    """At which steps of a distillation the set so far is asked for, and what is called with it.
+
+    - `steps`: numbers of updates done; 0 is the start. Those that a distillation does not reach are left out.
+    - `show`: called with the step, the seconds of distilling until then, and the set. Seconds are those of the start
+      and of the steps; what is recorded, saved and shown along the way does not count. A distillation that is resumed
+      counts on from its checkpoint, and may show the set at that step again.
+
+    Raises `InputError` where steps are no whole numbers of 0 or more, or `show` is no function.
+
+    >>> from distill import DM, load_images
+    >>> shown = Snapshots((1, 2), lambda step, seconds, so_far: print(step, so_far))
+    >>> synthetic = DM(steps=2, width=4, depth=1).distill(load_images("digits"), images_per_class=1, snapshots=shown)
+    1 SyntheticSet(10 images of 1x8x8, 10 classes, by dm)
+    2 SyntheticSet(10 images of 1x8x8, 10 classes, by dm)
+    """
+
+    steps: tuple[int, ...]
+    show: Callable[[int, float, SyntheticSet], None]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "steps", tuple(self.steps))
+        if not all(isinstance(step, int) and not isinstance(step, bool) and step >= 0 for step in self.steps):
+            raise InputError(f"steps are {shown(self.steps)}; expected whole numbers of 0 or more")
+        if not callable(self.show):
+            raise InputError(f"show is {shown(self.show)}; expected a function of a step, seconds and a set")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +72,8 @@ class Run:
     """Show a progress bar with the time left."""
     on_record: Recorder | None = None
     """Called with the step and the set so far whenever a distiller that learns images records something."""
+    snapshots: Snapshots | None = None
+    """Steps at which the set so far is shown, with the seconds of distilling until then."""
     on_release: Observer | None = None
     """Called with each noisy sum of a private method's steps, for audits of its guarantee."""
 
@@ -53,6 +84,8 @@ class Run:
         check_device(self.device)
         if self.on_record is not None and not callable(self.on_record):
             raise InputError(f"on_record is {shown(self.on_record)}; expected a function of a step and a set")
+        if self.snapshots is not None and not isinstance(self.snapshots, Snapshots):
+            raise InputError(f"snapshots is {shown(self.snapshots)}; expected Snapshots(steps, show)")
         if self.on_release is not None and not callable(self.on_release):
             raise InputError(f"on_release is {shown(self.on_release)}; expected a function of an ObservedRelease")
 

@@ -41,6 +41,7 @@ class StepwiseState:
     - `optimizer`: moves the images, and whatever else is learned. `generator`: draws real batches, and more.
     - `average`: of images and labels, which is then what the set has; `None`: it has themselves.
     - `step`: updates done. `mean_loss`: running mean of the loss. `history`: what was recorded along the way.
+      `seconds`: of distilling so far, what was recorded and saved not counted.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class StepwiseState:
         self._seen: tuple[int, Tensor] | None = None  # a step, and the images as they are seen at it
         self.optimizer, self.generator = optimizer, generator
         self.step = 0
+        self.seconds = 0.0
         self.mean_loss: float | None = None
         self.history: list[dict[str, float]] = []
 
@@ -125,7 +127,7 @@ class StepwiseState:
 
     def metadata(self) -> dict[str, Any]:
         """For a checkpoint: what is no tensor; JSON-able."""
-        return {"step": self.step, "history": self.history, "mean_loss": self.mean_loss}
+        return {"step": self.step, "history": self.history, "mean_loss": self.mean_loss, "seconds": self.seconds}
 
     def restore(self, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
         """Restore the state from `tensors` and `metadata`."""
@@ -137,5 +139,6 @@ class StepwiseState:
         if self.average is not None:
             self.average.restore([tensors[name] for name in AVERAGES], metadata["step"])
         self.step, self.history, self.mean_loss = metadata["step"], metadata["history"], metadata["mean_loss"]
+        self.seconds = metadata.get("seconds", 0.0)  # there is none in those of older versions
         self.generator.set_state(tensors["generator"])
         set_moments("optimizer", self.optimizer, tensors)

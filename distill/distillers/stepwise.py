@@ -1,5 +1,6 @@
 """What distillers that learn images step by step share: where they start, and the loop itself."""
 
+import time
 from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, TypeVar, get_args
@@ -125,30 +126,35 @@ class StepwiseDistiller(Distiller):
             codec_of(self.codec).check_shape(image_shape)
 
     def _distill(self, data: PreprocessedImages, run: Run) -> SyntheticSet:
-        data = self.prepare(data, run)
+        data, started = self.prepare(data, run), time.perf_counter()
         state: StepwiseState = self.start(data, run)
+        state.seconds = time.perf_counter() - started
         checkpoint = Checkpoint(run, self, data)
         checkpoint.load_into(state)
         wait_for_ranks()  # before the first one writes the file again
         recorder, updates = self.recorder(state), self.updates(run.images_per_class)
 
-        def record_if_due() -> None:
+        def show_if_due() -> None:
             if recorder.record_if_due() and run.on_record is not None:
                 run.on_record(state.step, self.so_far(state, data))
+            if run.snapshots is not None and state.step in run.snapshots.steps:
+                run.snapshots.show(state.step, state.seconds, self.so_far(state, data))
 
         shown = run.progress and is_first_rank()
         with progress_bar(shown=shown, total=updates, initial=state.step, desc="distil", unit="step") as bar:
             if self.is_private and is_first_rank():
                 checkpoint.save(state)  # before anything is shown: what is begun anew would draw other noise
-            record_if_due()
+            show_if_due()
             while state.step < updates:
+                started = time.perf_counter()
                 self.step(state, data)
+                state.seconds += time.perf_counter() - started
                 if not state.is_finite():
                     raise InputError(
                         f"the distillation diverged (NaN) at step {state.step} of {updates}; lower "
                         + " or ".join(f"{name} (it is {getattr(self, name):g})" for name in self.rates)
                     )
-                record_if_due()
+                show_if_due()
                 bar.set_postfix(loss=f"{state.mean_loss:.4f}", refresh=False)
                 bar.update()
                 if is_first_rank():

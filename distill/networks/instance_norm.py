@@ -6,7 +6,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from distill.networks.maps import chunks
+
 __all__ = ["InstanceNorm2d"]
+
+ARRAYS = 3  # as large as the images that a pass has in use
 
 
 class InstanceNorm2d(nn.GroupNorm):
@@ -31,16 +35,22 @@ class InstanceNorm2d(nn.GroupNorm):
 
 
 class _InstanceNorm(torch.autograd.Function):
+    # A few images at a time, so that the passes over them find them in the cache.
+
     @staticmethod
     def forward(ctx: Any, images: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
-        pixels = as_pixels(images)
-        mean = pixels.mean(1, keepdim=True)
-        centred = pixels - mean
-        variance = centred.square().mean(1, keepdim=True)
-        scale = (variance + eps).rsqrt_().add_(variance * 0)  # NaN where it overflows: that is no constant image
+        n, c, h, w = images.shape
+        pixels, result = as_pixels(images), images.new_empty(n, h * w, c)
+        mean, scale = pixels.new_empty(n, 1, c), pixels.new_empty(n, 1, c)
+        for rows in chunks(images.shape, ARRAYS * images.element_size()):
+            mean[rows] = pixels[rows].mean(1, keepdim=True)
+            centred = torch.sub(pixels[rows], mean[rows], out=result[rows])
+            variance = centred.square().mean(1, keepdim=True)
+            scale[rows] = (variance + eps).rsqrt_().add_(variance * 0)  # NaN where it overflows: no constant image
+            centred.mul_(scale[rows] * weight).add_(bias)
         ctx.save_for_backward(images, weight, bias, mean, scale)
         ctx.eps = eps
-        return as_images(centred.mul_(scale * weight).add_(bias), images)
+        return as_images(result, images)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
@@ -50,13 +60,19 @@ class _InstanceNorm(torch.autograd.Function):
             again = F.group_norm(images, len(weight), weight, bias, ctx.eps)
             found = iter(torch.autograd.grad(again, needed, gradients[0], create_graph=True))
             return *(next(found) if tensor.requires_grad else None for tensor in (images, weight, bias)), None
-        gradient, centred = as_pixels(gradients[0]), as_pixels(images) - mean
+        gradient, pixels = as_pixels(gradients[0]), as_pixels(images)
         size = gradient.shape[1]
-        total, along = gradient.sum(1, keepdim=True), (gradient * centred).sum(1, keepdim=True)
-        to_images = None
-        if ctx.needs_input_grad[0]:
-            spread = (gradient - total / size).addcmul_(centred, scale.square() * along, value=-1 / size)
-            to_images = as_images(spread.mul_(scale * weight), images)
+        total, along = torch.empty_like(mean), torch.empty_like(mean)
+        result = torch.empty_like(pixels) if ctx.needs_input_grad[0] else None
+        for rows in chunks(images.shape, ARRAYS * images.element_size()):
+            centred = pixels[rows] - mean[rows]
+            total[rows] = gradient[rows].sum(1, keepdim=True)
+            along[rows] = (gradient[rows] * centred).sum(1, keepdim=True)
+            if result is not None:
+                spread = torch.sub(gradient[rows], total[rows] / size, out=result[rows])
+                spread.addcmul_(centred, scale[rows].square() * along[rows], value=-1 / size)
+                spread.mul_(scale[rows] * weight)
+        to_images = None if result is None else as_images(result, images)
         return to_images, (along * scale).sum((0, 1)), total.sum((0, 1)), None
 
 

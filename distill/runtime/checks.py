@@ -18,8 +18,8 @@ if typing.TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 __all__ = ["DTYPES", "check_device", "check_option_types", "class_names", "positions", "require_a",
-           "require_below_one", "require_choice", "require_flag", "require_not_negative", "require_one_of",
-           "require_positive", "require_same_classes", "require_whole", "tensor_of"]  # fmt: skip
+           "require_below_one", "require_choice", "require_flag", "require_fraction", "require_not_negative",
+           "require_one_of", "require_positive", "require_same_classes", "require_whole", "tensor_of"]  # fmt: skip
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -79,6 +79,14 @@ def require_below_one(options: Any, *names: str) -> None:
         value = getattr(options, name)
         if not 0 <= value < 1:
             raise InputError(f"{name} is {value}; expected 0 or more, and less than 1")
+
+
+def require_fraction(options: Any, *names: str) -> None:
+    """Raise `InputError` unless these options are from 0 to 1."""
+    for name in names:
+        value = getattr(options, name)
+        if not 0 <= value <= 1:
+            raise InputError(f"{name} is {value}; expected a number from 0 to 1")
 
 
 def check_option_types(options: "DataclassInstance") -> None:

@@ -58,8 +58,9 @@ def start_ranks(device: str) -> None:
 
 
 def leave_ranks() -> None:
-    """Leave the group of processes."""
+    """Leave the group of processes, all together: Gloo may abort a process that leaves while others still send."""
     if world_size() > 1:
+        wait_for_ranks()
         dist.destroy_process_group()
 
 

@@ -62,9 +62,8 @@ def train_network(
     batches = progress_bar(
         recipe.batches(len(synthetic), generator), shown=progress, total=steps, desc="train", unit="step"
     )
-    losses = (
-        recipe.criterion(network(recipe.transform(images[chosen], generator)), labels[chosen]) for chosen in batches
-    )
+    mixed = (recipe.mixed(images[chosen], labels[chosen], generator) for chosen in batches)
+    losses = (recipe.criterion(network(batch), targets) for batch, targets in mixed)
     train(losses, optimizer, recipe.scheduler(optimizer, steps), average=recipe.average_of(network))
     return network.eval()
 

@@ -15,11 +15,13 @@ from distill.runtime.checks import (
     check_option_types,
     require_below_one,
     require_choice,
+    require_fraction,
     require_not_negative,
     require_positive,
 )
 from distill.training.augmentation import augment
 from distill.training.average import MovingAverage
+from distill.training.cutmix import cut_and_mixed
 
 __all__ = ["TrainingRecipe", "published_steps"]
 
@@ -74,6 +76,9 @@ class TrainingRecipe:
     """Augment the images by random operations per batch, with parameters per image."""
     augmentations: int = 1
     """Number of random operations per batch, different ones, one after the other; published: 1."""
+    cutmix: float = 0.0
+    """Probability that a batch is mixed: a rectangle of each image is that of another one, and its label is mixed by
+    the areas (CutMix, Yun et al. 2019)."""
     average: float = 0.0
     """Decay of an exponential moving average of the weights, such as 0.99, tested in place of the last weights. In a
     short training it is about the mean of the last tenth of the updates. 0: none."""
@@ -83,6 +88,7 @@ class TrainingRecipe:
         require_choice(self, "loss", get_args(Loss))
         require_positive(self, "batch_size", "train_steps", "learning_rate", "temperature", "augmentations")
         require_below_one(self, "average")
+        require_fraction(self, "cutmix")
         require_not_negative(self, "warmup_steps", "final_fraction", "steps_per_image")
         check_network(self.network, norm=self.norm, width=self.width, depth=self.depth)
 
@@ -136,6 +142,21 @@ class TrainingRecipe:
                 order = torch.randperm(n, generator=generator)
             yield order[:size]
             order = order[size:]
+
+    def mixed(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """A batch `(n, ...)` and its soft labels `(n, C)` as the network is trained on them: augmented, perhaps mixed.
+
+        The soft label of a mixed image is such that the gradient of its loss is that of both, weighted by their areas.
+        """
+        images = self.transform(images, generator)
+        if not self.cutmix or float(torch.rand((), generator=generator)) >= self.cutmix:
+            return images, labels
+        images, others, share = cut_and_mixed(images, generator)
+        share = share.to(labels)
+        if self.loss == "mse":
+            return images, share * labels + (1 - share) * labels[others]
+        logs = F.log_softmax(labels / self.temperature, dim=1)
+        return images, self.temperature * torch.logaddexp(logs + share.log(), logs[others] + (1 - share).log())
 
     def transform(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Augment one batch `(n, channels, height, width)`, if this recipe augments."""

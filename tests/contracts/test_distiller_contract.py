@@ -16,10 +16,12 @@ from distill import (
     NoisyMeans,
     PreprocessedImages,
     Random,
+    Snapshots,
     Standardize,
     SyntheticSet,
     TrainingRecipe,
     evaluate,
+    load_images,
 )
 from distill.distillers.trained_network import TrainsNetwork
 from distill.preprocess import default_preprocessing
@@ -305,6 +307,38 @@ def test_on_record_shows_the_set_from_start_to_end_and_changes_nothing(distiller
     if not distiller.is_private:
         assert torch.equal(shown[0].images, data.images[synthetic.made_by["started_from"]])
     assert len({float(one.images.sum()) for one in shown.values()}) == len(shown)  # later steps leave them alone
+
+
+def test_snapshots_show_the_set_at_the_steps_asked_for_and_change_nothing(distiller, data, tmp_path):
+    shown: list[tuple[int, float, SyntheticSet]] = []
+    asked = Snapshots((0, 1, 10**6), lambda *given: shown.append(given))
+    synthetic = made(distiller, data, snapshots=asked, store=tmp_path)
+    assert_same_set(synthetic, made(distiller, data))
+    if isinstance(distiller, NoisyMeans | Random | TrainsNetwork):  # nothing on the way
+        assert not shown
+        return
+    assert [step for step, _, _ in shown] == [0, 1]
+    assert 0 <= shown[0][1] < shown[1][1]
+    assert not torch.equal(shown[0][2].images, shown[1][2].images)
+    last = max(entry["step"] for entry in synthetic.made_by["history"])
+    again: list[tuple[int, float, SyntheticSet]] = []
+    made(distiller, data, snapshots=Snapshots((last,), lambda *given: again.append(given)), store=tmp_path)
+    assert_same_set(again[0][2], synthetic)  # from the checkpoint, whose seconds count
+    assert again[0][1] >= shown[1][1]
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: Snapshots((1, -1), print), r"steps are \(1, -1\); expected whole numbers of 0 or more"),
+        (lambda: Snapshots((0.5,), print), r"steps are \(0.5,\); expected whole numbers of 0 or more"),
+        (lambda: Snapshots((1,), "print"), "show is 'print'; expected a function of a step, seconds and a set"),
+        (lambda: Random().distill(load_images("digits"), snapshots=(1, print)), "snapshots is "),
+    ],
+)
+def test_snapshots_that_make_no_sense_are_refused(make, said):
+    with pytest.raises(InputError, match=said):
+        make()
 
 
 def test_progress_changes_nothing_and_leaves_stdout_alone(distiller, data, capsys):

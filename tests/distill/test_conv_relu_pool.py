@@ -1,13 +1,15 @@
 """Convolution, ReLU and pooling at once, against the three one after the other."""
 
 import itertools
+from collections.abc import Iterator
 
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from distill.networks import conv_relu_pool
+from distill.networks import maps as maps_module
+from distill.networks.bfloat16_conv_relu_pool import computes_in_bfloat16
 from distill.networks.conv_relu_pool import ConvReLUAvgPool2d
 
 
@@ -31,7 +33,7 @@ def results(function, leaves: list[Tensor], needs: tuple[bool, ...]) -> list[Ten
     """Output, and the gradients that are needed."""
     leaves = [leaf.detach().clone().requires_grad_(need) for leaf, need in zip(leaves, needs, strict=True)]
     pooled = function(*leaves)
-    upstream = normal(*pooled.shape, seed=4, dtype=pooled.dtype)
+    upstream = normal(*pooled.shape, seed=4).to(pooled.dtype)
     wanted = [leaf for leaf in leaves if leaf.requires_grad]
     return [pooled.detach(), *(torch.autograd.grad(pooled, wanted, upstream) if wanted else [])]
 
@@ -48,7 +50,7 @@ def test_results_and_gradients_are_those_of_the_three_layers(
 ) -> None:
     layer, images = block(channels, 6, padding), normal(5, channels, *sides, seed=3)
     maps = 6 * (sides[0] + 2 * padding - 2) * (sides[1] + 2 * padding - 2) * 8
-    monkeypatch.setattr(conv_relu_pool, "CACHE", -(-images_at_a_time * maps // torch.get_num_threads()))
+    monkeypatch.setattr(maps_module, "CACHE", -(-images_at_a_time * maps // torch.get_num_threads()))
     leaves = [images, layer.weight, layer.bias]
     for needs in itertools.product([False, True], repeat=3):
         got = results(lambda *tensors: at_once(layer, *tensors), leaves, needs)
@@ -108,3 +110,57 @@ def test_images_may_lie_in_memory_in_any_way() -> None:
     layer, images = block(3, 4, 1), normal(4, 8, 3, 8, seed=3)
     odd = images.transpose(1, 2)[::2]
     torch.testing.assert_close(layer(odd), layer(odd.contiguous(memory_format=torch.channels_last)))
+
+
+# -- in bfloat16 -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def in_bfloat16() -> Iterator[None]:
+    """Float32 convolutions are computed in bfloat16, in a test."""
+    conv = getattr(torch.backends.mkldnn, "conv", None)
+    if conv is None or not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        pytest.skip("a processor or a torch without bfloat16 products")
+    before, conv.fp32_precision = conv.fp32_precision, "bf16"
+    yield
+    conv.fp32_precision = before
+
+
+def relative_error(one: Tensor, other: Tensor) -> float:
+    return float((one - other).norm() / other.norm())
+
+
+@pytest.mark.parametrize("images_at_a_time", [1, 2, 100])
+@pytest.mark.parametrize(("channels", "padding"), [(1, 3), (3, 1), (32, 1)])
+def test_bfloat16_results_are_those_of_float32_but_for_rounding(
+    monkeypatch, in_bfloat16, channels: int, padding: int, images_at_a_time: int
+) -> None:
+    layer, images = block(channels, 16, padding, torch.float32), normal(5, channels, 12, 12, seed=3).float()
+    maps = 16 * (10 + 2 * padding) ** 2 * 2
+    monkeypatch.setattr(maps_module, "CACHE", -(-images_at_a_time * maps // torch.get_num_threads()))
+    leaves = [images, layer.weight, layer.bias]
+    for needs in itertools.product([False, True], repeat=3):
+        got = results(lambda *tensors: at_once(layer, *tensors), leaves, needs)
+        exact = results(lambda *tensors: plain(*tensors, padding), [leaf.double() for leaf in leaves], needs)
+        assert [one.dtype for one in got] == [torch.float32] * len(exact)
+        errors = [relative_error(one.double(), other) for one, other in zip(got, exact, strict=True)]
+        # Rounding is 2**-9; some inputs of the ReLU near 0 change their sign. Above 0: it was bfloat16.
+        assert all(1e-4 < error < 8e-2 for error in errors), errors
+        assert errors[0] < 1e-2
+
+
+def test_second_derivative_where_the_first_is_in_bfloat16(in_bfloat16) -> None:
+    layer, images = block(3, 8, 1, torch.float32), normal(2, 3, 8, 8, seed=3).float().requires_grad_(True)
+
+    def second(function) -> Tensor:
+        (gradient,) = torch.autograd.grad(function(images).square().sum(), images, create_graph=True)
+        return torch.autograd.grad(gradient.square().sum(), images)[0]
+
+    exact = second(lambda images: plain(images, layer.weight, layer.bias, 1))
+    assert relative_error(second(layer), exact) < 5e-2
+
+
+def test_only_float32_images_on_a_processor_are_computed_in_bfloat16(in_bfloat16) -> None:
+    assert computes_in_bfloat16(torch.ones(1))
+    assert not computes_in_bfloat16(torch.ones(1).double())
+    assert not computes_in_bfloat16(torch.ones(1, device="meta"))

@@ -320,6 +320,8 @@ def test_soft_cross_entropy_is_against_the_softmax_of_labels_over_the_temperatur
         ({"learning_rate": 0.0}, "learning_rate is 0.0; expected more than 0"),
         ({"temperature": -1.0}, "temperature is -1.0; expected more than 0"),
         ({"augmentations": 0}, "augmentations is 0; expected more than 0"),
+        ({"cutmix": 1.5}, "cutmix is 1.5; expected a number from 0 to 1"),
+        ({"cutmix": math.nan}, "cutmix is nan; expected a number from 0 to 1"),
         ({"average": 1.0}, "average is 1.0; expected 0 or more, and less than 1"),
         ({"average": math.nan}, "average is nan; expected 0 or more, and less than 1"),
     ],
@@ -458,3 +460,50 @@ def test_decay_of_next_to_nothing_is_no_average(problem):
 
 def test_evaluation_prints_mean_and_spread():
     assert str(Evaluation([0.5, 0.7], [0.25, 0.25])) == "network 60.0 ± 14.1 %, KRR 25.0 ± 0.0 % (n = 2)"
+
+
+# -- CutMix ------------------------------------------------------------------------------------------------------------
+
+
+def mixed_batch(recipe: TrainingRecipe, seed: int):
+    """A batch of six images with their soft labels, mixed; and what the rectangles say that it was mixed of."""
+    images = torch.arange(6.0).view(6, 1, 1, 1).expand(6, 1, 8, 8)
+    labels = torch.randn(6, 3, generator=seeded(0))
+    mixed, targets = recipe.mixed(images, labels, seeded(seed))
+    own = mixed == images
+    share = own[:, 0].float().mean((1, 2))
+    others = torch.where(own, torch.nan, mixed).flatten(1).nanmean(1)
+    return labels, targets, share, others
+
+
+@pytest.mark.parametrize("loss", ["mse", "soft-cross-entropy"])
+def test_gradient_on_a_mixed_batch_is_that_of_both_images_by_their_areas(loss):
+    recipe = TrainingRecipe(cutmix=1.0, augment=False, loss=loss)
+    mixed_images = 0
+    for seed in range(5):
+        labels, targets, share, others = mixed_batch(recipe, seed)
+        logits = torch.randn(6, 3, generator=seeded(1)).requires_grad_(True)
+        (found,) = torch.autograd.grad(recipe.losses(logits, targets).sum(), logits)
+        for i, other in enumerate(others):
+            partner = i if torch.isnan(other) else int(other)  # an image may be its own partner
+            area = share[~torch.isnan(others)].mean()  # that of the rectangle is the same for all
+            of_partner = recipe.losses(logits, labels[partner].expand(6, 3))[i]
+            both = area * recipe.losses(logits, labels)[i] + (1 - area) * of_partner
+            (expected,) = torch.autograd.grad(both, logits)
+            torch.testing.assert_close(found[i], expected[i], rtol=1e-4, atol=1e-5)
+            mixed_images += partner != i
+    assert mixed_images > 10
+
+
+def test_as_many_batches_are_mixed_as_cutmix_says():
+    recipe = TrainingRecipe(cutmix=0.25, augment=False)
+    images, labels, generator = torch.rand(4, 1, 8, 8, generator=seeded(0)), torch.eye(4), seeded(1)
+    mixed = sum(recipe.mixed(images, labels, generator)[1] is not labels for _ in range(400))
+    assert 70 <= mixed <= 130
+    before = generator.get_state()
+    TrainingRecipe(augment=False).mixed(images, labels, generator)
+    assert torch.equal(generator.get_state(), before)  # without it nothing is drawn
+
+
+def test_networks_are_trained_on_mixed_batches(problem):
+    assert not torch.equal(trained(problem[0])["head.weight"], trained(problem[0], cutmix=1.0)["head.weight"])

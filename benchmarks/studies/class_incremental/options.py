@@ -97,6 +97,10 @@ class ClassIncrementalOptions(StreamOptions):
     labels: str | None = None
     """Codec of the labels in the buffer: hard (class ids alone), uint8, float16 or float32. Default: hard for real
     images and uint8 for learned labels, float32 where images are float32."""
+    budget: str | None = None
+    """Time that the whole run may take on this machine: 90s, 30m, 2h, 1h30m. A few steps of everything are timed, and
+    width, steps, batch and updates chosen by a rule, and printed; options that are typed win. Default: the fixed
+    numbers of the preset, with which the same command gives the same results on any machine."""
     equal_bytes: More[str] = "webp:50"
     """Codec of a comparison at equal bytes after the last step: the images of the first method against as many images
     of the others as fit in the same bytes. "none" leaves it out; so does --memory-bytes, with which all are equal."""

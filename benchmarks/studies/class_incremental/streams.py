@@ -1,7 +1,7 @@
 """What studies of a class-incremental stream share: its images, its experiences, the networks trained along it."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -47,13 +47,18 @@ class StreamStudy(Experiment):
         super().__init__(options, held_out=options.held_out)
         check_steps(self.train, options)
         self.sizes = step_sizes(self.train.num_classes, options.steps, options.first)
-        own = {prefix: self._class_options(prefix) for prefix in option_classes()}
-        self.recipe = TrainingRecipe(**own["train"])
-        self.distillers = {name: distiller_class(name)(**own.get(prefix_of(name), {})) for name in methods}
+        self.methods = methods
+        self.recipe, self.distillers = self.made({})
         self._images: tuple[str, PreprocessedImages, PreprocessedImages] | None = None
 
-    def _class_options(self, prefix: str) -> dict[str, Any]:
-        preset = self.options.presets[self.options.preset].get(prefix, {})
+    def made(self, changes: Mapping[str, Mapping[str, Any]]) -> tuple[TrainingRecipe, dict[str, Distiller]]:
+        """The recipe and the distillers; `changes`: to options of the preset, by prefix."""
+        own = {prefix: self._class_options(prefix, changes.get(prefix, {})) for prefix in option_classes()}
+        distillers = {name: distiller_class(name)(**own.get(prefix_of(name), {})) for name in self.methods}
+        return TrainingRecipe(**own["train"]), distillers
+
+    def _class_options(self, prefix: str, changes: Mapping[str, Any]) -> dict[str, Any]:
+        preset = {**self.options.presets[self.options.preset].get(prefix, {}), **changes}
         return class_options(self.options, prefix=prefix, preset=for_channels(preset, self.train))
 
     def check_arms(self, arms: Iterable[Arm]) -> None:
@@ -140,18 +145,22 @@ def buffer_of(run: StreamStudy, arm: Arm, seed: int, *, store: Path) -> Distille
     )
 
 
-def gdumb(run: StreamStudy, policy: DistilledBuffer, *, seed: int, index: int) -> GDumb:
-    """Network number `index` of a class order; the same seeds for every arm."""
+def gdumb(
+    run: StreamStudy, policy: DistilledBuffer, *, seed: int, index: int, recipe: TrainingRecipe | None = None,
+    progress: bool = True,
+) -> GDumb:  # fmt: skip
+    """Network number `index` of a class order; the same seeds for every arm. `recipe`: default: the run's."""
     generator, (train, _) = generator_for(seed, index), run.images(seed)
-    model = run.recipe.build(image_shape=train.image_shape, num_classes=train.num_classes, generator=generator)
+    recipe = recipe or run.recipe
+    model = recipe.build(image_shape=train.image_shape, num_classes=train.num_classes, generator=generator)
     return GDumb(
         model=model,
         storage_policy=policy,
-        recipe=run.recipe,
+        recipe=recipe,
         seed=generator.initial_seed(),
         device=run.options.device,
         evaluator=accuracy_evaluator(),
-        progress=True,
+        progress=progress,
     )
 
 

@@ -7,12 +7,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from benchmarks.harness.budget import Choice, duration, in_words
 from benchmarks.harness.checks import check_at_least
 from benchmarks.harness.experiment import run_experiment
 from benchmarks.harness.kept import kept
 from benchmarks.harness.methods import chosen_methods
 from benchmarks.harness.tasks import Tasks
 from benchmarks.studies.class_incremental.arms import IMAGES_PER_CLASS, Arm, arms_of, equal_arms
+from benchmarks.studies.class_incremental.budget import check_budget, choice_for
 from benchmarks.studies.class_incremental.options import ClassIncrementalOptions
 from benchmarks.studies.class_incremental.report import describe_equal, describe_step, reported
 from benchmarks.studies.class_incremental.streams import StreamStudy, buffer_of, final_record, gdumb, tested
@@ -36,11 +38,17 @@ class ClassIncremental(StreamStudy):
         methods = chosen_methods(options.method)
         if options.images_per_class is None and options.memory_bytes is None:
             options = replace(options, images_per_class=IMAGES_PER_CLASS)
+        if options.budget is not None:
+            check_budget(options, methods)
+            options = replace(options, budget=in_words(duration(options.budget, flag="--budget")))
         arms = arms_of(options, methods)
         self.arms = {arm.method: arm for arm in arms}
         self.equal_arms = {arm.method: arm for arm in equal_arms(options, arms)}
         super().__init__(replace(options, method=methods), methods)
         self.check_arms([*arms, *self.equal_arms.values()])
+        self.choice = None if options.budget is None else Choice.recorded(self.folder)
+        if self.choice is not None:
+            self.recipe, self.distillers = self.made(self.choice.options)
 
     @staticmethod
     def default_folder(options: ClassIncrementalOptions) -> Path:
@@ -49,7 +57,18 @@ class ClassIncremental(StreamStudy):
 
     def resolved(self) -> dict[str, Any]:
         """The recipe, the distillers and the arms."""
-        return {**super().resolved(), "arms": [vars(arm) for arm in self.arms.values()]}
+        chosen = {} if self.choice is None else {"chosen": vars(self.choice)}
+        return {**super().resolved(), "arms": [vars(arm) for arm in self.arms.values()], **chosen}
+
+    def prepare(self) -> None:
+        """Choose what `--budget` is enough for, once: a resumed run and its workers find the choice in the record."""
+        if self.options.budget is None:
+            return
+        if self.choice is None:
+            arms, equal = [*self.arms.values()], [*self.equal_arms.values()]
+            self.choice = choice_for(self, arms, equal, spent=lambda: time.monotonic() - self.started)
+            self.recipe, self.distillers = self.made(self.choice.options)
+            print(self.choice.words)
 
     def measure(self, tasks: Tasks) -> dict[str, list[dict[str, Any]]]:
         """The records of every class order, method and step, and of those at equal bytes."""

@@ -2,15 +2,17 @@
 
 import dataclasses
 import math
+from collections.abc import Iterable
 from difflib import get_close_matches
 
 from benchmarks.harness.checks import check_at_least, check_seeds
 from benchmarks.harness.command_line import flag, option_value
-from benchmarks.harness.methods import METHODS, methods_of, option_classes, prefix_of
+from benchmarks.harness.methods import METHODS, distiller_class, methods_of, option_classes, prefix_of
 from benchmarks.harness.tasks import by_workers
 from benchmarks.studies.distillation.options import DistillationOptions
 from benchmarks.studies.distillation.saved_sets import check_set_options
 from distill import InputError
+from distill.distillers.stepwise import StepwiseDistiller
 from distill.runtime.distributed import ranks_started
 
 __all__ = ["check_options", "check_ranks"]
@@ -27,8 +29,17 @@ def check_options(options: DistillationOptions) -> None:
     dropped = [f"--train-{name}" for name in ("network", "norm", "depth") if name in options.given.get("train", ())]
     if dropped and options.evaluate_on:
         raise InputError(f"{dropped[0]} and --evaluate-on both select networks; use only one")
+    if options.curve and not learning(options.methods):
+        raise InputError(
+            f"--curve was given, but --method {' '.join(options.methods)} learns no images; add one, such as frepo"
+        )
     if options.sweep:
         check_sweep(options)
+
+
+def learning(methods: Iterable[str]) -> list[str]:
+    """Those that learn images step by step."""
+    return [method for method in methods if issubclass(distiller_class(method), StepwiseDistiller)]
 
 
 def check_ranks(options: DistillationOptions) -> None:
@@ -40,6 +51,8 @@ def check_ranks(options: DistillationOptions) -> None:
         raise InputError(f"--jobs is {options.jobs}, but torchrun started {count} processes; use one of them")
     if by_workers(options):
         raise InputError(f"--backend is {options.backend}, but torchrun started {count} processes; use one of them")
+    if options.curve:
+        raise InputError("--curve is not possible under torchrun; leave it out, or use one process")
     if options.seconds is not None:
         raise InputError("--seconds is not possible under torchrun; give the steps (--frepo-steps, ...) instead")
 

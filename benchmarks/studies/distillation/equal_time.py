@@ -3,6 +3,7 @@
 import time
 from typing import Any
 
+from benchmarks.harness.rehearsal import seconds_per_step_from
 from distill import Distiller, InputError, PreprocessedImages
 from distill.distillers.run import Run
 from distill.distillers.stepwise import StepwiseDistiller
@@ -10,9 +11,7 @@ from distill.store import Content
 
 __all__ = ["options_for"]
 
-WARM_UP = 2  # steps not counted: memory is allocated, kernels are chosen
-AT_LEAST = 3  # steps counted
-SECONDS = 3.0  # and so long, if that is more steps
+SECONDS = 3.0  # steps are timed for so long
 
 
 def options_for(distiller: Distiller, data: PreprocessedImages, seconds: float, run: Run) -> Content:
@@ -38,17 +37,10 @@ def options_for(distiller: Distiller, data: PreprocessedImages, seconds: float, 
     before: dict[str, Any] = distiller.options()
     changed = distiller.with_updates(round((seconds - trained) / per_step), run.images_per_class).options()
     differing = {name: value for name, value in changed.items() if value != before[name]}
-    return {}, {"options": differing, "seconds_per_step": per_step}
+    return {}, {"options": differing, "seconds_of_networks": trained, "seconds_per_step": per_step}
 
 
 def seconds_per_step(distiller: StepwiseDistiller, data: PreprocessedImages, run: Run) -> float:
     """Mean time of a step, the first ones left out."""
     data = distiller.prepare(data, run)
-    state = distiller.start(data, run)
-    for _ in range(WARM_UP):
-        distiller.step(state, data)
-    count, started = 0, time.perf_counter()
-    while count < AT_LEAST or time.perf_counter() - started < SECONDS:
-        distiller.step(state, data)
-        count += 1
-    return (time.perf_counter() - started) / count
+    return seconds_per_step_from(distiller.start(data, run), distiller, data, seconds=SECONDS)

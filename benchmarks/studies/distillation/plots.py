@@ -9,7 +9,9 @@ from matplotlib.axes import Axes
 from benchmarks.harness.methods import COLOURS
 from benchmarks.harness.plots import accuracy_axis, draw
 
-__all__ = ["plot_columns", "plot_curves", "plot_rows", "plot_sweep"]
+__all__ = ["SECONDS_PLOT", "plot_columns", "plot_curves", "plot_rows", "plot_seconds", "plot_sweep"]
+
+SECONDS_PLOT = "accuracy-against-seconds.png"
 
 
 def spread(cell: Mapping[str, Any]) -> float:
@@ -117,6 +119,40 @@ def plot_curves(path: Path, histories: Mapping[str, list[list[dict[str, float]]]
             axes.plot(steps, means, marker="o", markersize=3, label=name)
         axes.set_xlabel("distillation step")
         accuracy_axis(axes, "y", name="KRR accuracy, models of the pool")
+        axes.legend(frameon=False)
+
+    draw(path, title, (6.5, 4.2), fill)
+
+
+def plot_seconds(
+    path: Path, along: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]], title: str, measured: str
+) -> None:
+    """Accuracy of networks against seconds of distilling, with bands of the standard deviation (Figure 3a and b).
+
+    - `along`: cells of the methods that learn images, at several moments. `rows`: cells of all; those that learn none
+      are level lines, with a point after the seconds that they take.
+    """
+    own_colours = {cell["row"] for cell in rows if cell["row"] == cell["method"]}
+
+    def fill(axes: Axes) -> None:
+        for row in dict.fromkeys(cell["row"] for cell in along):
+            cells = sorted((cell for cell in along if cell["row"] == row), key=lambda cell: cell["seconds"])
+            seconds, means = [cell["seconds"] for cell in cells], [cell["mean"] for cell in cells]
+            (line,) = axes.plot(seconds, means, marker="o", markersize=4, label=row,
+                                color=COLOURS.get(row) if row in own_colours else None)  # fmt: skip
+            low, high = ([cell["mean"] + sign * spread(cell) for cell in cells] for sign in (-1, 1))
+            axes.fill_between(seconds, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
+        axes.set_xscale("log")
+        left, right = axes.get_xlim()
+        for cell in rows:
+            if cell["row"] not in {other["row"] for other in along}:
+                colour = COLOURS.get(cell["method"], "black")
+                axes.axhline(cell["mean"], color=colour, linestyle="--", linewidth=1, label=cell["row"])
+                at = min(max(cell["distil_seconds"], left), right)
+                axes.errorbar(at, cell["mean"], yerr=spread(cell), marker="o", markersize=4, capsize=3, color=colour)
+        axes.set_xlim(left, right)
+        axes.set_xlabel("seconds of distilling")
+        accuracy_axis(axes, "y", name=measured)
         axes.legend(frameon=False)
 
     draw(path, title, (6.5, 4.2), fill)

@@ -6,7 +6,15 @@ from typing import Any
 from benchmarks.harness.cost import took
 from benchmarks.harness.paper_results import TABLE_1, TABLE_2, TABLE_7
 from benchmarks.harness.results import mean_and_spread, paired_leads, percent
-from benchmarks.studies.distillation.plots import plot_columns, plot_curves, plot_rows, plot_sweep
+from benchmarks.studies.distillation.curve import curve_cells, curve_records, curve_table
+from benchmarks.studies.distillation.plots import (
+    SECONDS_PLOT,
+    plot_columns,
+    plot_curves,
+    plot_rows,
+    plot_seconds,
+    plot_sweep,
+)
 from benchmarks.studies.distillation.run import DistillationRun
 from distill import SyntheticSet
 from distill.data.labelled import DATASETS
@@ -41,8 +49,14 @@ def reported(
     else:
         plot_rows(folder / "accuracy.png", cells, title(run), measured, paper)
     plot_curves(folder / "curves.png", histories(run), title(run))
-    text = f"{protocol(run)}\n\n{format_table(run, cells)}\n\n{notes(run, cells, leads, cost)}"
-    return {"summary": cells, "leads": leads, "networks": records}, text
+    curve = curve_records(run, records)
+    along = curve_cells(curve)
+    if run.options.curve:
+        plot_seconds(folder / SECONDS_PLOT, along, first, title(run), measured)
+    tables = f"{format_table(run, cells)}\n\n" + (f"{curve_table(along)}\n\n" if along else "")
+    text = f"{protocol(run)}\n\n{tables}{notes(run, cells, leads, cost)}"
+    results = {"summary": cells, "leads": leads, "networks": records}
+    return {**results, "curve": {"summary": along, "networks": curve}} if run.options.curve else results, text
 
 
 def title(run: DistillationRun) -> str:

@@ -24,15 +24,23 @@ from distill.store import Store
 
 __all__ = ["DistillationRun", "Row"]
 
+TIMED = ("seconds_of_networks", "seconds_per_step")
+
 
 @dataclass(frozen=True)
 class Row:
-    """What makes one set for each seed: a distiller, or a file. `value`: of the option that is swept, as typed."""
+    """What makes one set for each seed: a distiller, or a file.
+
+    - `value`: of the option that is swept, as typed. `seconds_of_networks`, `seconds_per_step`: as timed for
+      `--seconds`; of networks that are trained before the first step, and of a step.
+    """
 
     name: str
     distiller: Distiller | None = None
     file: Path | None = None
     value: str | None = None
+    seconds_of_networks: float = 0.0
+    seconds_per_step: float = 1.0
 
     @property
     def method(self) -> str:
@@ -138,7 +146,8 @@ class DistillationRun(Experiment):
             self.made_from(seconds=seconds, **asked.options(), **row.distiller.options()),
             partial(options_for, row.distiller, self.data_for(row.distiller), seconds, asked),
         )
-        return replace(row, distiller=row.distiller.with_options(**timed.metadata["options"]))
+        found = {name: timed.metadata[name] for name in TIMED if name in timed.metadata}
+        return replace(row, distiller=row.distiller.with_options(**timed.metadata["options"]), **found)
 
     def data_for(self, distiller: Distiller) -> PreprocessedImages:
         """The training images as `distiller` takes them: for a private one, nothing may be fitted on them."""

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from benchmarks.harness.kept import kept, read_figures, save
+from benchmarks.studies.distillation.curve import measure_curve, snapshots_for
 from benchmarks.studies.distillation.evaluation_networks import Column
 from benchmarks.studies.distillation.run import DistillationRun, Row
 from benchmarks.studies.distillation.saved_sets import read_set
@@ -41,6 +42,7 @@ def evaluations(run: DistillationRun, row: Row, seed: int) -> Iterator[dict[str,
         if is_own(number):
             kept(path, partial(evaluated, run, synthetic, column, seed, index))
     wait_for_ranks()
+    measure_curve(run, row, seed, lambda so_far, index: evaluated(run, so_far, run.columns[0], seed, index))
     for (column, _), path in zip(networks, paths, strict=True):
         yield {
             "row": row.name, "method": row.method, "seed": seed, "column": column.name, "images": len(synthetic),
@@ -125,6 +127,7 @@ def distilled(run: DistillationRun, row: Row, seed: int, store: Store) -> Synthe
         store=store,
         progress=True,
         on_record=keep,
+        snapshots=snapshots_for(run, row, seed),
     )
 
 

@@ -7,6 +7,7 @@ from benchmarks.harness.experiment import run_experiment
 from benchmarks.harness.tasks import Tasks
 from benchmarks.studies.distillation.checks import check_ranks
 from benchmarks.studies.distillation.options import DistillationOptions
+from benchmarks.studies.distillation.plots import SECONDS_PLOT
 from benchmarks.studies.distillation.report import describe, reported
 from benchmarks.studies.distillation.run import DistillationRun
 from benchmarks.studies.distillation.sets import evaluations, pictures
@@ -39,6 +40,8 @@ class Distillation(DistillationRun):
     def places(self) -> Iterator[str]:
         """Where the plot and the images are."""
         yield f"accuracy plot: {self.folder / ('sweep.png' if self.options.sweep else 'accuracy.png')}"
+        if self.options.curve:
+            yield f"accuracy against seconds: {self.folder / SECONDS_PLOT}"
         for row in self.rows:
             yield f"images of {row.name}: {self.folder_of(row, self.seeds_of(row)[0])}"
 

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from benchmarks.harness.methods import COLOURS, distiller_class
 from benchmarks.harness.plots import accuracy_axis, draw
-from benchmarks.harness.results import percent, tested_on
+from benchmarks.harness.results import Records, percent, summarized, tested_on
 from benchmarks.studies.class_incremental.report import point_of
 from privacy.tables import text_table
 
@@ -34,17 +34,13 @@ def reported(folder: Path, options: dict[str, Any], records: list[dict[str, Any]
     return results, format_table(options, records, summary)
 
 
-def summarize(records: list[dict[str, Any]]) -> dict[str, dict[int, dict[str, Any]]]:
+def summarize(records: Records) -> dict[str, dict[int, dict[str, Any]]]:
     """For each arm and size: mean and standard deviation over orders and networks, and what the memory holds."""
-    measured: dict[tuple[str, int], list[dict[str, Any]]] = {}
-    for record in records:
-        if "left_out" not in record:
-            measured.setdefault((record["arm"], record["size"]), []).append(record)
-    summary: dict[str, dict[int, dict[str, Any]]] = {}
-    for (arm, size), own in measured.items():
-        seconds = sum(sum(each["seconds"].values()) for each in own)
-        summary.setdefault(arm, {})[size] = {**point_of(own), "seconds": seconds}
-    return summary
+
+    def point(own: Records) -> dict[str, Any]:
+        return {**point_of(own), "seconds": sum(sum(record["seconds"].values()) for record in own)}
+
+    return summarized(records, "arm", "size", point)
 
 
 def learns(arm: str) -> bool:

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from benchmarks.harness.methods import COLOURS
 from benchmarks.harness.plots import accuracy_axis, draw
-from benchmarks.harness.results import mean_and_spread, percent, tested_on
+from benchmarks.harness.results import Records, mean_and_spread, percent, summarized, tested_on
 from benchmarks.studies.private.options import PRIVATE, SGD
 from privacy.tables import text_table
 
@@ -35,21 +35,20 @@ def reported(folder: Path, options: dict[str, Any], records: list[dict[str, Any]
     return {"summary": summary, "points": records}, format_table(options, summary)
 
 
-def summarize(records: list[dict[str, Any]]) -> dict[str, dict[str, dict[str, Any]]]:
+def summarize(records: Records) -> dict[str, dict[str, dict[str, Any]]]:
     """For each method and budget, as text: mean and standard deviation over seeds and networks; seconds a seed."""
-    measured: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for record in records:
-        measured.setdefault((record["method"], record["asked"]), []).append(record)
-    summary: dict[str, dict[str, dict[str, Any]]] = {}
-    for (method, asked), own in measured.items():
-        values = [value for record in own for value in record["accuracy"]]
-        mean, spread = mean_and_spread(values)
-        summary.setdefault(method, {})[asked] = {
-            "mean": mean, "std": spread, "n": len(values),
-            "epsilon": max(record["epsilon"] for record in own),
-            "seconds": sum(sum(record["seconds"].values()) for record in own) / len(own),
-        }  # fmt: skip
-    return summary
+    return summarized(records, "method", "asked", point_of)
+
+
+def point_of(records: Records) -> dict[str, Any]:
+    """Of one method and budget: accuracy, the highest epsilon, and seconds a seed."""
+    values = [value for record in records for value in record["accuracy"]]
+    mean, spread = mean_and_spread(values)
+    return {
+        "mean": mean, "std": spread, "n": len(values),
+        "epsilon": max(record["epsilon"] for record in records),
+        "seconds": sum(sum(record["seconds"].values()) for record in records) / len(records),
+    }  # fmt: skip
 
 
 def title_of(options: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from benchmarks.harness.methods import COLOURS, distiller_class
 from benchmarks.harness.plots import accuracy_axis, draw
-from benchmarks.harness.results import mean_and_spread, percent, tested_on
+from benchmarks.harness.results import Records, mean_and_spread, percent, summarized, tested_on
 from benchmarks.studies.replay.options import NO_REPLAY
 from privacy.tables import text_table
 
@@ -48,24 +48,21 @@ def reported(folder: Path, options: dict[str, Any], records: list[dict[str, Any]
     return {"summary": summary, "points": records}, format_table(options, records, summary)
 
 
-def summarize(records: list[dict[str, Any]]) -> dict[str, dict[str, dict[str, Any]]]:
+def summarize(records: Records) -> dict[str, dict[str, dict[str, Any]]]:
     """For each strategy and arm: accuracy and forgetting over orders and networks, and what the memory holds."""
-    measured: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for record in records:
-        if "left_out" not in record:
-            measured.setdefault((record["strategy"], record["arm"]), []).append(record)
-    summary: dict[str, dict[str, dict[str, Any]]] = {}
-    for (strategy, arm), own in measured.items():
-        held = {name: statistics.mean(r[name] for r in own) for name in ("images_per_class", "bytes_per_class")}
-        figures = {}
-        for name in ("accuracy", "forgetting"):
-            values = [record[name] for record in own if record[name] is not None]
-            if values:
-                mean, spread = mean_and_spread(values)
-                figures[name] = {"mean": mean, "std": spread, "n": len(values)}
-        seconds = sum(record["seconds"] for record in own)
-        summary.setdefault(strategy, {})[arm] = {**figures, **held, "seconds": seconds}
-    return summary
+    return summarized(records, "strategy", "arm", point_of)
+
+
+def point_of(records: Records) -> dict[str, Any]:
+    """Of one strategy and arm: accuracy and forgetting, what the memory holds, and seconds in all."""
+    figures: dict[str, Any] = {}
+    for name in ("accuracy", "forgetting"):
+        values = [record[name] for record in records if record[name] is not None]
+        if values:
+            mean, spread = mean_and_spread(values)
+            figures[name] = {"mean": mean, "std": spread, "n": len(values)}
+    held = {name: statistics.mean(r[name] for r in records) for name in ("images_per_class", "bytes_per_class")}
+    return {**figures, **held, "seconds": sum(record["seconds"] for record in records)}
 
 
 def format_table(options: dict[str, Any], records: list[dict[str, Any]], summary: Summary) -> str:

@@ -1,0 +1,111 @@
+"""What things take on this machine, found out by doing a little of them."""
+
+import heapq
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from distill import Distiller, PreprocessedImages
+from distill.distillers.run import Run
+from distill.distillers.stepwise import StepwiseDistiller
+from distill.distillers.trained_network import TrainsNetwork
+
+__all__ = ["Timed", "distillation_timed", "makespan", "seconds_of", "seconds_per_step_from", "steady"]
+
+T = TypeVar("T")
+WARM_UP = 2  # steps not counted: memory is allocated, kernels are chosen
+AT_LEAST = 3  # steps counted
+SECONDS = 3.0  # and so long, if that is more steps
+FEW, MORE = 2, 7  # updates of a network, of which the difference is timed
+
+
+@dataclass(frozen=True)
+class Timed:
+    """Seconds of something: `fixed`, and `step` for each of its steps."""
+
+    fixed: float
+    step: float = 0.0
+
+    def of(self, steps: int) -> float:
+        """Seconds with so many steps."""
+        return self.fixed + steps * self.step
+
+    def steps_in(self, seconds: float) -> int:
+        """How many steps take so long, 1 or more."""
+        return max(1, int((seconds - self.fixed) / self.step)) if self.step else 1
+
+
+def seconds_of(do: Callable[[], T]) -> tuple[float, T]:
+    """How long it takes, and what it gives."""
+    started = time.perf_counter()
+    result = do()
+    return time.perf_counter() - started, result
+
+
+def seconds_per_step_from(
+    state: Any, distiller: StepwiseDistiller, data: PreprocessedImages, *, seconds: float
+) -> float:
+    """Mean time of a step from `state` on, the first ones left out; a few, or as many as take so many `seconds`."""
+    for _ in range(WARM_UP):
+        distiller.step(state, data)
+    count, started = 0, time.perf_counter()
+    while count < AT_LEAST or time.perf_counter() - started < seconds:
+        distiller.step(state, data)
+        count += 1
+    return (time.perf_counter() - started) / count
+
+
+def distillation_timed(distiller: Distiller, data: PreprocessedImages, run: Run, *, seconds: float = SECONDS) -> Timed:
+    """What a distillation of `data` takes. What is learned is thrown away.
+
+    - `fixed`: of a method that learns images, start, networks and all that is recorded; of one that trains a network on
+      the data, everything but the steps of that; of any other, everything.
+    """
+    if isinstance(distiller, StepwiseDistiller):
+
+        def begin() -> tuple[PreprocessedImages, Any]:
+            prepared = distiller.prepare(data, run)
+            return prepared, distiller.start(prepared, run)
+
+        fixed, (prepared, state) = seconds_of(begin)
+        recorded, _ = seconds_of(distiller.recorder(state).measure)
+        step = seconds_per_step_from(state, distiller, prepared, seconds=seconds)
+        return Timed(fixed + distiller.history_points * recorded, step)
+    if isinstance(distiller, TrainsNetwork):
+
+        def distil(steps: int) -> object:
+            changed = distiller.with_options(steps=steps)
+            return changed.distill(data, images_per_class=run.images_per_class, seed=run.seed, device=run.device)
+
+        return steady(distil, seconds=seconds)
+    return Timed(
+        seconds_of(
+            lambda: distiller.distill(data, images_per_class=run.images_per_class, seed=run.seed, device=run.device)
+        )[0]
+    )
+
+
+def steady(do: Callable[[int], object], *, seconds: float = SECONDS) -> Timed:
+    """What `do(steps)` takes, from two numbers of steps, of which the larger one takes about `seconds`."""
+    do(FEW)  # memory is allocated, kernels are chosen
+    few, _ = seconds_of(lambda: do(FEW))
+    more, _ = seconds_of(lambda: do(MORE))
+    step = max((more - few) / (MORE - FEW), 1e-6)
+    count = min(int(seconds / step), 100 * MORE)
+    if count > 2 * MORE:  # steps so short that their difference is within what timings vary by
+        more, _ = seconds_of(lambda: do(count))
+        step = max((more - few) / (count - FEW), 1e-6)
+    return Timed(max(few - FEW * step, 0.0), step)
+
+
+def makespan(tasks: Iterable[float], jobs: int) -> float:
+    """How long `jobs` workers take for tasks of so many seconds, each taking the next one when it is free.
+
+    >>> makespan([3.0, 1.0, 1.0, 2.0], 2)
+    4.0
+    """
+    free = [0.0] * jobs
+    for seconds in tasks:
+        heapq.heappush(free, heapq.heappop(free) + seconds)
+    return max(free)
