@@ -21,13 +21,15 @@ PRESETS: Presets = {
         "kip": {"network": "conv", "depth": 3, "steps": 200, "batch_size": 64, "distilled_batch_size": 20},
         "train": {
             "norm": "instance",
-            "width": 32,
+            "width": 64,
             "loss": "soft-cross-entropy",
             "learning_rate": 3e-3,
             "warmup_steps": 100,
             "batch_size": 128,
             "train_steps": 100,
             "steps_per_image": 0.15,
+            "augmentations": 2,
+            "cutmix": 0.5,
         },
     },
     "paper": {
