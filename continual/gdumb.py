@@ -54,8 +54,8 @@ class GDumb(TemplateWithGenerator):
       `reset_parameters` (weight norm); called at each experience with a seed of its own.
     - `storage_policy`: any `ExemplarsBuffer`. Several strategies may share a `DistilledBuffer`, no other policy. Images
       are read once an experience under their eval transforms; hard labels become initial soft labels.
-    - `recipe`: loss, optimizer, schedule, batch size and augmentation; its network fields are not used. Default: see
-      `TrainingRecipe`. `train_steps`: shorthand for that recipe with this many updates.
+    - `recipe`: loss, optimizer, schedule, batches, augmentation and average of weights; its network fields are not
+      used. Default: see `TrainingRecipe`. `train_steps`: shorthand for that recipe with this many updates.
     - `num_classes`: of the whole problem; default: the number of outputs of the model.
     - `eval_mb_size`, `device`, `plugins`, `evaluator`, `eval_every`, `peval_mode`: as in every Avalanche strategy.
     - `progress`: show a bar with the remaining time. Default: off.

@@ -37,6 +37,7 @@ NEEDED: dict[str, tuple[str, tuple[Any, ...]]] = {
     "init_share": ("init", ("class-means", "clusters")),
     "public": ("init", ("public",)),
     "label_margin": ("learn_labels", (True,)),
+    "implicit_steps": ("meta_gradient", ("implicit",)),
     "augmentations": ("augment", (True,)),
     "sharpness": ("outer_loss", ("softmax",)),
     "sharpness_learning_rate": ("outer_loss", ("softmax",)),

@@ -13,6 +13,7 @@ from benchmarks.harness.methods import chosen_methods, methods_of, option_classe
 
 __all__ = [
     "MORE",
+    "BudgetOptions",
     "DataOptions",
     "FolderOptions",
     "JobOptions",
@@ -130,6 +131,16 @@ class StudyOptions(DataOptions, MachineOptions, FolderOptions, JobOptions):
     def parts(self) -> frozenset[str]:
         """The methods that `--method` names, and the training."""
         return frozenset({*map(prefix_of, chosen_methods(getattr(self, "method", ()))), "train"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class BudgetOptions(StudyOptions):
+    """The options of a study whose runs may be made to fit in a given time."""
+
+    budget: str | None = None
+    """Time that the whole run may take on this machine: 90s, 30m, 2h, 1h30m. A few steps of everything are timed, and
+    width, steps, batch and updates chosen by a rule, and printed; options that are typed win. Default: the fixed
+    numbers of the preset, with which the same command gives the same results on any machine."""
 
 
 def class_options(options: Options, *, prefix: str, preset: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,22 +1,31 @@
 """What things take on this machine, found out by doing a little of them."""
 
 import heapq
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
-from distill import Distiller, PreprocessedImages
+import torch
+
+from distill import Distiller, LabelledImages, PreprocessedImages, Preprocessing, SyntheticSet
 from distill.distillers.run import Run
 from distill.distillers.stepwise import StepwiseDistiller
 from distill.distillers.trained_network import TrainsNetwork
 
-__all__ = ["Timed", "distillation_timed", "makespan", "seconds_of", "seconds_per_step_from", "steady"]
+__all__ = ["Timed", "distillation_timed", "makespan", "seconds_of", "seconds_of_drawing", "seconds_per_step_from",
+           "seconds_until_workers", "steady"]  # fmt: skip
 
 T = TypeVar("T")
 WARM_UP = 2  # steps not counted: memory is allocated, kernels are chosen
 AT_LEAST = 3  # steps counted
 SECONDS = 3.0  # and so long, if that is more steps
+ROOT = Path(__file__).resolve().parents[2]
+SOME = 2000  # images that are preprocessed to see how long all take
 FEW, MORE = 2, 7  # updates of a network, of which the difference is timed
 
 
@@ -38,9 +47,18 @@ class Timed:
 
 def seconds_of(do: Callable[[], T]) -> tuple[float, T]:
     """How long it takes, and what it gives."""
-    started = time.perf_counter()
+    started = now()
     result = do()
-    return time.perf_counter() - started, result
+    return now() - started, result
+
+
+def now() -> float:
+    """The time in seconds, once a GPU has done what it was given."""
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+    elif torch.backends.mps.is_available():
+        torch.mps.synchronize()
+    return time.perf_counter()
 
 
 def seconds_per_step_from(
@@ -49,11 +67,11 @@ def seconds_per_step_from(
     """Mean time of a step from `state` on, the first ones left out; a few, or as many as take so many `seconds`."""
     for _ in range(WARM_UP):
         distiller.step(state, data)
-    count, started = 0, time.perf_counter()
-    while count < AT_LEAST or time.perf_counter() - started < seconds:
+    count, started = 0, now()
+    while count < AT_LEAST or now() - started < seconds:
         distiller.step(state, data)
         count += 1
-    return (time.perf_counter() - started) / count
+    return (now() - started) / count
 
 
 def distillation_timed(distiller: Distiller, data: PreprocessedImages, run: Run, *, seconds: float = SECONDS) -> Timed:
@@ -97,6 +115,20 @@ def steady(do: Callable[[int], object], *, seconds: float = SECONDS) -> Timed:
         more, _ = seconds_of(lambda: do(count))
         step = max((more - few) / (count - FEW), 1e-6)
     return Timed(max(few - FEW * step, 0.0), step)
+
+
+def seconds_until_workers(study: str, images: LabelledImages, preprocessing: Preprocessing) -> float:
+    """Until workers have imported the module `study` and have preprocessed images."""
+    imported, _ = seconds_of(lambda: subprocess.run([sys.executable, "-c", f"import {study}"], cwd=ROOT, check=True))
+    some = images.subset(range(min(SOME, len(images))))
+    return imported + seconds_of(lambda: preprocessing.apply(some))[0] * len(images) / len(some)
+
+
+def seconds_of_drawing(synthetic: SyntheticSet) -> float:
+    """Of a picture of the set."""
+    with tempfile.TemporaryDirectory() as folder:
+        synthetic.subset(torch.arange(1)).plot(Path(folder) / "first.png")  # which imports what draws
+        return seconds_of(lambda: synthetic.plot(Path(folder) / "images.png"))[0]
 
 
 def makespan(tasks: Iterable[float], jobs: int) -> float:

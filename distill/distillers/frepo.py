@@ -11,6 +11,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from distill.distillers.features import features_of
 from distill.distillers.history import KRRRecorder
+from distill.distillers.implicit import implicit_loss
 from distill.distillers.lamb import LAMB
 from distill.distillers.model_pool import ModelPool, PooledState, PoolModel, squared_error, updates_due
 from distill.distillers.outer_loss import OuterLoss, OuterLossName, OuterLossOf, SoftmaxLoss
@@ -30,7 +31,7 @@ __all__ = ["FRePo", "FRePoState", "label_margin", "meta_loss"]
 
 FINAL_FRACTION = 0.1  # of the learning rate, where the cosine schedule ends
 Version = Literal["v1", "v2"]
-MetaGradient = Literal["krr", "tbptt"]
+MetaGradient = Literal["krr", "tbptt", "implicit"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +56,10 @@ class FRePo(StepwiseInNetworks):
     """When to train the sampled model: after the distilled set is updated ("v2") or before ("v1")."""
     meta_gradient: MetaGradient = "krr"
     """How to compute the meta-gradient: "krr" differentiates through a kernel ridge regression on the model's features,
-    which is FRePo; "tbptt" through one training step of the whole model, the ablation of appendix C.1."""
+    which is FRePo; "tbptt" through one training step of the whole model, the ablation of appendix C.1; "implicit"
+    through the regression and the training of the features, by implicit gradients as in RCIG, which is slow."""
+    implicit_steps: int = 20
+    """Training steps of the features, and steps of conjugate gradients, for an implicit meta-gradient."""
     outer_loss: OuterLossName = "squared"
     """Loss on real images that images and labels are learned by: "squared", the squared error, or "softmax",
     cross-entropy of the softmax over the predictions, multiplied by a learned factor (RCIG, Loo et al. 2023)."""
@@ -101,6 +105,7 @@ class FRePo(StepwiseInNetworks):
         require_choice(self, "meta_gradient", get_args(MetaGradient))
         require_choice(self, "outer_loss", get_args(OuterLossName))
         require_positive(self, "batch_size", "distilled_batch_size", "chunk_size", "pool_size", "pool_batch_size")
+        require_positive(self, "implicit_steps")
         require_positive(self, "regularization", "label_scale", "sharpness", "pool_updates")
         require_not_negative(self, "steps", "max_updates", "sharpness_learning_rate")
 
@@ -146,12 +151,20 @@ class FRePo(StepwiseInNetworks):
         """Meta-loss: error of the distilled set on a real batch, by `model`; differentiable in the distilled set."""
         if self.meta_gradient == "tbptt":
             return tbptt_loss(model, images_t, labels_t, images_s, labels_s, outer_loss=outer_loss)
+
+        def of_features(features_t: Tensor, features_s: Tensor, labels_s: Tensor) -> Tensor:
+            return meta_loss(
+                features_t, labels_t, features_s, labels_s, regularization=self.regularization, outer_loss=outer_loss
+            )
+
+        if self.meta_gradient == "implicit":
+            return implicit_loss(
+                model, images_t, images_s, labels_s, of_features, steps=self.implicit_steps,
+                learning_rate=self.pool_learning_rate, regularization=self.regularization,
+            )  # fmt: skip
         with torch.no_grad():
             features_t = features_of(model.network, images_t, chunk_size=self.chunk_size)
-        features_s = features_of(model.network, images_s, chunk_size=self.chunk_size)
-        return meta_loss(
-            features_t, labels_t, features_s, labels_s, regularization=self.regularization, outer_loss=outer_loss
-        )
+        return of_features(features_t, features_of(model.network, images_s, chunk_size=self.chunk_size), labels_s)
 
     def recorder(self, state: "FRePoState") -> KRRRecorder:
         """Loss, and KRR accuracy on held-out images."""

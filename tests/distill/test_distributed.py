@@ -42,12 +42,11 @@ leave_ranks()
 """
 
 DISTIL = """
-import sys
+import json, sys
 from distill import FRePo, load_images
 from distill.runtime.distributed import is_first_rank, leave_ranks, start_ranks
 start_ranks("cpu")
-options = dict(steps=6, batch_size=33, width=4, pool_size=2, max_updates=2, dtype="float64")
-synthetic = FRePo(**options).distill(load_images("digits"), images_per_class=1, store=sys.argv[2])
+synthetic = FRePo(**json.loads(sys.argv[3])).distill(load_images("digits"), images_per_class=1, store=sys.argv[2])
 if is_first_rank():
     synthetic.save(sys.argv[1])
 leave_ranks()
@@ -127,13 +126,15 @@ def test_rows_are_shared_out_and_gathered_with_their_gradients(tmp_path: Path) -
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("processes", [2, 3])
-def test_processes_together_distil_what_one_does(tmp_path: Path, processes: int) -> None:
+@pytest.mark.parametrize(
+    ("processes", "own"), [(2, {}), (3, {"outer_loss": "softmax", "average": 0.9, "pool_updates": 1.5})]
+)
+def test_processes_together_distil_what_one_does(tmp_path: Path, processes: int, own: dict[str, Any]) -> None:
     path, checkpoint = tmp_path / "set.safetensors", tmp_path / "store"
-    torchrun(written(tmp_path, DISTIL), path, checkpoint, processes=processes)
+    options = {"steps": 6, "batch_size": 33, "width": 4, "pool_size": 2, "max_updates": 2, "dtype": "float64", **own}
+    torchrun(written(tmp_path, DISTIL), path, checkpoint, json.dumps(options), processes=processes)
     together = SyntheticSet.load(path)
-    options = {"steps": 6, "batch_size": 33, "width": 4, "pool_size": 2, "max_updates": 2}
-    alone = FRePo(**options, dtype="float64").distill(load_images("digits"), images_per_class=1)
+    alone = FRePo(**options).distill(load_images("digits"), images_per_class=1)
     torch.testing.assert_close(together.images, alone.images, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(together.labels, alone.labels, rtol=1e-5, atol=1e-5)
 

@@ -54,7 +54,7 @@ def assert_same_set(one: SyntheticSet, other: SyntheticSet) -> None:
     ("options", "message"),
     [
         ({"version": "v3"}, "version is 'v3'; expected one of v1, v2"),
-        ({"meta_gradient": "ntk"}, "meta_gradient is 'ntk'; expected one of krr, tbptt"),
+        ({"meta_gradient": "ntk"}, "meta_gradient is 'ntk'; expected one of krr, tbptt, implicit"),
         ({"label_scale": 0.0}, "label_scale is 0.0; expected more than 0"),
         ({"init": "zero"}, r"init is 'zero'; expected one of real, noise, real\+noise"),
         ({"dtype": "float16"}, "dtype is 'float16'; expected one of float32, float64"),

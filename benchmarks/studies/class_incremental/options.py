@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from benchmarks.harness.methods import METHODS, QUICK_EXPERTS, methods_of, prefix_of
-from benchmarks.harness.options import More, Options, Presets, StudyOptions
+from benchmarks.harness.options import BudgetOptions, More, Options, Presets, StudyOptions
 
 __all__ = ["PRESETS", "ArmOptions", "ClassIncrementalOptions", "StockOptions", "StreamOptions"]
 
@@ -21,13 +21,15 @@ PRESETS: Presets = {
         "kip": {"network": "conv", "depth": 3, "steps": 200, "batch_size": 64, "distilled_batch_size": 20},
         "train": {
             "norm": "instance",
-            "width": 32,
+            "width": 64,
             "loss": "soft-cross-entropy",
             "learning_rate": 3e-3,
             "warmup_steps": 100,
             "batch_size": 128,
             "train_steps": 100,
             "steps_per_image": 0.15,
+            "augmentations": 2,
+            "cutmix": 0.5,
         },
     },
     "paper": {
@@ -75,7 +77,7 @@ class ArmOptions(StreamOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassIncrementalOptions(StreamOptions):
+class ClassIncrementalOptions(StreamOptions, BudgetOptions):
     """Class-incremental learning with a replay buffer of distilled, random or herded images.
 
     At every step the new classes are distilled to a few images each, which are added to the buffer, and networks are
@@ -97,10 +99,6 @@ class ClassIncrementalOptions(StreamOptions):
     labels: str | None = None
     """Codec of the labels in the buffer: hard (class ids alone), uint8, float16 or float32. Default: hard for real
     images and uint8 for learned labels, float32 where images are float32."""
-    budget: str | None = None
-    """Time that the whole run may take on this machine: 90s, 30m, 2h, 1h30m. A few steps of everything are timed, and
-    width, steps, batch and updates chosen by a rule, and printed; options that are typed win. Default: the fixed
-    numbers of the preset, with which the same command gives the same results on any machine."""
     equal_bytes: More[str] = "webp:50"
     """Codec of a comparison at equal bytes after the last step: the images of the first method against as many images
     of the others as fit in the same bytes. "none" leaves it out; so does --memory-bytes, with which all are equal."""

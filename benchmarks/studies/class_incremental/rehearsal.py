@@ -1,16 +1,19 @@
 """What the parts of a class-incremental run take on this machine, each found out by doing a little of it."""
 
-import subprocess
-import sys
-import tempfile
 from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from benchmarks.harness.rehearsal import Timed, distillation_timed, seconds_of, steady
+from benchmarks.harness.rehearsal import (
+    Timed,
+    distillation_timed,
+    seconds_of,
+    seconds_of_drawing,
+    seconds_until_workers,
+    steady,
+)
 from benchmarks.studies.class_incremental.arms import Arm
 from benchmarks.studies.class_incremental.streams import StreamStudy, gdumb, images_that_fit
 from continual import DistilledBuffer, class_incremental, experience_accuracies
@@ -23,10 +26,8 @@ from distill.training.recipe import TrainingRecipe
 
 __all__ = ["Rehearsal"]
 
-ROOT = Path(__file__).resolve().parents[3]
-WORKER = "import benchmarks.studies.class_incremental.study"
+STUDY = "benchmarks.studies.class_incremental.study"  # what workers import
 OF_SPEED = ("width", "batch_size")  # what rungs change of a method, besides the number of its steps
-SOME = 2000  # images that are preprocessed to see how long all take
 
 
 class Rehearsal:
@@ -57,17 +58,12 @@ class Rehearsal:
     def drawing(self) -> float:
         """Seconds of drawing a set of all classes."""
         synthetic = Random().distill(self._sample(max(self.images_per_class.values())), images_per_class=1)
-        with tempfile.TemporaryDirectory() as folder:
-            synthetic.subset(torch.arange(1)).plot(Path(folder) / "first.png")  # which imports what draws
-            return seconds_of(lambda: synthetic.plot(Path(folder) / "images.png"))[0]
+        return seconds_of_drawing(synthetic)
 
     @cached_property
     def worker_start(self) -> float:
         """Seconds until workers have imported what they need, and have images and a stream."""
-        imported, _ = seconds_of(lambda: subprocess.run([sys.executable, "-c", WORKER], cwd=ROOT, check=True))
-        some = range(min(SOME, len(self.run.train)))
-        applied, _ = seconds_of(lambda: self.train.preprocessing.apply(self.run.train.subset(some)))
-        return imported + applied * len(self.run.train) / len(some) + self.opening
+        return seconds_until_workers(STUDY, self.run.train, self.train.preprocessing) + self.opening
 
     @cached_property
     def equal_counts(self) -> dict[str, float]:

@@ -102,12 +102,13 @@ def protocol(options: dict[str, Any]) -> str:
     if any(METHODS[method].private for method in chosen_methods(options["method"])):
         how = "Preprocessing fixed, as private methods want it."
     first = f" (the first of {options['first']} classes)" if options.get("first") else ""
+    budget = f"{options['chosen']['words']}.\n" if "chosen" in options else ""
     return (
         f"{options['dataset']}, {options['steps']} class-incremental steps{first}, "
         f"{memory_of(options)}, preset {options['preset']}.\n"
         f"Accuracy in % on {tested_on(options)} of all classes seen so far; mean ± standard deviation over class\n"
         f"orders {options['seeds']} and {options['networks']} networks each, all trained by the same recipe on the "
-        f"buffer alone.\n{how}\n"
+        f"buffer alone.\n{how}\n{budget}"
     )
 
 

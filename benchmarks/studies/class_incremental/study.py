@@ -7,14 +7,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.harness.budget import Choice, duration, in_words
+from benchmarks.harness.budget import Choice
 from benchmarks.harness.checks import check_at_least
 from benchmarks.harness.experiment import run_experiment
 from benchmarks.harness.kept import kept
 from benchmarks.harness.methods import chosen_methods
+from benchmarks.harness.plan import checked_budget
 from benchmarks.harness.tasks import Tasks
 from benchmarks.studies.class_incremental.arms import IMAGES_PER_CLASS, Arm, arms_of, equal_arms
-from benchmarks.studies.class_incremental.budget import check_budget, choice_for
+from benchmarks.studies.class_incremental.budget import choice_for
 from benchmarks.studies.class_incremental.options import ClassIncrementalOptions
 from benchmarks.studies.class_incremental.report import describe_equal, describe_step, reported
 from benchmarks.studies.class_incremental.streams import StreamStudy, buffer_of, final_record, gdumb, tested
@@ -38,9 +39,7 @@ class ClassIncremental(StreamStudy):
         methods = chosen_methods(options.method)
         if options.images_per_class is None and options.memory_bytes is None:
             options = replace(options, images_per_class=IMAGES_PER_CLASS)
-        if options.budget is not None:
-            check_budget(options, methods)
-            options = replace(options, budget=in_words(duration(options.budget, flag="--budget")))
+        options = checked_budget(options, methods)
         arms = arms_of(options, methods)
         self.arms = {arm.method: arm for arm in arms}
         self.equal_arms = {arm.method: arm for arm in equal_arms(options, arms)}

@@ -29,6 +29,9 @@ def check_options(options: DistillationOptions) -> None:
     dropped = [f"--train-{name}" for name in ("network", "norm", "depth") if name in options.given.get("train", ())]
     if dropped and options.evaluate_on:
         raise InputError(f"{dropped[0]} and --evaluate-on both select networks; use only one")
+    if options.budget is not None and (options.seconds is not None or options.sweep):
+        other = "--sweep" if options.sweep else "--seconds"
+        raise InputError(f"--budget chooses the steps of all methods, and so does not go with {other}; leave one out")
     if options.curve and not learning(options.methods):
         raise InputError(
             f"--curve was given, but --method {' '.join(options.methods)} learns no images; add one, such as frepo"
@@ -51,6 +54,8 @@ def check_ranks(options: DistillationOptions) -> None:
         raise InputError(f"--jobs is {options.jobs}, but torchrun started {count} processes; use one of them")
     if by_workers(options):
         raise InputError(f"--backend is {options.backend}, but torchrun started {count} processes; use one of them")
+    if options.budget is not None:
+        raise InputError("--budget is not possible under torchrun; leave it out, or use one process")
     if options.curve:
         raise InputError("--curve is not possible under torchrun; leave it out, or use one process")
     if options.seconds is not None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from benchmarks.harness.methods import METHODS, QUICK_EXPERTS, chosen_methods, methods_of, prefix_of
-from benchmarks.harness.options import More, Presets, StudyOptions
+from benchmarks.harness.options import BudgetOptions, More, Presets
 
 __all__ = ["PRESETS", "DistillationOptions"]
 
@@ -50,7 +50,7 @@ PRESETS: Presets = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class DistillationOptions(StudyOptions):
+class DistillationOptions(BudgetOptions):
     """Dataset distillation: accuracy of networks trained only on a few distilled, selected or imported images.
 
     Each method makes a small set from the training images; networks are trained from scratch on each set, all with one

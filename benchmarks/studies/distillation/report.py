@@ -105,6 +105,8 @@ def protocol(run: DistillationRun) -> str:
     budget = ""
     if options.seconds:
         budget = f"\nEvery method that learns images was allotted the steps of {options.seconds:g} s."
+    if run.choice is not None:
+        budget = f"\n{run.choice.words}."
     return (
         f"{title(run)}, preset {options.preset}.\nAccuracy in % on {where}; mean ± standard deviation {spread},\n"
         f"all trained from scratch by one recipe on the set alone (width {recipe.width}, {recipe.loss}, Adam "

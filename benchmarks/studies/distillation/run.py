@@ -1,5 +1,6 @@
 """One run of the distillation benchmark: what to distil and evaluate, resolved and validated up front."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -7,12 +8,14 @@ from typing import Any
 
 import torch
 
+from benchmarks.harness.budget import Choice
 from benchmarks.harness.checks import named_by_flags
 from benchmarks.harness.command_line import option_value
 from benchmarks.harness.data import check_counts, for_channels, kept_preprocessing
 from benchmarks.harness.experiment import Experiment
 from benchmarks.harness.methods import distiller_class, option_classes, prefix_of
 from benchmarks.harness.options import class_options
+from benchmarks.harness.plan import checked_budget
 from benchmarks.studies.distillation.checks import check_options
 from benchmarks.studies.distillation.equal_time import options_for
 from benchmarks.studies.distillation.evaluation_networks import columns_of
@@ -55,13 +58,20 @@ class DistillationRun(Experiment):
     options: DistillationOptions
 
     def __init__(self, options: DistillationOptions) -> None:
-        self.options = options
+        self.options = options = checked_budget(options, options.methods)
         check_options(options)
         super().__init__(options, held_out=options.held_out)
-        self.columns = columns_of(options.evaluate_on, TrainingRecipe(**self._class_options("train")))
-        named = zip(names_of(options.set), options.set, strict=True)
-        self.rows = [Row(name, file=file) for name, file in named] or self._distilled_rows()
+        self.choice = None if options.budget is None else Choice.recorded(self.folder)
+        self._resolve()
         self._check_images()
+
+    def _resolve(self) -> None:
+        """The columns and rows that the options ask for, those that were chosen for a budget included."""
+        options = self.options
+        recipe, distillers = self.made({} if self.choice is None else self.choice.options)
+        self.columns = columns_of(options.evaluate_on, recipe)
+        named = zip(names_of(options.set), options.set, strict=True)
+        self.rows = [Row(name, file=file) for name, file in named] or self._distilled_rows(distillers)
 
     @staticmethod
     def default_folder(options: DistillationOptions) -> Path:
@@ -72,18 +82,23 @@ class DistillationRun(Experiment):
         name = f"{name}-{options.images_per_class}"
         return Path("results") / (f"{name}-{options.sweep[0]}" if options.sweep else name)
 
-    def _class_options(self, prefix: str) -> dict[str, Any]:
-        preset = PRESETS[self.options.preset].get(prefix, {})
+    def made(self, changes: Mapping[str, Mapping[str, Any]]) -> tuple[TrainingRecipe, dict[str, Distiller]]:
+        """The recipe and the distillers, by method; `changes`: to options of the preset, by prefix."""
+        own = {prefix: self._class_options(prefix, changes.get(prefix, {})) for prefix in option_classes()}
+        distillers = {name: distiller_class(name)(**own.get(prefix_of(name), {})) for name in self.options.methods}
+        return TrainingRecipe(**own["train"]), distillers
+
+    def _class_options(self, prefix: str, changes: Mapping[str, Any]) -> dict[str, Any]:
+        preset = {**PRESETS[self.options.preset].get(prefix, {}), **changes}
         return class_options(self.options, prefix=prefix, preset=for_channels(preset, self.train))
 
-    def _distilled_rows(self) -> list[Row]:
+    def _distilled_rows(self, distillers: Mapping[str, Distiller]) -> list[Row]:
         """A row for each method; in its place one for each value, where one of its options is swept."""
         option, *values = self.options.sweep or ("",)
         swept = option.partition("-")[0]
         rows = []
-        for name in self.options.methods:
+        for name, distiller in distillers.items():
             prefix = prefix_of(name)
-            distiller = distiller_class(name)(**(self._class_options(prefix) if prefix in option_classes() else {}))
             if prefix != swept:
                 rows.append(Row(name, distiller))
                 continue
@@ -118,6 +133,7 @@ class DistillationRun(Experiment):
         return {
             "rows": {row.name: row.distiller.options() for row in self.rows if row.distiller is not None},
             "columns": {column.name: vars(column.recipe) for column in self.columns},
+            **({} if self.choice is None else {"chosen": vars(self.choice)}),
         }
 
     def prepare(self) -> None:

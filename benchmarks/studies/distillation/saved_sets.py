@@ -25,7 +25,7 @@ def check_set_options(options: DistillationOptions) -> None:
         raise InputError(f"{', '.join(stated)}: only valid for imported sets; name them with --set FILE")
     if not options.set:
         return
-    clash = [f"--{name.replace('_', '-')}" for name in ("sweep", "method", "seconds", "curve", "held_out")
+    clash = [f"--{name.replace('_', '-')}" for name in ("sweep", "method", "seconds", "curve", "budget", "held_out")
              if getattr(options, name)]
     typed = options.given.get("run", ())
     clash += [f"--{name.replace('_', '-')}" for name in ("seeds", "images_per_class") if name in typed]

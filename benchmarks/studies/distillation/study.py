@@ -1,10 +1,12 @@
 """Dataset distillation: what networks make of a few distilled, chosen or imported images."""
 
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from benchmarks.harness.experiment import run_experiment
 from benchmarks.harness.tasks import Tasks
+from benchmarks.studies.distillation.budget import choice_for
 from benchmarks.studies.distillation.checks import check_ranks
 from benchmarks.studies.distillation.options import DistillationOptions
 from benchmarks.studies.distillation.plots import SECONDS_PLOT
@@ -24,6 +26,14 @@ def main(options: DistillationOptions) -> None:
 
 class Distillation(DistillationRun):
     """What is measured in a run, and how it is reported."""
+
+    def prepare(self) -> None:
+        """Preprocess the images; choose what `--budget` is enough for, once, to be found by whoever resumes."""
+        super().prepare()
+        if self.options.budget is not None and self.choice is None:
+            self.choice = choice_for(self, spent=lambda: time.monotonic() - self.started)
+            self._resolve()
+            print(self.choice.words)
 
     def measure(self, tasks: Tasks) -> list[dict[str, Any]]:
         """The records of every row and seed."""

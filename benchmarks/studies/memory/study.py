@@ -11,7 +11,13 @@ from benchmarks.harness.methods import METHODS
 from benchmarks.harness.tasks import Tasks
 from benchmarks.studies.class_incremental.arms import Arm, parsed_arms
 from benchmarks.studies.class_incremental.report import describe_equal
-from benchmarks.studies.class_incremental.streams import StreamStudy, final_record, images_that_fit, some_measured
+from benchmarks.studies.class_incremental.streams import (
+    StreamStudy,
+    buffer_of,
+    final_record,
+    images_that_fit,
+    some_measured,
+)  # fmt: skip
 from benchmarks.studies.memory.options import MemoryOptions
 from benchmarks.studies.memory.report import reported
 from distill import InputError
@@ -51,6 +57,9 @@ class MemoryStudy(StreamStudy):
         # Small memories first, so that every arm has a point early.
         sizes = sorted(self.options.memory_bytes)
         points = [(text, size, seed) for size in sizes for seed in seeds for text in self.arms]
+        if tasks.side_by_side:
+            learned = [point for point in points if not self.distiller(self.arms[point[0]]).selects_real_images]
+            tasks.results(distil_ahead, [(*p, k) for p in learned for k in range(self.options.steps)], unit="step")
         return some_measured(tasks.results(measure_point, points, unit="point", describe=describe))
 
     def report(self, measured: list[dict[str, Any]], cost: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
@@ -73,13 +82,26 @@ def check_sizes(options: MemoryOptions) -> None:
 def measure_point(run: MemoryStudy, text: str, size: int, seed: int) -> Iterator[dict[str, Any]]:
     """One arm at one size on one class order, after the last step; or why it is left out."""
     arm = run.arms[text].at(size)
-    folder = run.folder / f"{size}-bytes" / text.replace("/", "_").replace(":", "-") / f"order-{seed}"
+    folder = folder_of(run, text, size, seed)
     if reason := left_out(run, arm, seed):
         yield {"arm": arm.name, "order": seed, "size": size, "left_out": reason}
         return
     make = partial(final_record, run, arm, seed, store=folder)
     point = kept_record(folder / "point.json", make, method=arm.method, options=run.distiller(arm).options())
     yield {**point, "size": size}
+
+
+def distil_ahead(run: MemoryStudy, text: str, size: int, seed: int, k: int) -> Iterator[None]:
+    """Learn the images of one step of a point that is not measured yet, to be found in its folder."""
+    arm, folder = run.arms[text].at(size), folder_of(run, text, size, seed)
+    if not left_out(run, arm, seed) and not (folder / "point.json").exists():
+        buffer_of(run, arm, seed, store=folder).post_adapt(None, run.benchmark(seed).train_stream[k])
+    yield
+
+
+def folder_of(run: MemoryStudy, text: str, size: int, seed: int) -> Path:
+    """The folder of a point."""
+    return run.folder / f"{size}-bytes" / text.replace("/", "_").replace(":", "-") / f"order-{seed}"
 
 
 def left_out(run: MemoryStudy, arm: Arm, seed: int) -> str:
