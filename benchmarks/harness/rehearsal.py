@@ -42,7 +42,7 @@ class Timed:
 
     def steps_in(self, seconds: float) -> int:
         """How many steps take so long, 1 or more."""
-        return max(1, int((seconds - self.fixed) / self.step)) if self.step else 1
+        return max(1, int((seconds - self.fixed) / self.step + 1e-6)) if self.step else 1
 
 
 def seconds_of(do: Callable[[], T]) -> tuple[float, T]:
