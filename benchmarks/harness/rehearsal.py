@@ -87,8 +87,8 @@ def distillation_timed(distiller: Distiller, data: PreprocessedImages, run: Run,
             return prepared, distiller.start(prepared, run)
 
         fixed, (prepared, state) = seconds_of(begin)
-        recorded, _ = seconds_of(distiller.recorder(state).measure)
         step = seconds_per_step_from(state, distiller, prepared, seconds=seconds)
+        recorded, _ = seconds_of(distiller.recorder(state).measure)
         return Timed(fixed + distiller.history_points * recorded, step)
     if isinstance(distiller, TrainsNetwork):
 
