@@ -18,16 +18,18 @@ COLOURS = {"threshold": "tab:gray", "lr": "tab:blue", "mlp": "tab:orange", "rf":
 
 def roc_figure(report: AuditResults, slice_name: str) -> Figure:
     """ROC curves of all attacks on a slice: linear axes at the left, logarithmic ones at the right."""
-    figure = Figure(figsize=(10, 4.8), layout="constrained")
-    for axes, logarithmic in zip(figure.subplots(1, 2), (False, True), strict=True):
+    figure = Figure(figsize=(10, 4.8))
+    margins = {"left": 0.065, "right": 0.985, "bottom": 0.105, "top": 0.93, "wspace": 0.27}  # of any curves
+    for axes, logarithmic in zip(figure.subplots(1, 2, gridspec_kw=margins), (False, True), strict=True):
         draw_roc(axes, report, slice_name, logarithmic=logarithmic)
     return figure
 
 
 def roc_panel(report: AuditResults, slice_name: str, *, logarithmic: bool) -> Figure:
     """One half of `roc_figure`, for narrow pages."""
-    figure = Figure(figsize=(5, 4.6), layout="constrained")
-    draw_roc(figure.subplots(), report, slice_name, logarithmic=logarithmic)
+    figure = Figure(figsize=(5, 4.6))
+    margins = {"left": 0.185, "right": 0.97, "bottom": 0.11, "top": 0.93}
+    draw_roc(figure.subplots(gridspec_kw=margins), report, slice_name, logarithmic=logarithmic)
     return figure
 
 

@@ -6,16 +6,17 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar, get_args
 
 from benchmarks.harness.checks import check_at_least, check_classes_options, check_device_option
 from benchmarks.harness.cost import add_process
 from benchmarks.harness.data import fingerprints, load_data
-from benchmarks.harness.options import StudyOptions
-from benchmarks.harness.process import set_up_process
+from benchmarks.harness.options import Precision, StudyOptions
+from benchmarks.harness.process import precision_for, set_up_process
 from benchmarks.harness.results import print_table, write_results
-from benchmarks.harness.run_folder import check_record, open_folder, space_for, write_record
+from benchmarks.harness.run_folder import check_record, open_folder, recorded, space_for, write_record
 from benchmarks.harness.tasks import Tasks, check_jobs, tasks_of
 from distill.runtime.distributed import is_first_rank, leave_ranks, start_ranks, wait_for_ranks
 from distill.store import MadeFrom
@@ -23,6 +24,7 @@ from distill.store import MadeFrom
 __all__ = ["Experiment", "run_experiment"]
 
 E = TypeVar("E", bound="Experiment")
+S = TypeVar("S", bound=StudyOptions)
 
 
 class Experiment(ABC):
@@ -121,9 +123,20 @@ def opened(make: type[E], options: StudyOptions) -> Iterator[E]:
         yield run
 
 
+def with_precision(options: S, folder: Path) -> S:
+    """Options with the precision that "auto" is: that of the run in `folder`, else what is fastest on this machine."""
+    if options.precision != "auto":
+        return options
+    before = recorded(folder, "precision") if options.resume else None
+    known = before in get_args(Precision)
+    found: Any = before if known else precision_for(options.device, "auto")
+    return replace(options, precision=found)
+
+
 def run_experiment(make: type[Experiment], options: StudyOptions) -> None:
     """Run a study and write its folder."""
     started = time.monotonic()
+    options = with_precision(options, options.output or make.default_folder(options))
     set_up_process(device=options.device, precision=options.precision, shares_out=make.ranks)
     start_ranks(options.device)
     with opened(make, options) as run:

@@ -27,7 +27,7 @@ __all__ = [
     "class_options",
 ]
 
-Precision = Literal["float32", "tf32", "bfloat16"]
+Precision = Literal["auto", "float32", "tf32", "bfloat16"]
 Presets = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
 class UsageError(ValueError):
@@ -73,7 +73,7 @@ class MachineOptions(Options):
     """Device to compute on: cpu, cuda or mps."""
     precision: More[Precision] = "float32"
     """Precision of convolutions and matrix products. tf32 (NVIDIA GPUs) and bfloat16 (CPUs that support it) are faster,
-    but change the results."""
+    but change the results. auto: bfloat16 on CPUs with a matrix unit for it (AMX), float32 elsewhere."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,9 +138,8 @@ class BudgetOptions(StudyOptions):
     """The options of a study whose runs may be made to fit in a given time."""
 
     budget: str | None = None
-    """Time that the whole run may take on this machine: 90s, 30m, 2h, 1h30m. A few steps of everything are timed, and
-    width, steps, batch and updates chosen by a rule, and printed; options that are typed win. Default: the fixed
-    numbers of the preset, with which the same command gives the same results on any machine."""
+    """Time for the whole run on this machine: 90s, 30m, 2h, 1h30m. Width, steps, batch and updates are chosen by a rule
+    and printed; options that are typed win. Default: the fixed numbers of the preset, the same on any machine."""
 
 
 def class_options(options: Options, *, prefix: str, preset: Mapping[str, Any]) -> dict[str, Any]:

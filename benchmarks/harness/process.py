@@ -8,7 +8,7 @@ from distill import InputError
 from distill.runtime.distributed import ranks_started
 from distill.runtime.memory import keep_freed_memory
 
-__all__ = ["set_up_process"]
+__all__ = ["precision_for", "set_up_process"]
 
 
 def has_cpu_bfloat16() -> bool:
@@ -16,15 +16,33 @@ def has_cpu_bfloat16() -> bool:
     return hasattr(torch.backends.mkldnn, "conv") and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
+def has_matrix_unit() -> bool:
+    """Whether this CPU has a unit for products of bfloat16 matrices (AMX), several times as fast as float32 ones."""
+    return has_cpu_bfloat16() and bool(torch.cpu._is_amx_tile_supported())
+
+
+def precision_for(device: str, asked: str) -> str:
+    """The precision that `asked` is on this machine: "auto" is "bfloat16" on CPUs with a matrix unit for it.
+
+    >>> precision_for("cuda", "auto"), precision_for("cpu", "tf32")
+    ('float32', 'tf32')
+    """
+    if asked != "auto":
+        return asked
+    return "bfloat16" if device == "cpu" and has_matrix_unit() else "float32"
+
+
 def set_up_process(*, device: str, precision: str, shares_out: bool = False) -> None:
     """Set up this process; call it once, before tensors are made.
 
     `shares_out`: whether the program divides its work among processes that `torchrun` starts.
 
-    `precision`: of products of float32 numbers in convolutions and matrix products; sums and everything else stay
-    float32, and the kernel is solved in float64 whatever it is. "tf32": 10 bits on NVIDIA GPUs; "bfloat16": 7 bits on
-    CPUs that have it. Raises `InputError` for a precision that the device does not have, and under `torchrun` for a
-    program that does not share out.
+    `precision`: of products of float32 numbers in convolutions and matrix products, not "auto" (see `precision_for`);
+    sums and everything else stay float32, but for the maps between a convolution and its pooling, and the kernel is
+    solved in float64 whatever it is. "tf32": 10 bits on NVIDIA GPUs; "bfloat16": 7 bits on CPUs that have it.
+
+    Raises `InputError` for a precision that the device does not have, and under `torchrun` for a program that does not
+    share out.
     """
     check_precision(precision, device)
     if ranks_started() > 1 and not shares_out:

@@ -13,10 +13,10 @@ from distill.distillers.features import features_of
 from distill.distillers.history import KRRRecorder
 from distill.distillers.implicit import implicit_loss
 from distill.distillers.lamb import LAMB
-from distill.distillers.model_pool import ModelPool, PoolModel, squared_error, updates_due
+from distill.distillers.model_pool import ModelPool, PooledState, PoolModel, squared_error, updates_due
 from distill.distillers.outer_loss import OuterLoss, OuterLossName, OuterLossOf, SoftmaxLoss
 from distill.distillers.run import Run
-from distill.distillers.state import Start, StepwiseState
+from distill.distillers.state import Start
 from distill.distillers.stepwise_networks import StepwiseInNetworks
 from distill.distillers.tbptt import tbptt_loss
 from distill.errors import InputError
@@ -195,7 +195,7 @@ class FRePo(StepwiseInNetworks):
         return FRePoState(run, start, labels, pool=pool, outer_loss=outer_loss, options=self)
 
 
-class FRePoState(StepwiseState):
+class FRePoState(PooledState):
     """Images and labels, leaves of the meta-gradient, moved by LAMB; the `pool` of models, and the `outer_loss`."""
 
     def __init__(
@@ -214,17 +214,12 @@ class FRePoState(StepwiseState):
         self.count(loss.item())
 
     def tensors(self) -> dict[str, Tensor]:
-        """For a checkpoint: all of the pool, and what the loss has learned."""
-        return {**super().tensors(), **self.pool.tensors(), **self.outer_loss.tensors()}
-
-    def metadata(self) -> dict[str, Any]:
-        """For a checkpoint: the ages of the pool's models as well."""
-        return {**super().metadata(), "ages": [model.age for model in self.pool]}
+        """For a checkpoint: what the loss has learned as well."""
+        return {**super().tensors(), **self.outer_loss.tensors()}
 
     def restore(self, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
         """Restore the state from `tensors` and `metadata`."""
         super().restore(tensors, metadata)
-        self.pool.restore(tensors, metadata["ages"])
         self.outer_loss.restore(tensors)
         self.set_learning_rate()
 

@@ -2,15 +2,17 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from distill.distillers.checkpoint import moments, set_moments, with_prefix, without_prefix
+from distill.distillers.state import StepwiseState
 from distill.networks import Network
 from distill.training.loop import train
 
-__all__ = ["ModelPool", "PoolModel", "squared_error", "updates_due"]
+__all__ = ["ModelPool", "PoolModel", "PooledState", "squared_error", "updates_due"]
 
 
 def squared_error(logits: Tensor, labels: Tensor) -> Tensor:
@@ -116,3 +118,22 @@ class ModelPool:
             model.network.load_state_dict(without_prefix(f"pool.{i}.network.", tensors))
             set_moments(f"pool.{i}.adam", model.optimizer, tensors)
             model.age = age
+
+
+class PooledState(StepwiseState):
+    """A state with a `pool` of models; a subclass sets it."""
+
+    pool: ModelPool
+
+    def tensors(self) -> dict[str, Tensor]:
+        """For a checkpoint: all of the pool as well."""
+        return {**super().tensors(), **self.pool.tensors()}
+
+    def metadata(self) -> dict[str, Any]:
+        """For a checkpoint: the ages of the pool's models as well."""
+        return {**super().metadata(), "ages": [model.age for model in self.pool]}
+
+    def restore(self, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
+        """Restore the state from `tensors` and `metadata`."""
+        super().restore(tensors, metadata)
+        self.pool.restore(tensors, metadata["ages"])

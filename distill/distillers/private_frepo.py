@@ -1,8 +1,7 @@
 """FRePo with differential privacy: real images are seen through one clipped and noised gradient a step."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -10,7 +9,7 @@ from torch.nn import functional as F
 from distill.accounting.ledger import Ledger
 from distill.accounting.noise_stream import NoiseStream
 from distill.distillers.features import features_of
-from distill.distillers.model_pool import ModelPool
+from distill.distillers.model_pool import ModelPool, PooledState
 from distill.distillers.private_stepwise import PrivateState, PrivateStepwise
 from distill.distillers.run import Run
 from distill.distillers.state import Start
@@ -108,7 +107,7 @@ class PrivateFRePo(PrivateStepwise):
         state.pool.renew(model)
 
 
-class PrivateFRePoState(PrivateState):
+class PrivateFRePoState(PooledState, PrivateState):
     """A private state with the `pool` of models."""
 
     def __init__(
@@ -117,19 +116,6 @@ class PrivateFRePoState(PrivateState):
     ) -> None:  # fmt: skip
         super().__init__(run, start, labels, coins=coins, noise=noise, ledger=ledger, options=options)
         self.pool = pool
-
-    def tensors(self) -> dict[str, Tensor]:
-        """For a checkpoint: the pool as well."""
-        return {**super().tensors(), **self.pool.tensors()}
-
-    def metadata(self) -> dict[str, Any]:
-        """For a checkpoint: the ages of the pool's models as well."""
-        return {**super().metadata(), "ages": [model.age for model in self.pool]}
-
-    def restore(self, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
-        """Restore the state from `tensors` and `metadata`."""
-        super().restore(tensors, metadata)
-        self.pool.restore(tensors, metadata["ages"])
 
 
 def unit_features(features: Tensor, centre: Tensor) -> Tensor:

@@ -2,13 +2,19 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from distill.files import write_atomically
 
-__all__ = ["draw_pixels", "plot_classes", "plot_gallery"]
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["draw_pixels", "draw_pixels_at", "image_grid", "plot_classes", "plot_gallery"]
+
+SPACE = 0.08  # between two images of a grid, as a share of the distance of their centres
 
 
 def plot_classes(
@@ -30,18 +36,14 @@ def plot_classes(
     if len(present) > max_classes:
         present = [present[i * len(present) // max_classes] for i in range(max_classes)]
     columns = min(images_per_class, max((int((class_ids == c).sum()) for c in present), default=1))
-    figure = Figure(figsize=(1.6 + 0.6 * columns, 0.62 * max(len(present), 1) + 0.1), layout="constrained")
-    grid = figure.subplots(max(len(present), 1), columns, squeeze=False)
+    rows = max(len(present), 1)
+    figure = Figure(figsize=(1.6 + 0.6 * columns, 0.62 * rows + 0.1), layout="constrained")
+    axes = image_grid(figure, rows, columns)
     for row, class_id in enumerate(present):
-        own = pixels[class_ids == class_id]
-        for column in range(columns):
-            axes = grid[row, column]
-            axes.set_axis_off()
-            if column < len(own):
-                draw_pixels(axes, own[column])
+        for column, own in enumerate(pixels[class_ids == class_id][:columns]):
+            draw_pixels_at(axes, own, row, column)
         name = classes[class_id].replace("_", " ")
-        place: dict[str, Any] = {"transform": grid[row, 0].transAxes, "ha": "right", "va": "center"}
-        grid[row, 0].text(-0.15, 0.5, name, fontsize=9, parse_math=False, **place)
+        axes.text(-0.15, row + 0.5, name, fontsize=9, parse_math=False, ha="right", va="center")
     return write_atomically(path, lambda file: figure.savefig(file, dpi=120))
 
 
@@ -66,7 +68,23 @@ def plot_gallery(
     return write_atomically(path, lambda file: figure.savefig(file, dpi=120))
 
 
-def draw_pixels(axes: Any, pixels: torch.Tensor) -> None:
-    """Draw one uint8 image `(height, width, channels)`."""
+def image_grid(figure: "Figure", rows: int, columns: float) -> "Axes":
+    """Axes for images in rows and columns, one unit each: many times as fast to draw as axes for each image."""
+    axes = figure.subplots()
+    axes.set_axis_off()
+    axes.set(xlim=(0, columns), ylim=(rows, 0))
+    return axes
+
+
+def draw_pixels_at(axes: "Axes", pixels: torch.Tensor, row: float, column: float) -> None:
+    """Draw one uint8 image `(height, width, channels)` in its place of an `image_grid`."""
+    height, width = pixels.shape[:2]
+    half = 0.5 * (1 - SPACE) / max(height, width)
+    x, y = column + 0.5, row + 0.5
+    draw_pixels(axes, pixels, extent=(x - half * width, x + half * width, y + half * height, y - half * height))
+
+
+def draw_pixels(axes: "Axes", pixels: torch.Tensor, **place: Any) -> None:
+    """Draw one uint8 image `(height, width, channels)`; `place`: further arguments of `imshow`."""
     image = pixels.squeeze(-1).numpy()
-    axes.imshow(image, cmap="gray" if image.ndim == 2 else None, vmin=0, vmax=255)
+    axes.imshow(image, cmap="gray" if image.ndim == 2 else None, vmin=0, vmax=255, **place)

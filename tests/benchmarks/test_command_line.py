@@ -3,7 +3,6 @@
 import dataclasses
 import os
 import re
-import resource
 import subprocess
 import sys
 from inspect import cleandoc
@@ -234,6 +233,9 @@ sys.exit(code)
     return done.returncode, done.stderr, done.stdout
 
 
+HEAVY = {"torch", "distill", "continual", "privacy", "avalanche", "numpy", "scipy", "sklearn", "matplotlib", "pandas"}
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -245,13 +247,11 @@ sys.exit(code)
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_a_misspelt_option_is_refused_at_once_without_torch(words, message):
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     code, error, modules = in_a_process("", *words)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert (code, error.count("\n")) == (2, 1)
     assert error.startswith(message)
-    assert {"torch", "distill", "continual", "avalanche", "numpy"}.isdisjoint(modules.split())
-    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1.5
+    assert "benchmarks.studies.class_incremental.options" in modules.split()
+    assert HEAVY.isdisjoint(modules.split())
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,17 @@
-"""How a benchmark's process is set up: precision that can be had, and what it does."""
+"""How a benchmark's process is set up: precision that is available, and what it does."""
 
+
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
 from benchmarks.harness import process
-from benchmarks.harness.process import set_up_process
+from benchmarks.harness.experiment import with_precision
+from benchmarks.harness.process import precision_for, set_up_process
+from benchmarks.harness.run_folder import write_record
+from benchmarks.studies.class_incremental.options import ClassIncrementalOptions
 from distill import InputError
 
 
@@ -43,6 +49,23 @@ def test_products_are_as_precise_as_asked_for() -> None:
         errors[precision] = float((left @ right - exact).norm() / exact.norm())
     assert errors["float32"] < 1e-6
     assert 1e-4 < errors["bfloat16"] < 1e-2
+
+
+def test_auto_is_bfloat16_on_a_processor_with_a_matrix_unit_alone(monkeypatch) -> None:
+    for unit, device, expected in ((True, "cpu", "bfloat16"), (False, "cpu", "float32"), (True, "cuda", "float32")):
+        monkeypatch.setattr(process, "has_matrix_unit", lambda unit=unit: unit)
+        assert precision_for(device, "auto") == expected
+    assert precision_for("cpu", "float32") == "float32"
+
+
+def test_auto_is_recorded_as_what_it_was_and_resumed_so(tmp_path: Path, monkeypatch) -> None:
+    options = ClassIncrementalOptions(output=tmp_path)
+    monkeypatch.setattr(process, "has_matrix_unit", lambda: True)
+    assert with_precision(options, tmp_path).precision == "bfloat16"
+    write_record(tmp_path, {"precision": "bfloat16"})
+    monkeypatch.setattr(process, "has_matrix_unit", lambda: False)  # another machine
+    assert with_precision(replace(options, resume=True), tmp_path).precision == "bfloat16"
+    assert with_precision(options, tmp_path).precision == "float32"
 
 
 def test_a_program_that_does_not_share_out_is_refused_under_torchrun(monkeypatch) -> None:

@@ -109,7 +109,7 @@ PUBLIC = {
                 "class_order", "experience_accuracies", "stream_accuracy", "with_soft_labels"},
 }  # fmt: skip
 TAKES_NOTHING = {"Distiller", "TeacherLabels", "Evaluation", "Identity", "InputError", "InputWarning", "Ledger",
-                 "ObservedRelease", "Preprocessing", "PrivateNetwork", "accuracy_evaluator",
+                 "ObservedRelease", "Preprocessing", "PrivateNetwork", "Snapshots", "accuracy_evaluator",
                  "average_incremental_accuracy",
                  "forgetting"}  # fmt: skip
 

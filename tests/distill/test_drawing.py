@@ -52,7 +52,7 @@ def texts(figure):
 
 
 def pictures(figure):
-    return [axes.get_images()[0].get_array() for axes in figure.get_axes() if axes.get_images()]
+    return [image.get_array() for axes in figure.get_axes() for image in axes.get_images()]
 
 
 def size(path):

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from benchmarks.harness.methods import METHODS, QUICK_EXPERTS, methods_of, prefix_of
-from benchmarks.harness.options import BudgetOptions, More, Options, Presets, StudyOptions
+from benchmarks.harness.options import BudgetOptions, More, Options, Precision, Presets, StudyOptions
 
 __all__ = ["PRESETS", "ArmOptions", "ClassIncrementalOptions", "StockOptions", "StreamOptions"]
 
@@ -44,6 +44,9 @@ PRESETS: Presets = {
 class StreamOptions(StudyOptions):
     """The class-incremental stream, and the networks that are trained along it."""
 
+    precision: More[Precision] = "auto"
+    """Precision of convolutions and matrix products. auto: bfloat16 on CPUs with a matrix unit for it (AMX), float32
+    elsewhere; bfloat16 and tf32 (NVIDIA GPUs) are faster than float32, but change the results."""
     steps: int = 10
     """Number of class-incremental steps; must divide the number of classes."""
     first: More[int | None] = None

@@ -81,8 +81,7 @@ class DistillationOptions(BudgetOptions):
     sweep: tuple[str, ...] = ()
     """Option of a method to vary, and its values: --sweep frepo-pool-size 1 2 5 10 20."""
     curve: bool = False
-    """Accuracy against seconds: networks are also trained on each set as it stood after 1/16, 1/8, 1/4 and 1/2 of the
-    seconds of its distillation."""
+    """Accuracy against seconds: networks are also trained on each set as after 1/16, 1/8, 1/4, 1/2 of its seconds."""
     set: tuple[Path, ...] = ()
     """Saved sets to evaluate instead of distilling: .safetensors of this toolkit, .npz or .pt of other code, or folders
     with a subfolder of images per class."""

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from benchmarks.harness.cost import add_process, machine
 from benchmarks.harness.kept import kept
-from benchmarks.harness.process import set_up_process
+from benchmarks.harness.process import precision_for, set_up_process
 from benchmarks.harness.results import print_table, write_results
 from benchmarks.harness.run_folder import open_folder
 from benchmarks.studies.speed.cases import Case, measured
@@ -62,7 +62,8 @@ def check_options(options: SpeedOptions) -> None:
     if options.seconds == math.inf:
         raise InputError("--seconds is inf; expected seconds that end")
     check_device(options.device)
-    set_up_process(device=options.device, precision=options.precision)  # only to see that it is available
+    # Only to see that it is available:
+    set_up_process(device=options.device, precision=precision_for(options.device, options.precision))
 
 
 def record_of(options: SpeedOptions, study: str, case: Case, before: list[dict[str, Any]]) -> dict[str, Any]:
@@ -78,7 +79,8 @@ def run_case(options: SpeedOptions, study: str, case: Case, before: list[dict[st
     if expected > options.longest:
         result: dict[str, Any] = {"left_out": f"a step would take longer than {options.longest:g} s"}
     else:
-        result = measured(dataclasses.replace(case, time_for=options.seconds, precision=options.precision))
+        precision = precision_for(options.device, options.precision)
+        result = measured(dataclasses.replace(case, time_for=options.seconds, precision=precision))
     return {"study": study, **dataclasses.asdict(case), **result}
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from distill.runtime.checks import require_a
-from distill.sets.class_grids import draw_pixels
+from distill.sets.class_grids import draw_pixels_at, image_grid
 from distill.sets.drawing.shared import (
     check_sets,
     evenly_spread,
@@ -46,20 +46,15 @@ def plot_before_after(
     columns = max(len(row) for row in shown)
     size = (name_width(names) + 0.64 * (2 * columns + 0.4), 0.64 * len(shown) + 0.4)
     figure = Figure(figsize=size, layout="constrained")
-    # One grid with a narrow empty column, so that all images are of one size.
-    ratios = [1] * columns + [0.4] + [1] * columns
-    grid = figure.subplots(len(shown), len(ratios), squeeze=False, width_ratios=ratios)
-    for axes in grid.flat:
-        axes.set_axis_off()
-    for first, title, synthetic in ((0, "before", before), (columns + 1, "after", after)):
+    axes = image_grid(figure, len(shown), 2 * columns + 0.4)
+    for first, title, synthetic in ((0, "before", before), (columns + 0.4, "after", after)):
         pixels = synthetic.pixels()
-        middle = grid[0, first + (columns - 1) // 2]
-        middle.set_title(title, fontsize=10, x=0.5 if columns % 2 else 1.05)
+        axes.text(first + columns / 2, -0.1, title, fontsize=10, ha="center", va="bottom")
         for row, positions in enumerate(shown):
             for column, position in enumerate(positions):
-                draw_pixels(grid[row, first + column], pixels[position])
+                draw_pixels_at(axes, pixels[position], row, first + column)
     for row, name in enumerate(names):
-        name_row(grid[row, 0], name)
+        name_row(axes, row, name)
     return save_figure(figure, path)
 
 
@@ -80,14 +75,13 @@ def plot_evolution(
     shown = of_different_classes(sets[0], images)
     names = [short_name(sets[0].classes[int(sets[0].class_ids[position])]) for position in shown]
     figure = Figure(figsize=(name_width(names) + 0.72 * len(sets), 0.72 * len(shown) + 0.6), layout="constrained")
-    axes = figure.subplots(len(shown), len(sets), squeeze=False)
-    for column, (synthetic, step) in enumerate(zip(sets, steps, strict=True)):
-        pixels = synthetic.subset(torch.tensor(shown)).pixels()
-        axes[0, column].set_title(f"{step:,}".replace(",", " "), fontsize=9)
-        for row in range(len(shown)):
-            axes[row, column].set_axis_off()
-            draw_pixels(axes[row, column], pixels[row])
+    axes = image_grid(figure, len(shown), len(sets))
+    columns = [synthetic.subset(torch.tensor(shown)).pixels() for synthetic in sets]
+    for column, step in enumerate(steps):
+        axes.text(column + 0.5, -0.1, f"{step:,}".replace(",", " "), fontsize=9, ha="center", va="bottom")
     for row, name in enumerate(names):
-        name_row(axes[row, 0], name)
+        name_row(axes, row, name)
+        for column, pixels in enumerate(columns):
+            draw_pixels_at(axes, pixels[row], row, column)
     figure.suptitle("steps", fontsize=9)
     return save_figure(figure, path)

@@ -85,15 +85,15 @@ def of_different_classes(synthetic: SyntheticSet, count: int) -> list[int]:
     return [i for positions in by_class for i in positions if i in chosen]
 
 
-def name_row(axes: "Axes", name: str) -> None:
-    """Write `name` to the left of the first image of a row."""
-    place: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "ha": "right", "va": "center"}
-    axes.annotate(name, (0, 0.5), xytext=(-6, 0), fontsize=9, parse_math=False, **place)
+def name_row(axes: "Axes", row: int, name: str) -> None:
+    """Write `name` to the left of the first image of a row of an `image_grid`."""
+    place: dict[str, Any] = {"textcoords": "offset points", "ha": "right", "va": "center"}
+    axes.annotate(name, (0, row + 0.5), xytext=(-6, 0), fontsize=9, parse_math=False, annotation_clip=False, **place)
 
 
 def name_width(names: Sequence[str]) -> float:
     """Inches that names beside images take."""
-    return 0.5 + 0.085 * max(len(name) for name in names)
+    return 0.65 + 0.085 * max(len(name) for name in names)
 
 
 def short_name(name: str) -> str:
