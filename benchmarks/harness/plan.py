@@ -108,7 +108,7 @@ class MethodsPlan(ABC):
     def _recipe_options(self, updates: float) -> dict[str, Any]:
         own = self.preset["train"]
         return {
-            "width": self.rung.width,
+            "width": self.rung.train_width,
             "train_steps": max(1, round(updates * own["train_steps"])),
             "steps_per_image": round(updates * own["steps_per_image"], 4),
         }
@@ -148,14 +148,17 @@ class MethodsPlan(ABC):
     def described(self, options: Mapping[str, Mapping[str, Any]]) -> str:
         """What these are, in words."""
         recipe, distillers = self.made(options)
-        words = [f"width {recipe.width}"]
-        for method, distiller in distillers.items():
-            if isinstance(distiller, StepwiseDistiller):
-                words.append(f"{distiller.updates(self.images_per_class[method])} steps of {method} in a distillation")
-        if "frepo" in distillers:
-            words.append(f"batches of {distillers['frepo'].options()['batch_size']}")
+        learning = {name: own for name, own in distillers.items() if isinstance(own, StepwiseDistiller)}
+        widths = dict.fromkeys(own.options()["width"] for own in learning.values() if "width" in own.options())
+        words = [f"width {' and '.join(map(str, widths))}"] if widths else []
+        words += [
+            f"{own.updates(self.images_per_class[name])} steps of {name} in a distillation"
+            for name, own in learning.items()
+        ]
+        if "frepo" in learning:
+            words.append(f"batches of {learning['frepo'].options()['batch_size']}")
         updates = recipe.steps_for(self.classes * max(self.images_per_class.values()))
-        return ", ".join([*words, f"{updates} updates of a network on all classes"])
+        return ", ".join([*words, f"networks of width {recipe.width}", f"{updates} updates of one on all classes"])
 
 
 def fields_of_updates(distiller: StepwiseDistiller, images_per_class: int) -> tuple[str, ...]:

@@ -42,7 +42,7 @@ class Timed:
 
     def steps_in(self, seconds: float) -> int:
         """How many steps take so long, 1 or more."""
-        return max(1, int((seconds - self.fixed) / self.step)) if self.step else 1
+        return max(1, int((seconds - self.fixed) / self.step + 1e-6)) if self.step else 1
 
 
 def seconds_of(do: Callable[[], T]) -> tuple[float, T]:
@@ -87,8 +87,8 @@ def distillation_timed(distiller: Distiller, data: PreprocessedImages, run: Run,
             return prepared, distiller.start(prepared, run)
 
         fixed, (prepared, state) = seconds_of(begin)
-        recorded, _ = seconds_of(distiller.recorder(state).measure)
         step = seconds_per_step_from(state, distiller, prepared, seconds=seconds)
+        recorded, _ = seconds_of(distiller.recorder(state).measure)
         return Timed(fixed + distiller.history_points * recorded, step)
     if isinstance(distiller, TrainsNetwork):
 

@@ -23,10 +23,10 @@ TINY = [
     "--dm-history-points", "2",
 ]  # fmt: skip
 LADDER = (
-    Rung(width=32, batch_size=256, updates=1, steps=10),
-    Rung(width=32, batch_size=256, updates=2, steps=20),
-    Rung(width=64, batch_size=512, updates=2, steps=20),
-    Rung(width=128, batch_size=512, updates=4, steps=100),
+    Rung(width=32, train_width=32, batch_size=256, updates=1, steps=10),
+    Rung(width=32, train_width=32, batch_size=256, updates=2, steps=20),
+    Rung(width=64, train_width=64, batch_size=512, updates=2, steps=20),
+    Rung(width=128, train_width=128, batch_size=512, updates=4, steps=100),
 )
 
 
@@ -135,9 +135,9 @@ def test_timing_by_differences_finds_what_is_fixed_and_what_a_step_takes(monkeyp
 
 def test_the_documentation_has_the_table_of_the_rule():
     lines = (Path(__file__).parents[2] / "docs" / "class_incremental.md").read_text().splitlines()
-    start = next(i for i, line in enumerate(lines) if line.startswith("| width |")) + 2
+    start = next(i for i, line in enumerate(lines) if line.startswith("| width of the networks that")) + 2
     told = [[float(cell) for cell in line.strip("| ").split(" | ")] for line in lines[start : start + len(RUNGS)]]
-    assert told == [[rung.width, rung.batch_size, rung.updates, rung.steps] for rung in RUNGS]
+    assert told == [[rung.width, rung.train_width, rung.batch_size, rung.updates, rung.steps] for rung in RUNGS]
     assert not lines[start + len(RUNGS)]
 
 

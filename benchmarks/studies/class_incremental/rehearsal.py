@@ -57,8 +57,8 @@ class Rehearsal:
     @cached_property
     def drawing(self) -> float:
         """Seconds of drawing a set of all classes."""
-        synthetic = Random().distill(self._sample(max(self.images_per_class.values())), images_per_class=1)
-        return seconds_of_drawing(synthetic)
+        count = max(self.images_per_class.values())
+        return seconds_of_drawing(Random().distill(self._sample(count), images_per_class=count))
 
     @cached_property
     def worker_start(self) -> float:
@@ -135,6 +135,11 @@ class Rehearsal:
                 return gdumb(self.run, policy, seed=self.seed, index=0, recipe=short, progress=False)
 
             timed = steady(lambda steps: strategy(steps).train(experience))
-            tested = 0.0 if whole else seconds_of(lambda: experience_accuracies(strategy(1), tests))[0]
-            self._trained[key] = timed, tested
+            self._trained[key] = timed, 0.0 if whole else self._tested(strategy(1), tests)
         return self._trained[key]
+
+    @staticmethod
+    def _tested(strategy: Any, tests: Any) -> float:
+        """Seconds of a test, the first one left out."""
+        experience_accuracies(strategy, tests)
+        return seconds_of(lambda: experience_accuracies(strategy, tests))[0]
