@@ -34,8 +34,8 @@ class Rung:
     """Of FRePo in a distillation: at least so many must fit, or the rung before is taken."""
 
 
-# The rule: from the least sensible run upwards. On held-out images of CIFAR-100 more and wider distilling gains nothing,
-# wider networks and more updates on the buffer do (docs/recipe.md); what gains most for what it costs comes first.
+# The rule: from the least sensible run upwards. On held-out images of CIFAR-100 more and wider distilling gains
+# nothing, wider networks and more updates on the buffer do (docs/recipe.md); what gains most for its cost comes first.
 RUNGS = (
     Rung(width=32, train_width=32, batch_size=256, updates=0.5, steps=50),
     Rung(width=32, train_width=32, batch_size=256, updates=1, steps=125),
