@@ -1,8 +1,9 @@
 """Tiny labelled images that every test file can ask for."""
 
 import signal
+import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pytest
@@ -43,3 +44,14 @@ def interrupts_interrupt() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         if hasattr(signal, "SIGHUP"):
             signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+@pytest.fixture(autouse=True)
+def precision_as_before() -> Iterator[None]:
+    """A benchmark that runs in a test's process sets the precision of all of it; the next test has the usual one."""
+    yield
+    torch = sys.modules.get("torch")
+    for products in ("conv", "matmul"):
+        part = getattr(torch.backends.mkldnn, products, None) if torch else None
+        if part is not None and part.fp32_precision == "bf16":
+            part.fp32_precision = "ieee"
