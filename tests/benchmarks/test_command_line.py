@@ -111,7 +111,7 @@ def test_help_is_as_wide_as_the_terminal(capsys, monkeypatch, name):
 def test_defaults_are_shown_by_preset(capsys):
     text = " ".join(help_of(capsys, "cl_cifar100", "--help-all").replace("│", " ").split())
     assert "--networks INT Number of networks trained after every step. (default: 2 (quick), 1 (paper))" in text
-    assert re.search(r"--frepo-steps INT .*?\(default: 500 \(quick\), 500000 \(paper\)\)", text)
+    assert re.search(r"--frepo-steps INT .*?\(default: 250 \(quick\), 500000 \(paper\)\)", text)
 
 
 def test_data_sets_arms_attacks_studies_and_networks_in_the_help_are_all_that_there_are():

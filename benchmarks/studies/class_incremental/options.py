@@ -12,7 +12,7 @@ __all__ = ["PRESETS", "ArmOptions", "ClassIncrementalOptions", "StockOptions", "
 # What differs from the defaults of the classes, which are the paper's. "quick": see docs/results.md.
 PRESETS: Presets = {
     "quick": {
-        "frepo": {"steps": 500, "batch_size": 256, "learning_rate": 8e-3, "width": 32, "norm": "instance"},
+        "frepo": {"steps": 250, "batch_size": 256, "learning_rate": 8e-3, "width": 32, "norm": "instance"},
         "herding": {"steps": 200, "learning_rate": 3e-3, "width": 32},
         "teacher": {"width": 32},
         "dm": {"steps": 300, "batch_size": 64, "width": 32},
