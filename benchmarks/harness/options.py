@@ -139,7 +139,7 @@ class BudgetOptions(StudyOptions):
 
     budget: str | None = None
     """Time for the whole run on this machine: 90s, 30m, 2h, 1h30m. Width, steps, batch and updates are chosen by a rule
-    and printed; options that are typed win. Default: the fixed numbers of the preset, the same on any machine."""
+    and printed; options that are typed win. Default: the fixed numbers of the preset."""
 
 
 def class_options(options: Options, *, prefix: str, preset: Mapping[str, Any]) -> dict[str, Any]:
