@@ -143,7 +143,11 @@ class GDumb(TemplateWithGenerator):
 
     @property
     def mb_soft_labels(self) -> Tensor:
-        """Soft labels `(n, C)` of the current mini-batch: the buffer's in training, the initial ones in evaluation."""
+        """Soft labels `(n, C)` of the current mini-batch: the buffer's in training, the initial ones in evaluation.
+
+        With CutMix in the recipe some batches are mixed, and so are these labels, while `mb_y` has the classes of the
+        images before.
+        """
         if self.is_training:
             return self.mbatch[-2]
         assert self.num_classes is not None or self.mb_output is not None
@@ -186,6 +190,7 @@ class GDumb(TemplateWithGenerator):
         self.generator = generator_for(self.seed, index)
         assert self.num_classes is not None
         columns = read_all(with_soft_labels(self.adapted_dataset.eval(), self.num_classes))
+        check_mixing(self.recipe, columns)
         self.dataloader = BufferLoader(
             [column.to(self.device) for column in columns],
             recipe=self.recipe,
@@ -217,6 +222,21 @@ class GDumb(TemplateWithGenerator):
     def _train_cleanup(self) -> None:
         super()._train_cleanup()
         self.scheduler = self.average = None  # not needed any more, and the schedule is not picklable
+
+
+def check_mixing(recipe: TrainingRecipe, columns: Sequence[Tensor]) -> None:
+    """Raise `InputError` where a recipe cannot augment or mix what is in a buffer of these columns."""
+    images, tasks = columns[0], columns[-1]
+    if images.ndim != 4 and (recipe.augment or recipe.cutmix):
+        raise InputError(
+            f"the items of the buffer have shape {tuple(images.shape[1:])}, which a recipe cannot augment or mix; give "
+            "one with augment=False and cutmix=0.0"
+        )
+    if recipe.cutmix and len(torch.unique(tasks)) > 1:
+        raise InputError(
+            f"cutmix is {recipe.cutmix}, but the buffer has images of several tasks, whose labels must not be mixed; "
+            "give a recipe with cutmix=0.0"
+        )
 
 
 def check_model(model: Any, reset: Reset | None) -> None:

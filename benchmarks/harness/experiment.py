@@ -129,7 +129,7 @@ def with_precision(options: S, folder: Path) -> S:
     if options.precision != "auto":
         return options
     before = recorded(folder, "precision") if options.resume else None
-    known = before in get_args(Precision)
+    known = before in get_args(Precision) and before != "auto"
     found: Any = before if known else precision_for(options.device, "auto")
     return replace(options, precision=found)
 

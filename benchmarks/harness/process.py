@@ -13,7 +13,8 @@ __all__ = ["precision_for", "set_up_process"]
 
 def has_cpu_bfloat16() -> bool:
     """Whether float32 convolutions can be computed in bfloat16 here."""
-    return hasattr(torch.backends.mkldnn, "conv") and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    known = torch.backends.mkldnn.is_available() and hasattr(torch.backends.mkldnn, "conv")
+    return known and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def has_matrix_unit() -> bool:

@@ -1,6 +1,6 @@
 """The validated arguments of one `distill` call, passed to its components."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +26,8 @@ class Snapshots:
     - `steps`: numbers of updates done; 0 is the start. Those that a distillation does not reach are left out.
     - `show`: called with the step, the seconds of distilling until then, and the set. Seconds are those of the start
       and of the steps; what is recorded, saved and shown along the way does not count. A distillation that is resumed
-      counts on from its checkpoint, and may show the set at that step again.
+      counts on from its checkpoint, and may show the set at that step again, but not at earlier ones; one that a store
+      holds already shows nothing.
 
     Raises `InputError` where steps are no whole numbers of 0 or more, or `show` is no function.
 
@@ -41,9 +42,10 @@ class Snapshots:
     show: Callable[[int, float, SyntheticSet], None]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "steps", tuple(self.steps))
-        if not all(isinstance(step, int) and not isinstance(step, bool) and step >= 0 for step in self.steps):
+        given = tuple(self.steps) if isinstance(self.steps, Iterable) else (None,)
+        if not all(isinstance(step, int) and not isinstance(step, bool) and step >= 0 for step in given):
             raise InputError(f"steps are {shown(self.steps)}; expected whole numbers of 0 or more")
+        object.__setattr__(self, "steps", given)
         if not callable(self.show):
             raise InputError(f"show is {shown(self.show)}; expected a function of a step, seconds and a set")
 

@@ -26,8 +26,9 @@ class BFloat16ConvReLUAvgPool2d(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, images: Tensor, weight: Tensor, bias: Tensor, padding: int) -> Tensor:
-        """Pooled maps `(n, out, h / 2, w / 2)`, float32."""
+    def forward(ctx: Any, images: Tensor, weight: Tensor, bias: Tensor, padding: int, gradients: bool) -> Tensor:
+        """Pooled maps `(n, out, h / 2, w / 2)`, float32. `gradients`: whether any may be asked for."""
+        needs_backward = gradients and any(ctx.needs_input_grad)
         n, _, *sides = images.shape
         shape = (n, len(weight), *(side + 2 * padding - 2 for side in sides))
         pooled = empty(images, (n, len(weight), shape[2] // 2, shape[3] // 2))
@@ -36,8 +37,9 @@ class BFloat16ConvReLUAvgPool2d(torch.autograd.Function):
         for rows in chunks(shape, low_weight.element_size()):
             maps = F.conv2d(lowered(images[rows]), low_weight, low_bias, padding=padding).relu_()
             pooled[rows].copy_(F.avg_pool2d(maps, 2))
-            saved.append(maps)
-        if any(ctx.needs_input_grad):
+            if needs_backward:
+                saved.append(maps)
+        if needs_backward:
             ctx.save_for_backward(images if ctx.needs_input_grad[1] else None, weight, *saved)
             ctx.shape, ctx.maps_shape, ctx.padding = images.shape, shape, padding
         return pooled
@@ -52,7 +54,7 @@ class BFloat16ConvReLUAvgPool2d(torch.autograd.Function):
         if torch.is_grad_enabled():  # for a second derivative
             positive = torch.cat([maps > 0 for maps in saved])
             maps = before_pool(gradients[0] * 0.25, positive)
-            return *convolution_gradients(maps, images, weight, padding, needs), None
+            return *convolution_gradients(maps, images, weight, padding, needs), None, None
         to_images = empty(gradients[0], ctx.shape) if needs[0] else None
         to_weight = torch.zeros_like(weight) if needs[1] else None
         to_bias = weight.new_zeros(len(weight)) if needs[2] else None
@@ -66,7 +68,7 @@ class BFloat16ConvReLUAvgPool2d(torch.autograd.Function):
             for total, result in ((to_weight, found[1]), (to_bias, found[2])):
                 if total is not None:
                     total.add_(result)
-        return to_images, to_weight, to_bias, None
+        return to_images, to_weight, to_bias, None, None
 
 
 def lowered(maps: Tensor) -> Tensor:

@@ -63,17 +63,17 @@ class ConvReLUAvgPool2d(nn.Conv2d):
         even = images.shape[2] % 2 == images.shape[3] % 2 == 0  # and so are the maps' sides
         if images.device.type == "cpu" and even and len(images):
             fused = BFloat16ConvReLUAvgPool2d if computes_in_bfloat16(images) else _ConvReLUAvgPool2d
-            return fused.apply(images, self.weight, self.bias, padding)
+            return fused.apply(images, self.weight, self.bias, padding, torch.is_grad_enabled())
         return ReLUAvgPool2d()(super().forward(images))
 
 
 class _ConvReLUAvgPool2d(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, images: Tensor, weight: Tensor, bias: Tensor, padding: int) -> Tensor:
+    def forward(ctx: Any, images: Tensor, weight: Tensor, bias: Tensor, padding: int, gradients: bool) -> Tensor:
         n, _, *sides = images.shape
         shape = (n, len(weight), *(side + 2 * padding - 2 for side in sides))
         pooled = empty(images, (n, len(weight), shape[2] // 2, shape[3] // 2))
-        needs_backward = any(ctx.needs_input_grad)
+        needs_backward = gradients and any(ctx.needs_input_grad)  # in here no gradient is ever enabled
         positive = empty(images, shape if needs_backward else (0, *shape[1:]), torch.bool)
         for rows in chunks(shape, images.element_size()):
             maps = F.conv2d(images[rows], weight, bias, padding=padding).relu_()
@@ -93,7 +93,7 @@ class _ConvReLUAvgPool2d(torch.autograd.Function):
         if images is None:  # only its shape matters
             images = gradient.new_empty(1).expand(ctx.shape)
         if torch.is_grad_enabled():  # for a second derivative
-            return *convolution_gradients(before_pool(gradient, positive), images, weight, padding, needs), None
+            return *convolution_gradients(before_pool(gradient, positive), images, weight, padding, needs), None, None
         totals = [
             empty(gradient, ctx.shape) if needs[0] else None,
             torch.zeros_like(weight) if needs[1] else None,
@@ -107,7 +107,7 @@ class _ConvReLUAvgPool2d(torch.autograd.Function):
             for total, result in zip(totals[1:], found[1:], strict=True):
                 if total is not None:
                     total.add_(result)
-        return *totals, None
+        return *totals, None, None
 
 
 def faster_gradients(

@@ -23,12 +23,15 @@ def cut_and_mixed(images: Tensor, generator: torch.Generator) -> tuple[Tensor, T
     height, width = images.shape[2:]
     draw = Draw(generator, (height, width), 1)
     side = float(draw.uniform(0, 1)) ** 0.5
-    half_height, half_width = int(height * side) / 2, int(width * side) / 2
-    y, x = (float(draw.whole(0, size - 1)) for size in (height, width))
-    rows = slice(max(0, round(y - half_height)), min(height, round(y + half_height)))
-    columns = slice(max(0, round(x - half_width)), min(width, round(x + half_width)))
+    rows, columns = (within(int(draw.whole(0, size - 1)), round(size * side), size) for size in (height, width))
     others = torch.randperm(len(images), generator=generator).to(images.device)
     mixed = images.clone()
     mixed[:, :, rows, columns] = images[others][:, :, rows, columns]
     covered = mixed[:1, :1, rows, columns].numel() / (height * width)
     return mixed, others, torch.tensor(1 - covered)
+
+
+def within(centre: int, length: int, size: int) -> slice:
+    """`length` positions around a `centre`, those of them that are in `size`."""
+    first = centre - length // 2
+    return slice(max(0, first), min(size, first + length))

@@ -52,6 +52,21 @@ def test_every_point_fits_its_bytes_and_points_left_out_say_why(done):
         picture.verify()
 
 
+@pytest.mark.slow
+def test_workers_learn_steps_side_by_side_and_their_seconds_count(command, done, tmp_path):
+    assert command("--output", tmp_path / "run", *POINTS, "--jobs", 2) == 0
+    alone, together = (read_json(folder / "results.json")["points"] for folder in (done, tmp_path / "run"))
+    assert [(point["arm"], point["size"]) for point in together] == [(point["arm"], point["size"]) for point in alone]
+    for own, other in zip(together, alone, strict=True):
+        assert own.get("left_out") == other.get("left_out")
+        if "left_out" not in own:
+            assert own["accuracy"] == pytest.approx(other["accuracy"], abs=0.02)
+            assert own["images"] == other["images"]
+    distilling = {point["arm"]: point["seconds"]["distil"] for point in together if point["size"] == 200}
+    assert distilling["frepo uint8"] > distilling["random uint8"]
+    assert not list((tmp_path / "run").rglob("ahead*"))
+
+
 def test_resumed_run_may_have_other_arms_and_sizes_and_keeps_the_points_it_has(command, done, capsys):
     before = read_json(done / "results.json")["points"]
     kept = {path: path.stat().st_mtime_ns for path in done.rglob("point.json")}

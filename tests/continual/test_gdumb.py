@@ -12,6 +12,7 @@ from avalanche.training.storage_policy import ClassBalancedBuffer
 from torch import nn
 
 from continual import DistilledBuffer, GDumb, class_incremental
+from continual.gdumb import check_mixing
 from continual.weight_reset import draw_weights
 from distill import InputError
 from distill.networks import build_network
@@ -86,7 +87,7 @@ def test_parameters_that_cannot_be_drawn_are_refused() -> None:
         draw_weights(nn.Sequential(nn.Linear(2, 2), Scale()), generator_for(0))
 
 
-@pytest.mark.parametrize("options", [{"norm": "none"}, {"norm": "batch", "average": 0.9, "augmentations": 2}], ids=str)
+@pytest.mark.parametrize("options", [{"norm": "none"}, {"norm": "batch", "average": 0.9, "augmentations": 2, "cutmix": 0.7}], ids=str)
 def test_gdumb_trains_as_train_network_does(options) -> None:
     """The same generator gives the same bits as the evaluation of a synthetic set."""
     recipe = TrainingRecipe(train_steps=5, batch_size=5, width=2, depth=1, **options)
@@ -220,3 +221,19 @@ def weights_on(device: str) -> torch.Tensor:
     model = linear().to(device)
     draw_weights(model, generator_for(0))
     return nn.utils.parameters_to_vector(model.parameters()).detach().cpu()
+
+
+@pytest.mark.parametrize(
+    ("shape", "tasks", "options", "said"),
+    [
+        ((4, 1, 8, 8), [0, 0, 1, 1], {"cutmix": 0.5}, "cutmix is 0.5, but the buffer has images of several tasks"),
+        ((4, 7), [0] * 4, {}, r"the items of the buffer have shape \(7,\), which a recipe cannot augment or mix"),
+        ((4, 7), [0] * 4, {"augment": False, "cutmix": 0.5}, "give one with augment=False and cutmix=0.0"),
+    ],
+    ids=["tasks", "vectors augmented", "vectors mixed"],
+)
+def test_what_a_recipe_cannot_augment_or_mix_is_refused(shape, tasks, options, said) -> None:
+    with pytest.raises(InputError, match=said):
+        check_mixing(TrainingRecipe(**options), [torch.zeros(shape), torch.tensor(tasks)])
+    check_mixing(TrainingRecipe(cutmix=0.5), [torch.zeros(4, 1, 8, 8), torch.zeros(4)])
+    check_mixing(TrainingRecipe(), [torch.zeros(4, 1, 8, 8), torch.arange(4)])

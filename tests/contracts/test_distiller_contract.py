@@ -330,6 +330,7 @@ def test_snapshots_show_the_set_at_the_steps_asked_for_and_change_nothing(distil
 @pytest.mark.parametrize(
     ("make", "said"),
     [
+        (lambda: Snapshots(5, print), "steps are 5; expected whole numbers of 0 or more"),  # type: ignore[arg-type]
         (lambda: Snapshots((1, -1), print), r"steps are \(1, -1\); expected whole numbers of 0 or more"),
         (lambda: Snapshots((0.5,), print), r"steps are \(0.5,\); expected whole numbers of 0 or more"),
         (lambda: Snapshots((1,), "print"), "show is 'print'; expected a function of a step, seconds and a set"),

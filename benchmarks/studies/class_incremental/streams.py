@@ -179,8 +179,11 @@ def tested(
     return {**about, "accuracy": accuracies, "accuracy_by_step": matrix_rows, "seconds": seconds}
 
 
-def final_record(run: StreamStudy, arm: Arm, seed: int, *, store: Path) -> dict[str, Any]:
-    """The record of an arm on a class order after the last step alone."""
+def final_record(run: StreamStudy, arm: Arm, seed: int, *, store: Path, ahead: float = 0.0) -> dict[str, Any]:
+    """The record of an arm on a class order after the last step alone.
+
+    - `ahead`: seconds that distilling took before.
+    """
     benchmark, started = run.benchmark(seed), time.monotonic()
     policy = buffer_of(run, arm, seed, store=store)
     for experience in benchmark.train_stream:
@@ -200,7 +203,7 @@ def final_record(run: StreamStudy, arm: Arm, seed: int, *, store: Path) -> dict[
         **({} if policy.ledger is None else {"epsilon": policy.ledger.epsilon, "delta": policy.ledger.delta}),
     }
     strategies = [gdumb(run, policy, seed=seed, index=i) for i in range(run.options.networks)]
-    return tested(strategies, experience, benchmark.test_stream, about, time.monotonic() - started)
+    return tested(strategies, experience, benchmark.test_stream, about, time.monotonic() - started + ahead)
 
 
 def images_that_fit(run: StreamStudy, arm: Arm, seed: int, *, more: int = 0) -> int:

@@ -57,9 +57,10 @@ class ReplayStudy(StreamStudy):
         self.arms = parsed_arms(text for text in options.arms if text != NO_REPLAY)
         super().__init__(options, tuple(dict.fromkeys(arm.method for arm in self.arms.values())))
         self.options = self._with_defaults(options)
-        self.online = replace(
-            self.recipe, learning_rate=options.learning_rate, batch_size=options.batch_size, warmup_steps=0
-        )
+        self.online = replace(  # what is mixed or averaged is for networks that are trained from scratch on the memory
+            self.recipe, learning_rate=options.learning_rate, batch_size=options.batch_size, warmup_steps=0,
+            cutmix=0.0, average=0.0,
+        )  # fmt: skip
         self.check_arms(self.arms.values())
 
     def _with_defaults(self, options: ReplayOptions) -> ReplayOptions:
