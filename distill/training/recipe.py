@@ -41,8 +41,8 @@ class TrainingRecipe:
     """Network, loss, schedule and augmentation of a training from scratch. The defaults are the published evaluation.
 
     Raises `InputError` for options of another type, for numbers that are not finite or not above 0 (0 is right for
-    `warmup_steps`, `final_fraction`, `steps_per_image`, `cutmix` and `average`), and for networks, norms and losses that
-    are not known.
+    `warmup_steps`, `final_fraction`, `steps_per_image`, `cutmix` and `average`), and for networks, norms and losses
+    that are not known.
 
     >>> TrainingRecipe(train_steps=100).steps_for(20), TrainingRecipe().steps_for(20)
     (100, 1000)

@@ -87,7 +87,9 @@ def test_parameters_that_cannot_be_drawn_are_refused() -> None:
         draw_weights(nn.Sequential(nn.Linear(2, 2), Scale()), generator_for(0))
 
 
-@pytest.mark.parametrize("options", [{"norm": "none"}, {"norm": "batch", "average": 0.9, "augmentations": 2, "cutmix": 0.7}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{"norm": "none"}, {"norm": "batch", "average": 0.9, "augmentations": 2, "cutmix": 0.7}], ids=str
+)
 def test_gdumb_trains_as_train_network_does(options) -> None:
     """The same generator gives the same bits as the evaluation of a synthetic set."""
     recipe = TrainingRecipe(train_steps=5, batch_size=5, width=2, depth=1, **options)
