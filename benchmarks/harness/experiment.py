@@ -115,7 +115,7 @@ def opened(make: type[E], options: StudyOptions) -> Iterator[E]:
                 space=space,
             )  # fmt: skip
             stack.enter_context(folder)
-            if run.record() != before:  # something was decided in the open folder
+            if run.record().get("chosen") != before.get("chosen"):  # by --budget, in the open folder
                 write_record(run.folder, run.record())
         wait_for_ranks()
         if not is_first_rank():

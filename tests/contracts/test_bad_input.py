@@ -159,7 +159,7 @@ RUN_OPTIONS = {
     "width of text": (["--width", "wide"], "--width is 'wide'; expected a whole number"),
     "device": (["--device", "abacus"], "device is 'abacus', which torch does not know"),
     "device of nothing": (["--device", ""], "device is '', which torch does not know"),
-    "precision": (["--precision", "float8"], "--precision is 'float8'; expected one of float32, "),
+    "precision": (["--precision", "float8"], "--precision is 'float8'; expected one of auto, float32, "),
     "precision of a GPU": (["--precision", "tf32"], "tf32 is for NVIDIA GPUs"),
     "images of 0": (["--images-per-class", "0"], "is 0; expected at least 1"),
     "images of a half": (["--images-per-class", "0.5"], "--images-per-class is '0.5'; expected a whole number"),
