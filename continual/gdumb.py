@@ -225,12 +225,12 @@ class GDumb(TemplateWithGenerator):
 
 
 def check_mixing(recipe: TrainingRecipe, columns: Sequence[Tensor]) -> None:
-    """Raise `InputError` where a recipe cannot augment or mix what is in a buffer of these columns."""
+    """Raise `InputError` where a recipe cannot mix what is in a buffer of these columns."""
     images, tasks = columns[0], columns[-1]
-    if images.ndim != 4 and (recipe.augment or recipe.cutmix):
+    if images.ndim != 4 and recipe.cutmix:
         raise InputError(
-            f"the items of the buffer have shape {tuple(images.shape[1:])}, which a recipe cannot augment or mix; give "
-            "one with augment=False and cutmix=0.0"
+            f"cutmix is {recipe.cutmix}, but the items of the buffer have shape {tuple(images.shape[1:])}; give a "
+            "recipe with cutmix=0.0"
         )
     if recipe.cutmix and len(torch.unique(tasks)) > 1:
         raise InputError(
