@@ -226,13 +226,15 @@ class GDumb(TemplateWithGenerator):
 
 def check_mixing(recipe: TrainingRecipe, columns: Sequence[Tensor]) -> None:
     """Raise `InputError` where a recipe cannot mix what is in a buffer of these columns."""
+    if not recipe.cutmix:
+        return
     images, tasks = columns[0], columns[-1]
-    if images.ndim != 4 and recipe.cutmix:
+    if images.ndim != 4:
         raise InputError(
             f"cutmix is {recipe.cutmix}, but the items of the buffer have shape {tuple(images.shape[1:])}; give a "
             "recipe with cutmix=0.0"
         )
-    if recipe.cutmix and len(torch.unique(tasks)) > 1:
+    if len(torch.unique(tasks)) > 1:
         raise InputError(
             f"cutmix is {recipe.cutmix}, but the buffer has images of several tasks, whose labels must not be mixed; "
             "give a recipe with cutmix=0.0"

@@ -52,8 +52,7 @@ class Experiment(ABC):
     @classmethod
     def of_worker(cls: type[E], options: Any) -> E:
         """The same run in a worker; raises `InputError` where the data are not those it was started on."""
-        folder = options.output or cls.default_folder(options)
-        run = cls(with_precision(replace(options, resume=True), folder))
+        run = cls(options)
         check_record(run.folder, run.record(), free=cls.free_options)
         run.prepare()
         return run

@@ -17,13 +17,14 @@ from distill.distillers.run import Run
 from distill.distillers.stepwise import StepwiseDistiller
 from distill.distillers.trained_network import TrainsNetwork
 
-__all__ = ["Timed", "distillation_timed", "makespan", "seconds_of", "seconds_of_drawing", "seconds_per_step_from",
-           "seconds_until_workers", "steady"]  # fmt: skip
+__all__ = ["OF_SPEED", "Timed", "distillation_timed", "makespan", "seconds_of", "seconds_of_drawing",
+           "seconds_per_step_from", "seconds_until_workers", "steady"]  # fmt: skip
 
 T = TypeVar("T")
 WARM_UP = 2  # steps not counted: memory is allocated, kernels are chosen
 AT_LEAST = 3  # steps counted
 SECONDS = 3.0  # and so long, if that is more steps
+OF_SPEED = ("width", "batch_size")  # what rungs of a budget change of a method or a training, besides its steps
 ROOT = Path(__file__).resolve().parents[2]
 SOME = 2000  # images that are preprocessed to see how long all take
 FEW, MORE = 2, 7  # updates of a network, of which the difference is timed

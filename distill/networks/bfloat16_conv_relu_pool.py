@@ -6,7 +6,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from distill.networks.maps import before_pool, chunks, convolution_gradients, empty
+from distill.networks.feature_maps import (
+    add_part,
+    before_pool,
+    chunks,
+    convolution_gradients,
+    empty_totals,
+    maps_and_pooled,
+)  # fmt: skip
 from distill.runtime.precision import float32_products
 
 __all__ = ["BFloat16ConvReLUAvgPool2d", "computes_in_bfloat16"]
@@ -29,9 +36,7 @@ class BFloat16ConvReLUAvgPool2d(torch.autograd.Function):
     def forward(ctx: Any, images: Tensor, weight: Tensor, bias: Tensor, padding: int, gradients: bool) -> Tensor:
         """Pooled maps `(n, out, h / 2, w / 2)`, float32. `gradients`: whether any may be asked for."""
         needs_backward = gradients and any(ctx.needs_input_grad)
-        n, _, *sides = images.shape
-        shape = (n, len(weight), *(side + 2 * padding - 2 for side in sides))
-        pooled = empty(images, (n, len(weight), shape[2] // 2, shape[3] // 2))
+        shape, pooled = maps_and_pooled(images, weight, padding)
         low_weight, low_bias = lowered(weight), bias.bfloat16()
         saved = []
         for rows in chunks(shape, low_weight.element_size()):
@@ -55,20 +60,13 @@ class BFloat16ConvReLUAvgPool2d(torch.autograd.Function):
             positive = torch.cat([maps > 0 for maps in saved])
             maps = before_pool(gradients[0] * 0.25, positive)
             return *convolution_gradients(maps, images, weight, padding, needs), None, None
-        to_images = empty(gradients[0], ctx.shape) if needs[0] else None
-        to_weight = torch.zeros_like(weight) if needs[1] else None
-        to_bias = weight.new_zeros(len(weight)) if needs[2] else None
+        totals = empty_totals(gradients[0], ctx.shape, weight, needs)
         gradient, low_weight = lowered(gradients[0] * 0.25), lowered(weight)
         for rows, maps in zip(chunks(ctx.maps_shape, low_weight.element_size()), saved, strict=True):
             spread = F.interpolate(gradient[rows], scale_factor=2.0, mode="nearest")
             to_maps = torch.ops.aten.threshold_backward(spread, maps, 0)
-            found = convolution_gradients(to_maps, lowered(images[rows]), low_weight, padding, needs)
-            if to_images is not None:
-                to_images[rows].copy_(found[0])
-            for total, result in ((to_weight, found[1]), (to_bias, found[2])):
-                if total is not None:
-                    total.add_(result)
-        return to_images, to_weight, to_bias, None, None
+            add_part(totals, rows, convolution_gradients(to_maps, lowered(images[rows]), low_weight, padding, needs))
+        return *totals, None, None
 
 
 def lowered(maps: Tensor) -> Tensor:

@@ -7,7 +7,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from distill.networks.bfloat16_conv_relu_pool import BFloat16ConvReLUAvgPool2d, computes_in_bfloat16
-from distill.networks.maps import before_pool, chunks, convolution_gradients, empty
+from distill.networks.feature_maps import (
+    add_part,
+    before_pool,
+    chunks,
+    convolution_gradients,
+    empty,
+    empty_totals,
+    maps_and_pooled,
+)  # fmt: skip
 
 __all__ = ["ConvReLUAvgPool2d", "ReLUAvgPool2d"]
 
@@ -70,9 +78,7 @@ class ConvReLUAvgPool2d(nn.Conv2d):
 class _ConvReLUAvgPool2d(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, images: Tensor, weight: Tensor, bias: Tensor, padding: int, gradients: bool) -> Tensor:
-        n, _, *sides = images.shape
-        shape = (n, len(weight), *(side + 2 * padding - 2 for side in sides))
-        pooled = empty(images, (n, len(weight), shape[2] // 2, shape[3] // 2))
+        shape, pooled = maps_and_pooled(images, weight, padding)
         needs_backward = gradients and any(ctx.needs_input_grad)  # in here no gradient is ever enabled
         positive = empty(images, shape if needs_backward else (0, *shape[1:]), torch.bool)
         for rows in chunks(shape, images.element_size()):
@@ -94,19 +100,10 @@ class _ConvReLUAvgPool2d(torch.autograd.Function):
             images = gradient.new_empty(1).expand(ctx.shape)
         if torch.is_grad_enabled():  # for a second derivative
             return *convolution_gradients(before_pool(gradient, positive), images, weight, padding, needs), None, None
-        totals = [
-            empty(gradient, ctx.shape) if needs[0] else None,
-            torch.zeros_like(weight) if needs[1] else None,
-            weight.new_zeros(len(weight)) if needs[2] else None,
-        ]
+        totals = empty_totals(gradient, ctx.shape, weight, needs)
         for rows in chunks(positive.shape, gradient.element_size()):
             maps = before_pool(gradient[rows], positive[rows])
-            found = faster_gradients(maps, images[rows], weight, padding, needs)
-            if totals[0] is not None:
-                totals[0][rows] = found[0]
-            for total, result in zip(totals[1:], found[1:], strict=True):
-                if total is not None:
-                    total.add_(result)
+            add_part(totals, rows, faster_gradients(maps, images[rows], weight, padding, needs))
         return *totals, None, None
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from distill.networks.maps import chunks
+from distill.networks.feature_maps import chunks
 
 __all__ = ["InstanceNorm2d"]
 

@@ -20,6 +20,7 @@ from benchmarks.harness import tasks
 from benchmarks.studies.class_incremental.options import ClassIncrementalOptions
 from distill import FRePo, SyntheticSet
 from distill.files import read_json
+from killed import steps_counted, stopped_after
 from programs import Command, in_this_process, with_defaults
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
@@ -396,25 +397,14 @@ def test_killed_run_ends_in_the_figures_and_sets_of_an_undisturbed_one(command, 
 def test_run_stopped_within_a_distillation_goes_on_from_its_checkpoint(
     command, undisturbed, tmp_path, monkeypatch, capsys
 ):
-    step, done = FRePo.step, []
-
-    def step_or_stop(self, state, data):
-        if len(done) == 10:
-            raise KeyboardInterrupt
-        done.append(state.step)
-        step(self, state, data)
-
-    with monkeypatch.context() as patch:
-        patch.setattr("distill.distillers.checkpoint.SECONDS_BETWEEN", 0)
-        patch.setattr(FRePo, "step", step_or_stop)
+    with stopped_after(10, FRePo, monkeypatch) as done:
         assert command("--output", tmp_path) == 130
     assert capsys.readouterr().err.endswith("\nstopped; the same command with --resume resumes the run\n")
     assert done == [0, 1, 2, 3, 4, 5, 0, 1, 2, 3]  # the second of five distillations of 6 steps
     (checkpoint,) = (tmp_path / "frepo" / "order-0" / "experience-1").iterdir()
     assert checkpoint.name.startswith("checkpoint-frepo")
 
-    done.clear()
-    monkeypatch.setattr(FRePo, "step", lambda self, state, data: (done.append(state.step), step(self, state, data)))
+    done = steps_counted(FRePo, monkeypatch)
     assert command("--output", tmp_path, "--resume") == 0
     assert done == [4, 5, *range(6), *range(6), *range(6)]
     assert_same_results(tmp_path, undisturbed)

@@ -1,6 +1,7 @@
 """Folders of runs, the same for every study: what is refused there and left alone, and resuming on other data."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from benchmarks.harness.command_line import parse
+from benchmarks.harness.experiment import with_precision
 from benchmarks.harness.program import run_program
 from benchmarks.studies.class_incremental.options import ClassIncrementalOptions
 from benchmarks.studies.class_incremental.study import ClassIncremental
@@ -148,6 +150,7 @@ def test_a_worker_refuses_data_that_changed_while_the_program_ran(done):
     program, data, folder = done
     options = ["--dataset", data, "--output", folder]
     parsed = parse(OPTIONS[program], with_defaults(OPTIONS[program], TINY, *PROGRAMS[program], *options))
+    parsed = with_precision(replace(parsed, resume=True), folder)  # as the program gives them to workers
     RUNS[program].of_worker(parsed)
     write_data(data, changed="x_train")
     try:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from distill.networks import maps as maps_module
+from distill.networks import feature_maps as maps_module
 from distill.networks.bfloat16_conv_relu_pool import computes_in_bfloat16
 from distill.networks.conv_relu_pool import ConvReLUAvgPool2d
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from benchmarks.harness.budget import Choice, Rung, choose, duration
-from benchmarks.harness.plan import MethodsPlan, jobs_of, threads_of_a_worker
+from benchmarks.harness.budget_plan import MethodsPlan, jobs_of, threads_of_a_worker
 from benchmarks.harness.rehearsal import Timed, makespan
 from benchmarks.studies.class_incremental.arms import Arm
 from benchmarks.studies.class_incremental.options import ClassIncrementalOptions

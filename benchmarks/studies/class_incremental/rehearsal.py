@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from benchmarks.harness.rehearsal import (
+    OF_SPEED,
     Timed,
     distillation_timed,
     seconds_of,
@@ -27,7 +28,6 @@ from distill.training.recipe import TrainingRecipe
 __all__ = ["Rehearsal"]
 
 STUDY = "benchmarks.studies.class_incremental.study"  # what workers import
-OF_SPEED = ("width", "batch_size")  # what rungs change of a method, besides the number of its steps
 
 
 class Rehearsal:

@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.harness.budget import Choice
+from benchmarks.harness.budget_plan import checked_budget
 from benchmarks.harness.checks import check_at_least
 from benchmarks.harness.experiment import run_experiment
 from benchmarks.harness.kept import kept
 from benchmarks.harness.methods import chosen_methods
-from benchmarks.harness.plan import checked_budget
 from benchmarks.harness.tasks import Tasks
+from benchmarks.studies.class_incremental.ahead import Ahead
 from benchmarks.studies.class_incremental.arms import IMAGES_PER_CLASS, Arm, arms_of, equal_arms
 from benchmarks.studies.class_incremental.budget import choice_for
 from benchmarks.studies.class_incremental.options import ClassIncrementalOptions
 from benchmarks.studies.class_incremental.report import describe_equal, describe_step, reported
 from benchmarks.studies.class_incremental.streams import StreamStudy, buffer_of, final_record, gdumb, tested
-from distill.store import Content, MadeFrom, Store
 
 __all__ = ["ClassIncremental", "main"]
 
@@ -105,8 +105,7 @@ def measure_stream(run: ClassIncremental, method: str, seed: int) -> Iterator[di
     for k, experience in enumerate(benchmark.train_stream):
         started = time.monotonic()
         policy.post_adapt(None, experience)
-        store, name, made_from = ahead_of(run, method, seed, k)
-        ahead = store.load(name, made_from)
+        ahead = Ahead(run, run.arms[method], seed, k, store=folder)
         classes_seen, buffer = sum(run.sizes[: k + 1]), policy.buffer  # held: decoded once for all networks
         about = {
             "method": method,
@@ -117,10 +116,10 @@ def measure_stream(run: ClassIncremental, method: str, seed: int) -> Iterator[di
             "bytes_per_class": policy.nbytes / classes_seen,
             **({} if policy.ledger is None else {"epsilon": policy.ledger.epsilon, "delta": policy.ledger.delta}),
         }
-        seconds = time.monotonic() - started + (ahead.metadata["seconds"] if ahead else 0.0)
+        seconds = time.monotonic() - started + ahead.seconds()
         make = partial(tested, strategies, experience, benchmark.test_stream[: k + 1], about, seconds)
         record = kept(step_file(run, method, seed, k), make)
-        store.remove(name)
+        ahead.forget()
         yield record
     synthetic = policy.synthetic
     assert synthetic is not None
@@ -156,23 +155,8 @@ def step_file(run: ClassIncremental, method: str, seed: int, k: int) -> Path:
     return folder_of(run, method, seed) / f"step-{k + 1}.json"
 
 
-def ahead_of(run: ClassIncremental, method: str, seed: int, k: int) -> tuple[Store, str, MadeFrom]:
-    """The entry with the seconds of a step that was distilled ahead, which is there until the step is measured."""
-    made_from = run.made_from(seed=seed, step=k + 1, **run.distillers[method].options())
-    return Store(folder_of(run, method, seed)), f"ahead-{k + 1}", made_from
-
-
 def distil_ahead(run: ClassIncremental, method: str, seed: int, k: int) -> Iterator[None]:
     """Distil the classes of one step, to be found in the folder when the stream is measured."""
-
-    def make() -> Content:
-        benchmark = run.benchmark(seed)
-        policy = buffer_of(run, run.arms[method], seed, store=folder_of(run, method, seed))
-        started = time.monotonic()
-        policy.post_adapt(None, benchmark.train_stream[k])
-        return {}, {"seconds": time.monotonic() - started}
-
     if not step_file(run, method, seed, k).exists():
-        store, name, made_from = ahead_of(run, method, seed, k)
-        store.get(name, made_from, make)
+        Ahead(run, run.arms[method], seed, k, store=folder_of(run, method, seed)).distil()
     yield

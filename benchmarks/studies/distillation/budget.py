@@ -8,8 +8,9 @@ from typing import Any
 import torch
 
 from benchmarks.harness.budget import Choice, Rung, choose, duration
-from benchmarks.harness.plan import MethodsPlan, jobs_of, threads_of_a_worker
+from benchmarks.harness.budget_plan import MethodsPlan, jobs_of, threads_of_a_worker
 from benchmarks.harness.rehearsal import (
+    OF_SPEED,
     Timed,
     distillation_timed,
     makespan,
@@ -31,8 +32,6 @@ __all__ = ["choice_for"]
 STUDY = "benchmarks.studies.distillation.study"  # what workers import
 PICTURES = 6  # of a set that was learned: with labels and the way it came; others have one
 TESTED = 1000  # test images, to see how long all take
-# What rungs change of a method and of the training, besides numbers of steps.
-OF_SPEED = ("width", "batch_size")
 
 
 def choice_for(run: DistillationRun, *, spent: Callable[[], float]) -> Choice:

@@ -9,13 +9,13 @@ from typing import Any
 import torch
 
 from benchmarks.harness.budget import Choice
+from benchmarks.harness.budget_plan import checked_budget
 from benchmarks.harness.checks import named_by_flags
 from benchmarks.harness.command_line import option_value
 from benchmarks.harness.data import check_counts, for_channels, kept_preprocessing
 from benchmarks.harness.experiment import Experiment
 from benchmarks.harness.methods import distiller_class, option_classes, prefix_of
 from benchmarks.harness.options import class_options
-from benchmarks.harness.plan import checked_budget
 from benchmarks.studies.distillation.checks import check_options
 from benchmarks.studies.distillation.equal_time import options_for
 from benchmarks.studies.distillation.evaluation_networks import columns_of

@@ -1,6 +1,5 @@
 """What a replay memory of a given number of bytes per class should hold: accuracy of many arms at many sizes."""
 
-import time
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -10,19 +9,13 @@ from benchmarks.harness.experiment import run_experiment
 from benchmarks.harness.kept import kept_record
 from benchmarks.harness.methods import METHODS
 from benchmarks.harness.tasks import Tasks
+from benchmarks.studies.class_incremental.ahead import Ahead
 from benchmarks.studies.class_incremental.arms import Arm, parsed_arms
 from benchmarks.studies.class_incremental.report import describe_equal
-from benchmarks.studies.class_incremental.streams import (
-    StreamStudy,
-    buffer_of,
-    final_record,
-    images_that_fit,
-    some_measured,
-)  # fmt: skip
+from benchmarks.studies.class_incremental.streams import StreamStudy, final_record, images_that_fit, some_measured
 from benchmarks.studies.memory.options import MemoryOptions
 from benchmarks.studies.memory.report import reported
 from distill import InputError
-from distill.store import Content, MadeFrom, Store
 
 __all__ = ["MemoryStudy", "main"]
 
@@ -88,35 +81,20 @@ def measure_point(run: MemoryStudy, text: str, size: int, seed: int) -> Iterator
     if reason := left_out(run, arm, seed):
         yield {"arm": arm.name, "order": seed, "size": size, "left_out": reason}
         return
-    entries = [ahead_of(run, text, size, seed, k) for k in range(run.options.steps)]
-    found = [entry for store, name, made_from in entries if (entry := store.load(name, made_from)) is not None]
-    make = partial(final_record, run, arm, seed, store=folder, ahead=sum(entry.metadata["seconds"] for entry in found))
+    ahead = [Ahead(run, arm, seed, k, store=folder) for k in range(run.options.steps)]
+    make = partial(final_record, run, arm, seed, store=folder, ahead=sum(step.seconds() for step in ahead))
     point = kept_record(folder / "point.json", make, method=arm.method, options=run.distiller(arm).options())
-    for store, name, _ in entries:
-        store.remove(name)
+    for step in ahead:
+        step.forget()
     yield {**point, "size": size}
 
 
 def distil_ahead(run: MemoryStudy, text: str, size: int, seed: int, k: int) -> Iterator[None]:
     """Learn the images of one step of a point that is not measured yet, to be found in its folder."""
     arm, folder = run.arms[text].at(size), folder_of(run, text, size, seed)
-
-    def make() -> Content:
-        policy, experience = buffer_of(run, arm, seed, store=folder), run.benchmark(seed).train_stream[k]
-        started = time.monotonic()
-        policy.post_adapt(None, experience)
-        return {}, {"seconds": time.monotonic() - started}
-
-    if not left_out(run, arm, seed) and not (folder / "point.json").exists():
-        store, name, made_from = ahead_of(run, text, size, seed, k)
-        store.get(name, made_from, make)
+    if not (folder / "point.json").exists() and not left_out(run, arm, seed):
+        Ahead(run, arm, seed, k, store=folder).distil()
     yield
-
-
-def ahead_of(run: MemoryStudy, text: str, size: int, seed: int, k: int) -> tuple[Store, str, MadeFrom]:
-    """The entry with the seconds of a step that was learned ahead, which is there until its point is measured."""
-    made_from = run.made_from(arm=text, size=size, seed=seed, step=k + 1, **run.distiller(run.arms[text]).options())
-    return Store(folder_of(run, text, size, seed)), f"ahead-{k + 1}", made_from
 
 
 def folder_of(run: MemoryStudy, text: str, size: int, seed: int) -> Path:

@@ -7,6 +7,7 @@ from PIL import Image
 from distill import FRePo, SyntheticSet
 from distill.files import read_json
 from distillation_runs import assert_refused
+from killed import stopped_after
 
 STEPS = 32
 OPTIONS = ["--curve", "--method", "frepo", "random", "--frepo-steps", STEPS, "--frepo-batch-size", 16]
@@ -70,17 +71,7 @@ def test_the_sets_of_the_curve_are_those_of_the_distillation_on_its_way(with_cur
 
 
 def test_a_stopped_run_has_the_curve_of_an_undisturbed_one(with_curve, command, tmp_path, monkeypatch):
-    step, done = FRePo.step, []
-
-    def step_or_stop(self, state, data):
-        if len(done) == 10:
-            raise KeyboardInterrupt
-        done.append(state.step)
-        step(self, state, data)
-
-    with monkeypatch.context() as patch:
-        patch.setattr("distill.distillers.checkpoint.SECONDS_BETWEEN", 0)
-        patch.setattr(FRePo, "step", step_or_stop)
+    with stopped_after(10, FRePo, monkeypatch):
         assert command("--output", tmp_path / "run", *OPTIONS, "--seeds", 0, 1) == 130
     assert command("--output", tmp_path / "run", *OPTIONS, "--seeds", 0, 1, "--resume") == 0
     found, wanted = (

@@ -16,6 +16,7 @@ from benchmarks.studies.membership import models
 from benchmarks.studies.membership.options import MembershipOptions
 from distill import FRePo, SyntheticSet
 from distill.files import read_json
+from killed import steps_counted, stopped_after
 from membership_runs import SMALL, TINY, figures
 from programs import with_defaults
 
@@ -95,22 +96,11 @@ def assert_same_set(*paths: Path) -> None:
 
 @pytest.mark.usefixtures("no_pictures")
 def test_run_stopped_within_a_distillation_goes_on_from_its_checkpoint(command, small, tmp_path, monkeypatch):
-    step, done = FRePo.step, []
-
-    def step_or_stop(self, state, data):
-        if len(done) == 4:
-            raise KeyboardInterrupt
-        done.append(state.step)
-        step(self, state, data)
-
-    with monkeypatch.context() as patch:
-        patch.setattr("distill.distillers.checkpoint.SECONDS_BETWEEN", 0)
-        patch.setattr(FRePo, "step", step_or_stop)
+    with stopped_after(4, FRePo, monkeypatch):
         assert command("--output", tmp_path, *SMALL) == 130
     folder = tmp_path / "frepo" / "members-0"
     assert [path.name for path in folder.rglob("*.safetensors")] == ["checkpoint-frepo-2-seed-0.safetensors"]
-    done.clear()
-    monkeypatch.setattr(FRePo, "step", lambda self, state, data: (done.append(state.step), step(self, state, data)))
+    done = steps_counted(FRePo, monkeypatch)
     assert command("--output", tmp_path, *SMALL, "--resume") == 0
     assert done == [4, 5]
     assert not (folder / "checkpoint").exists()
