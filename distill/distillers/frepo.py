@@ -24,6 +24,7 @@ from distill.preprocess import PreprocessedImages
 from distill.runtime.checks import require_choice, require_not_negative, require_positive
 from distill.runtime.seeds import Purpose
 from distill.sets.synthetic import initial_labels
+from distill.training.augmentation import augment
 from distill.training.kernel_ridge import REGULARIZATION, krr_weights
 from distill.training.loop import train
 
@@ -76,6 +77,8 @@ class FRePo(StepwiseInNetworks):
     """Subtract the mean of min(top1 - top2, 1/C) of the soft labels from the loss (released code, not in the paper)."""
     mirror: bool = False
     """Use horizontally flipped copies as well in the meta-gradient. RGB images only; not for digits or clothing."""
+    augment: bool = False
+    """Augment the distilled images in the meta-gradient: by one random operation a step, as in trainings on the set."""
     batch_size: int = 1024
     """Batch size of real images."""
     distilled_batch_size: int | None = None
@@ -133,6 +136,8 @@ class FRePo(StepwiseInNetworks):
             state.pool.train(model, state.seen().detach(), state.labels.detach(), updates=updates)
 
         images_s, labels_s = state.sample(self.distilled_batch_size)
+        if self.augment:
+            images_s = augment(images_s, state.generator)
         if self.mirror:
             images_s, labels_s = with_mirror_images(images_s, labels_s)
         loss = self.loss(model, images_t, labels_t, images_s, labels_s, outer_loss=state.outer_loss)

@@ -60,7 +60,7 @@ class PrivateStepwise(PrivateDistiller, StepwiseInNetworks):
     """Initial learning rate of Adam for the images; cosine decay to a tenth of it."""
 
     def __post_init__(self) -> None:
-        if isinstance(self.init, str) and self.init in ("real", "real+noise"):
+        if isinstance(self.init, str) and self.init in ("real", "herded", "real+noise"):
             raise InputError(
                 f"init is {self.init!r}; expected one of {', '.join(self.inits)}: real images, and what they become, "
                 "would be released without noise"

@@ -19,7 +19,6 @@ from distill.preprocess import PreprocessedImages
 from distill.runtime.checks import DTYPES, require_below_one, require_choice, require_not_negative, require_positive
 from distill.runtime.distributed import is_first_rank, wait_for_ranks
 from distill.runtime.progress import progress_bar
-from distill.runtime.seeds import Purpose
 from distill.sets.codecs import codec_of
 from distill.sets.codecs.class_ids import run_lengths
 from distill.sets.synthetic import SyntheticSet
@@ -36,7 +35,8 @@ class StepwiseDistiller(Distiller):
     rates: ClassVar[tuple[str, ...]] = ("learning_rate",)  # what to lower when images become NaN
     inits: ClassVar[tuple[str, ...]] = get_args(Init)  # what `init` may be
     init: Init = "real"
-    """Initial images: "real" images, "noise", or "real+noise", which is their sum."""
+    """Initial images: "real" images, random ones; "herded" ones, by the features of an untrained network; "noise"; or
+    "real+noise", the sum of random ones and noise."""
     noise_std: float = 1.0
     """Standard deviation of the Gaussian noise in the initial images, in units of the preprocessed images."""
     dtype: Literal["float32", "float64"] = "float32"
@@ -89,13 +89,7 @@ class StepwiseDistiller(Distiller):
 
     def first_images(self, data: PreprocessedImages, run: Run) -> Start:
         """Where images start: equally many of each class; with the same seed the same for every method."""
-        images, class_ids, started_from = initial_images(
-            data,
-            images_per_class=run.images_per_class,
-            init=self.init,
-            noise_std=self.noise_std,
-            generator=run.generator(Purpose.START),
-        )
+        images, class_ids, started_from = initial_images(data, run, init=self.init, noise_std=self.noise_std)
         images = images.to(run.device, DTYPES[self.dtype]).requires_grad_(True)
         return Start(images, class_ids, started_from, self.through_codec(data, run, class_ids), self.average)
 

@@ -58,12 +58,15 @@ class TrainsNetwork(Distiller):
         self._recipe().build(image_shape=image_shape, num_classes=num_classes, generator=torch.Generator())
 
     def trained(self, data: PreprocessedImages, run: Run) -> Network:
-        """The network, from the run's store where it has been trained before; it is the same for any size of set."""
+        """The network, from the run's store where it has been trained before; it is the same for any size of set.
+
+        An untrained one is drawn anew, and not kept.
+        """
         generator = run.generator(self.purpose)
         network = self._recipe().build(
             image_shape=data.image_shape, num_classes=data.num_classes, generator=generator
         ).to(run.device)
-        if run.store is None:
+        if run.store is None or not self.steps:
             return self._train(network, data, run, generator)
         own = {field.name: getattr(self, field.name) for field in fields(TrainsNetwork)}
         asked = {"seed": run.seed, "device": run.device}

@@ -9,10 +9,12 @@ import torch
 
 from distill import Distiller, FRePo, InputError, PreprocessedImages, Random, Standardize, SyntheticSet
 from distill.distillers.frepo import label_margin
+from distill.distillers.initialize import START_HERDING
 from distill.distillers.model_pool import updates_due
 from distill.distillers.run import Run
 from distill.preprocess import default_preprocessing
 from distill.sets.synthetic import initial_labels
+from distill.store import Store
 from killed import killed_before_step
 
 # Each part of the state that a checkpoint keeps takes part: models renewed, batches and pool batches drawn, BatchNorm.
@@ -56,7 +58,7 @@ def assert_same_set(one: SyntheticSet, other: SyntheticSet) -> None:
         ({"version": "v3"}, "version is 'v3'; expected one of v1, v2"),
         ({"meta_gradient": "ntk"}, "meta_gradient is 'ntk'; expected one of krr, tbptt, implicit"),
         ({"label_scale": 0.0}, "label_scale is 0.0; expected more than 0"),
-        ({"init": "zero"}, r"init is 'zero'; expected one of real, noise, real\+noise"),
+        ({"init": "zero"}, r"init is 'zero'; expected one of real, herded, noise, real\+noise"),
         ({"dtype": "float16"}, "dtype is 'float16'; expected one of float32, float64"),
         ({"batch_size": 0}, "batch_size is 0; expected more than 0"),
         ({"pool_size": 0}, "pool_size is 0; expected more than 0"),
@@ -117,7 +119,7 @@ def test_mirror_takes_part_in_the_gradient_of_rgb_images(make_images):
     [{"version": "v1"}, {"dtype": "float64"}, {"max_updates": 0}, {"pool_batch_size": 1000},
      {"regularization": 1e-2}, {"norm": "instance"}, {"network": "conv-after"}, {"batch_size": 5},
      {"meta_gradient": "tbptt"}, {"label_scale": 0.3}, {"outer_loss": "softmax"}, {"pool_updates": 2.0},
-     {"average": 0.9}],
+     {"average": 0.9}, {"augment": True}, {"init": "herded"}],
     ids=lambda change: next(iter(change)),
 )
 def test_option_has_an_effect(data, change):
@@ -218,7 +220,24 @@ def test_labels_that_are_not_learned_stay_exactly_where_they_start(data):
     assert not torch.equal(synthetic.images, made(TINY.with_options(steps=0), data).images)
 
 
-@pytest.mark.parametrize("init", ["real", "noise", "real+noise"])
+def test_herded_start_is_what_herding_chooses_by_an_untrained_network(data, tmp_path):
+    assert START_HERDING.steps == 0
+    chosen = made(START_HERDING, data, seed=3)
+    start = made(TINY.with_options(steps=0, init="herded"), data, seed=3, store=Store(tmp_path))
+    assert torch.equal(start.images, chosen.images)
+    assert start.made_by["started_from"] == chosen.made_by["started_from"]
+    assert not torch.equal(start.images, made(TINY.with_options(steps=0), data, seed=3).images)
+    assert {path.name for path in tmp_path.iterdir()} == {"checkpoint-frepo-2-seed-3.safetensors"}  # no network
+
+
+def test_augmentation_takes_part_in_the_gradient_and_is_drawn_from_the_seed(data):
+    plain, augmented, again = (made(TINY.with_options(augment=augment), data) for augment in (False, True, True))
+    assert not torch.equal(plain.images, augmented.images)
+    assert torch.equal(augmented.images, again.images)
+    assert torch.isfinite(augmented.images).all()
+
+
+@pytest.mark.parametrize("init", ["real", "herded", "noise", "real+noise"])
 def test_every_start_can_be_distilled(data, init):
     assert len(made(TINY.with_options(init=init), data)) == 6
 
@@ -332,10 +351,12 @@ def test_resuming_warns_of_nothing(data, tmp_path, monkeypatch):
         made(TINY, data, store=tmp_path / "c")
 
 
-def test_distillation_killed_twice_ends_in_the_same_bits(data, tmp_path, monkeypatch):
+@pytest.mark.parametrize("options", [{}, {"augment": True, "init": "herded"}], ids=["default", "augmented-herded"])
+def test_distillation_killed_twice_ends_in_the_same_bits(data, tmp_path, monkeypatch, options):
+    distiller = TINY.with_options(**options)
     for k in (3, 6):
-        killed_before_step(k, monkeypatch, TINY, data, store=tmp_path / "c")
-    assert_same_set(made(TINY, data, store=tmp_path / "c"), made(TINY, data))
+        killed_before_step(k, monkeypatch, distiller, data, store=tmp_path / "c")
+    assert_same_set(made(distiller, data, store=tmp_path / "c"), made(distiller, data))
 
 
 def test_checkpoint_is_not_written_at_every_step(data, tmp_path, monkeypatch):

@@ -431,7 +431,7 @@ def test_flip_is_on_for_rgb_and_can_be_turned_off(make_images) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"init": "zero"}, r"init is 'zero'; expected one of real, noise, real\+noise"),
+        ({"init": "zero"}, r"init is 'zero'; expected one of real, herded, noise, real\+noise"),
         ({"norm": "batch"}, "norm is 'batch'; expected one of none, instance, layer, group"),
         ({"dtype": "float16"}, "dtype is 'float16'; expected one of float32, float64"),
         ({"batch_size": 0}, "batch_size is 0; expected more than 0"),

@@ -296,7 +296,7 @@ def test_releases_are_seen_of_private_steps_alone(make_images):
 # -- refused -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("init", ["real", "real+noise"])
+@pytest.mark.parametrize("init", ["real", "herded", "real+noise"])
 def test_real_start_is_refused(init):
     with pytest.raises(InputError, match=rf"init is '{init.replace('+', '.')}'; .* real images, .* without noise"):
         PrivateFRePo(init=init)

@@ -15,7 +15,7 @@ import torch
 from distill import NDPDC, InputError, PrivateFRePo, SyntheticSet
 from distill.accounting import noisy_sums
 from distill.distillers import private_stepwise
-from distill.distillers.initialize import initial_images
+from distill.distillers.initialize import choose_per_class
 from distill.distillers.private import PrivateDistiller
 from distill.distillers.private_stepwise import PrivateState, PrivateStepwise
 from distill.preprocess import default_preprocessing
@@ -107,7 +107,7 @@ def test_start_from_real_images_is_seen_by_an_audit(broken, monkeypatch):
     if broken:
 
         def real(self, data, class_ids, noise, directions):
-            return initial_images(data, images_per_class=10, init="real", noise_std=0, generator=directions)[0]
+            return data.images[choose_per_class(data.labels, 10, directions)].clone()
 
         monkeypatch.setattr(PrivateStepwise, "private_images", real)
     audit = ReleaseAudit()
