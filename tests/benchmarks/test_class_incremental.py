@@ -17,8 +17,9 @@ from joblib import cpu_count
 from PIL import Image
 
 from benchmarks.harness import tasks
-from benchmarks.studies.class_incremental.options import ClassIncrementalOptions
-from distill import FRePo, SyntheticSet
+from benchmarks.studies.class_incremental.options import PRESETS, ClassIncrementalOptions
+from distill import FRePo, Herding, SyntheticSet
+from distill.distillers.initialize import START_HERDING
 from distill.files import read_json
 from killed import steps_counted, stopped_after
 from programs import Command, in_this_process, with_defaults
@@ -170,12 +171,22 @@ def test_one_network_and_unequal_steps_and_no_nan(command, tmp_path, capsys):
     assert "3 class-incremental steps (the first of 6 classes)" in capsys.readouterr().out
 
 
-def test_every_method_is_trained_from_the_same_weights_and_frepo_starts_at_random_choice(command, tmp_path):
-    # Without steps FRePo is the random choice of its seed, so that all that follows must agree too.
-    assert command("--output", tmp_path / "frepo", "--method", "frepo", "--frepo-steps", 0) == 0
-    assert command("--output", tmp_path / "random", "--method", "random") == 0
-    frepo, chosen = (read_json(tmp_path / name / "results.json")["steps"] for name in ("frepo", "random"))
+@pytest.mark.parametrize(
+    ("start", "method"), [((), "herding"), (("--frepo-init", "real"), "random")], ids=["quick", "real"]
+)
+def test_every_method_is_trained_from_the_same_weights_and_frepo_starts_where_others_end(
+    command, tmp_path, start, method
+):
+    # Without steps FRePo is what herding, or random choice with the same seed, takes: all that follows must agree too.
+    untrained = ("--herding-steps", 0, "--herding-width", START_HERDING.width)
+    first = command("--output", tmp_path / "frepo", "--method", "frepo", "--frepo-steps", 0, *start)
+    assert first == command("--output", tmp_path / method, "--method", method, *(untrained if not start else ())) == 0
+    frepo, chosen = (read_json(tmp_path / name / "results.json")["steps"] for name in ("frepo", method))
     assert [step["accuracy"] for step in frepo] == [step["accuracy"] for step in chosen]
+
+
+def test_herding_of_the_quick_preset_is_what_images_start_from():
+    assert Herding(**PRESETS["quick"]["herding"]) == START_HERDING
 
 
 def test_table_is_printed_and_written_and_its_figures_are_those_of_the_results(command, undisturbed, capsys):

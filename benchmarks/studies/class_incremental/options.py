@@ -12,13 +12,34 @@ __all__ = ["PRESETS", "ArmOptions", "ClassIncrementalOptions", "StockOptions", "
 # What differs from the defaults of the classes, which are the paper's. "quick": see docs/results.md.
 PRESETS: Presets = {
     "quick": {
-        "frepo": {"steps": 250, "batch_size": 256, "learning_rate": 8e-3, "width": 32, "norm": "instance"},
-        "herding": {"steps": 200, "learning_rate": 3e-3, "width": 32},
+        "frepo": {
+            "steps": 250,
+            "init": "herded",
+            "batch_size": 256,
+            "learning_rate": 8e-3,
+            "width": 32,
+            "norm": "instance",
+        },
+        "herding": {"steps": 0, "width": 64, "norm": "instance"},
         "teacher": {"width": 32},
-        "dm": {"steps": 300, "batch_size": 64, "width": 32},
-        "dsa": {"iterations": 4, "inner_loop": 10, "batch_size": 64, "width": 32},
-        "mtt": {"steps": 100, "student_steps": 10, "student_learning_rate": 5e-2, **QUICK_EXPERTS, "width": 32},
-        "kip": {"network": "conv", "depth": 3, "steps": 200, "batch_size": 64, "distilled_batch_size": 20},
+        "dm": {"steps": 300, "init": "herded", "batch_size": 64, "width": 32},
+        "dsa": {"init": "herded", "iterations": 4, "inner_loop": 10, "batch_size": 64, "width": 32},
+        "mtt": {
+            "steps": 100,
+            "init": "herded",
+            "student_steps": 10,
+            "student_learning_rate": 5e-2,
+            **QUICK_EXPERTS,
+            "width": 32,
+        },
+        "kip": {
+            "network": "conv",
+            "depth": 3,
+            "steps": 200,
+            "init": "herded",
+            "batch_size": 64,
+            "distilled_batch_size": 20,
+        },
         "train": {
             "norm": "instance",
             "width": 64,
