@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
+from distill.distillers.class_means import class_mean_distance
 from distill.distillers.features import features_of
 from distill.distillers.history import KRRRecorder
 from distill.distillers.implicit import implicit_loss
@@ -79,6 +80,9 @@ class FRePo(StepwiseInNetworks):
     """Use horizontally flipped copies as well in the meta-gradient. RGB images only; not for digits or clothing."""
     augment: bool = False
     """Augment the distilled images in the meta-gradient: by one random operation a step, as in trainings on the set."""
+    mean_matching: float = 0.0
+    """Weight of a second loss, by which features of distilled images have the class means of real ones, as in DM: the
+    squared distance of the means over the squared norm of the real one. 0: none."""
     batch_size: int = 1024
     """Batch size of real images."""
     distilled_batch_size: int | None = None
@@ -110,7 +114,12 @@ class FRePo(StepwiseInNetworks):
         require_positive(self, "batch_size", "distilled_batch_size", "chunk_size", "pool_size", "pool_batch_size")
         require_positive(self, "implicit_steps")
         require_positive(self, "regularization", "label_scale", "sharpness", "pool_updates")
-        require_not_negative(self, "steps", "max_updates", "sharpness_learning_rate")
+        require_not_negative(self, "steps", "max_updates", "sharpness_learning_rate", "mean_matching")
+        if self.mean_matching and self.meta_gradient == "tbptt":
+            raise InputError(
+                f"mean_matching is {self.mean_matching:g}, but meta_gradient 'tbptt' sees no features; "
+                "use 'krr' or 'implicit'"
+            )
 
     def updates(self, images_per_class: int) -> int:
         """How often the distilled set is updated in all."""
@@ -158,9 +167,12 @@ class FRePo(StepwiseInNetworks):
             return tbptt_loss(model, images_t, labels_t, images_s, labels_s, outer_loss=outer_loss)
 
         def of_features(features_t: Tensor, features_s: Tensor, labels_s: Tensor) -> Tensor:
-            return meta_loss(
+            loss = meta_loss(
                 features_t, labels_t, features_s, labels_s, regularization=self.regularization, outer_loss=outer_loss
             )
+            if self.mean_matching:
+                loss = loss + self.mean_matching * class_mean_distance(features_t, labels_t, features_s, labels_s)
+            return loss
 
         if self.meta_gradient == "implicit":
             return implicit_loss(

@@ -69,6 +69,8 @@ def assert_same_set(one: SyntheticSet, other: SyntheticSet) -> None:
         ({"steps": -1}, "steps is -1; expected 0 or more"),
         ({"max_updates": -1}, "max_updates is -1; expected 0 or more"),
         ({"regularization": -1e-6}, "regularization is -1e-06; expected more than 0"),
+        ({"mean_matching": -0.1}, "mean_matching is -0.1; expected 0 or more"),
+        ({"mean_matching": 0.3, "meta_gradient": "tbptt"}, "mean_matching is 0.3, but meta_gradient 'tbptt' .* 'krr' .*"),
         ({"noise_std": -1.0}, "noise_std is -1.0; expected 0 or more"),
         ({"history_points": -1}, "history_points is -1; expected 0 or more"),
     ],
@@ -119,7 +121,8 @@ def test_mirror_takes_part_in_the_gradient_of_rgb_images(make_images):
     [{"version": "v1"}, {"dtype": "float64"}, {"max_updates": 0}, {"pool_batch_size": 1000},
      {"regularization": 1e-2}, {"norm": "instance"}, {"network": "conv-after"}, {"batch_size": 5},
      {"meta_gradient": "tbptt"}, {"label_scale": 0.3}, {"outer_loss": "softmax"}, {"pool_updates": 2.0},
-     {"average": 0.9}, {"augment": True}, {"init": "herded"}],
+     {"average": 0.9}, {"augment": True}, {"init": "herded"},
+     {"mean_matching": 0.3}],
     ids=lambda change: next(iter(change)),
 )
 def test_option_has_an_effect(data, change):
