@@ -15,6 +15,7 @@ PRESETS: Presets = {
         "frepo": {
             "steps": 250,
             "init": "herded",
+            "mean_matching": 1.0,
             "batch_size": 256,
             "learning_rate": 8e-3,
             "width": 32,
