@@ -60,23 +60,30 @@ class StreamPlan(MethodsPlan):
             training = rehearsal.training(recipe, round(images))
             return self.networks * (training.of(recipe.steps_for(round(images))) + tested * seen)
 
-        distilled, streams, equal = [], [], []
+        distilled: list[float] = []
+        trained: list[list[float]] = []
+        streams, equal = [], []
         for arm in self.arms:
             count, steps = self.images_per_class[arm.method], self.steps(arm.method, each)
             own = [self._timed(arm.method, size).of(steps) for size in sizes]
             distilled += [rehearsal.opening + parts for parts in map(sum, zip(own, read, strict=True))]
             seen = [sum(sizes[: k + 1]) for k in range(len(sizes))]
-            stream = sum(read) + sum(network(count * so_far, so_far) for so_far in seen) + rehearsal.drawing
-            streams.append(rehearsal.opening + stream + (0 if ahead else sum(own)))
+            networks = [network(count * so_far, so_far) for so_far in seen]
+            reads = rehearsal.opening + sum(read) + rehearsal.drawing
+            trained.append([rehearsal.opening + sum(read[: k + 1]) + one for k, one in enumerate(networks)])
+            streams.append(reads + (0 if ahead else sum(own) + sum(networks)))
         for arm in self.equal_arms:
             first = arm is self.equal_arms[0]
             # networks that are trained on the data are kept, images that are learned are not
             steps = 0 if isinstance(self.distillers[arm.method], TrainsNetwork) else self.steps(arm.method, each)
             again = 0 if first else sum(self._timed(arm.method, size).of(steps) for size in sizes)
             opened = (rehearsal.opening + sum(read)) * (1 if first else 2)
-            trained = network(rehearsal.equal_counts[arm.method] * self.classes, self.classes)
-            equal.append(opened + again + trained)
-        phases = [distilled * self.seeds if ahead else [], streams * self.seeds, equal * self.seeds]
+            last = network(rehearsal.equal_counts[arm.method] * self.classes, self.classes)
+            equal.append(opened + again + last)
+        last_first = zip(*(reversed(steps) for steps in trained), strict=True)
+        steps_alone = [seconds for step in last_first for seconds in step * self.seeds]
+        before = [distilled * self.seeds, steps_alone] if ahead else []
+        phases = [*before, streams * self.seeds, equal * self.seeds]
         waiting = rehearsal.worker_start if ahead else 0.0
         # The preprocessing of all classes is fitted by now; that of the first step of every other order is not.
         refitted = (self.seeds - 1) * rehearsal.preprocessing if self.run.options.fit_preprocessing == "first" else 0.0

@@ -76,8 +76,12 @@ class ClassIncremental(StreamStudy):
         if tasks.side_by_side:
             for seed in seeds:
                 self.preprocessing(seed)  # fitted by one process, found by the others
-            tasks.results(distil_ahead, [(*stream, k) for stream in streams for k in range(steps)], unit="distillation")
-        measured = tasks.results(measure_stream, streams, unit="step", describe=describe_step, each=steps)
+            each_step = [(*stream, k) for stream in streams for k in range(steps)]
+            tasks.results(distil_ahead, each_step, unit="distillation")
+            longest_first = sorted(each_step, key=lambda task: -task[-1])
+            tasks.results(measure_step, longest_first, unit="step", describe=describe_step)
+        describe = None if tasks.side_by_side else describe_step  # described already
+        measured = tasks.results(measure_stream, streams, unit="step", describe=describe, each=steps)
         equal = [(method, seed) for method, seed in streams if method in self.equal_arms]
         return {
             "steps": measured,
@@ -98,33 +102,60 @@ class ClassIncremental(StreamStudy):
 
 def measure_stream(run: ClassIncremental, method: str, seed: int) -> Iterator[dict[str, Any]]:
     """One method on one class order; yields a record for each step, those found in the folder included."""
-    folder = folder_of(run, method, seed)
-    benchmark = run.benchmark(seed)
-    policy = buffer_of(run, run.arms[method], seed, store=folder)
-    strategies = [gdumb(run, policy, seed=seed, index=i) for i in range(run.options.networks)]
-    for k, experience in enumerate(benchmark.train_stream):
-        started = time.monotonic()
-        policy.post_adapt(None, experience)
-        ahead = Ahead(run, run.arms[method], seed, k, store=folder)
-        classes_seen, buffer = sum(run.sizes[: k + 1]), policy.buffer  # held: decoded once for all networks
+    stream = Stream(run, method, seed)
+    for k in range(run.options.steps):
+        yield stream.measured(k)
+        stream.ahead(k).forget()
+    synthetic = stream.policy.synthetic
+    assert synthetic is not None
+    synthetic.save(stream.folder / "synthetic.safetensors")
+    synthetic.plot(stream.folder / "images.png")
+
+
+def measure_step(run: ClassIncremental, method: str, seed: int, k: int) -> Iterator[dict[str, Any]]:
+    """One step of a method on a class order, whose images were distilled ahead; `measure_stream` finds the record."""
+    yield Stream(run, method, seed).measured(k)
+
+
+class Stream:
+    """One method on one class order: its buffer, filled step by step, and the networks that are trained on it."""
+
+    def __init__(self, run: ClassIncremental, method: str, seed: int) -> None:
+        self.run, self.method, self.seed, self.arm = run, method, seed, run.arms[method]
+        self.folder = folder_of(run, method, seed)
+        self.benchmark = run.benchmark(seed)
+        self.policy = buffer_of(run, self.arm, seed, store=self.folder)
+        self.strategies = [gdumb(run, self.policy, seed=seed, index=i) for i in range(run.options.networks)]
+        self.filled = 0  # steps whose classes are in the buffer
+
+    def ahead(self, k: int) -> Ahead:
+        """Step number `k`, distilled ahead."""
+        return Ahead(self.run, self.arm, self.seed, k, store=self.folder)
+
+    def measured(self, k: int) -> dict[str, Any]:
+        """The record of step number `k`, from the folder where it is there; steps are asked for in their order."""
+        started, experience = time.monotonic(), None
+        while self.filled <= k:
+            started, experience = time.monotonic(), self.benchmark.train_stream[self.filled]
+            self.policy.post_adapt(None, experience)
+            self.filled += 1
+        policy, classes_seen = self.policy, sum(self.run.sizes[: k + 1])
+        buffer = policy.buffer  # held: decoded once for all networks
         about = {
-            "method": method,
-            "order": seed,
+            "method": self.method,
+            "order": self.seed,
             "step": k + 1,
             "classes_seen": classes_seen,
             "images": len(buffer),
             "bytes_per_class": policy.nbytes / classes_seen,
             **({} if policy.ledger is None else {"epsilon": policy.ledger.epsilon, "delta": policy.ledger.delta}),
         }
-        seconds = time.monotonic() - started + ahead.seconds()
-        make = partial(tested, strategies, experience, benchmark.test_stream[: k + 1], about, seconds)
-        record = kept(step_file(run, method, seed, k), make)
-        ahead.forget()
-        yield record
-    synthetic = policy.synthetic
-    assert synthetic is not None
-    synthetic.save(folder / "synthetic.safetensors")
-    synthetic.plot(folder / "images.png")
+        seconds = time.monotonic() - started + self.ahead(k).seconds()
+        tests = self.benchmark.test_stream[: k + 1]
+        return kept(
+            step_file(self.run, self.method, self.seed, k),
+            partial(tested, self.strategies, experience, tests, about, seconds),
+        )
 
 
 def measure_at_equal_bytes(run: ClassIncremental, method: str, seed: int) -> Iterator[dict[str, Any]]:
