@@ -14,6 +14,7 @@ from distill.accounting.noise_stream import NoiseStream
 from distill.accounting.noisy_sums import noisy_outer_sum, poisson_sample
 from distill.accounting.observed import ObservedRelease, Terms
 from distill.distillers.frepo import cosine_factor
+from distill.distillers.initialize import Init
 from distill.distillers.private import PrivateDistiller
 from distill.distillers.private_start import PrivateInit, public_images, start_images, start_releases
 from distill.distillers.run import Run
@@ -60,7 +61,7 @@ class PrivateStepwise(PrivateDistiller, StepwiseInNetworks):
     """Initial learning rate of Adam for the images; cosine decay to a tenth of it."""
 
     def __post_init__(self) -> None:
-        if isinstance(self.init, str) and self.init in ("real", "herded", "real+noise"):
+        if isinstance(self.init, str) and self.init in get_args(Init) and self.init not in self.inits:
             raise InputError(
                 f"init is {self.init!r}; expected one of {', '.join(self.inits)}: real images, and what they become, "
                 "would be released without noise"
