@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from distill.networks.feature_maps import (
+    CACHE,
     add_part,
     before_pool,
     chunks,
@@ -15,6 +16,8 @@ from distill.networks.feature_maps import (
     maps_and_pooled,
 )  # fmt: skip
 from distill.runtime.precision import float32_products
+
+CACHE_OF_KEPT = 8 * CACHE  # maps that are kept leave the cache anyway, and gradients are faster of many images at once
 
 __all__ = ["BFloat16ConvReLUAvgPool2d", "computes_in_bfloat16"]
 
@@ -37,35 +40,40 @@ class BFloat16ConvReLUAvgPool2d(torch.autograd.Function):
         """Pooled maps `(n, out, h / 2, w / 2)`, float32. `gradients`: whether any may be asked for."""
         needs_backward = gradients and any(ctx.needs_input_grad)
         shape, pooled = maps_and_pooled(images, weight, padding)
-        low_weight, low_bias = lowered(weight), bias.bfloat16()
+        low, low_weight, low_bias = lowered(images), lowered(weight), bias.bfloat16()
         saved = []
-        for rows in chunks(shape, low_weight.element_size()):
-            maps = F.conv2d(lowered(images[rows]), low_weight, low_bias, padding=padding).relu_()
+        for rows in chunks(shape, low.element_size(), cache=CACHE_OF_KEPT if needs_backward else CACHE):
+            maps = F.conv2d(low[rows], low_weight, low_bias, padding=padding).relu_()
             pooled[rows].copy_(F.avg_pool2d(maps, 2))
             if needs_backward:
                 saved.append(maps)
         if needs_backward:
-            ctx.save_for_backward(images if ctx.needs_input_grad[1] else None, weight, *saved)
+            kept = (images, low) if ctx.needs_input_grad[1] else (None, None)
+            ctx.save_for_backward(weight, low_weight, *kept, *saved)
             ctx.shape, ctx.maps_shape, ctx.padding = images.shape, shape, padding
         return pooled
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of images, weight and bias, float32."""
-        images, weight, *saved = ctx.saved_tensors
+        weight, low_weight, images, low, *saved = ctx.saved_tensors
         needs, padding = ctx.needs_input_grad[:3], ctx.padding
         if images is None:  # only its shape matters
-            images = weight.new_empty(1).expand(ctx.shape)
+            images, low = (kind.new_empty(1).expand(ctx.shape) for kind in (weight, low_weight))
         if torch.is_grad_enabled():  # for a second derivative
             positive = torch.cat([maps > 0 for maps in saved])
             maps = before_pool(gradients[0] * 0.25, positive)
             return *convolution_gradients(maps, images, weight, padding, needs), None, None
         totals = empty_totals(gradients[0], ctx.shape, weight, needs)
-        gradient, low_weight = lowered(gradients[0] * 0.25), lowered(weight)
-        for rows, maps in zip(chunks(ctx.maps_shape, low_weight.element_size()), saved, strict=True):
+        # The mean of four is their sum with a quarter of the weights, and a quarter of what these get, to the last bit.
+        gradient, quarter = lowered(gradients[0]), low_weight * 0.25
+        for rows, maps in zip(chunks(ctx.maps_shape, low.element_size(), cache=CACHE_OF_KEPT), saved, strict=True):
             spread = F.interpolate(gradient[rows], scale_factor=2.0, mode="nearest")
             to_maps = torch.ops.aten.threshold_backward(spread, maps, 0)
-            add_part(totals, rows, convolution_gradients(to_maps, lowered(images[rows]), low_weight, padding, needs))
+            add_part(totals, rows, convolution_gradients(to_maps, low[rows], quarter, padding, needs))
+        for total in totals[1:]:
+            if total is not None:
+                total.mul_(0.25)
         return *totals, None, None
 
 
