@@ -216,6 +216,25 @@ def test_studies_can_be_chosen_and_what_takes_too_long_is_left_out(tmp_path, sma
     assert "–" in capsys.readouterr().out
 
 
+def test_without_jax_ours_alone_is_measured_and_one_line_says_how_to_get_it(
+    tmp_path, small, capsys, monkeypatch
+) -> None:
+    monkeypatch.setattr(study, "find_spec", lambda _: None)
+    assert run_program(SpeedOptions, ["--study", "jax", "--output", str(tmp_path / "speed")]) == 0
+    cases = json.loads((tmp_path / "speed" / "results.json").read_text())["cases"]
+    assert {case["what"] for case in cases} == {"frepo"}
+    assert [case["width"] for case in cases if case["precision"] == "float32"] == [32, 32, 64, 64, 128, 128]
+    assert capsys.readouterr().out.count("pip install jax") == 1
+
+
+def test_ratios_to_jax_are_of_the_same_turn() -> None:
+    def taken(*seconds):
+        return [{"turn": turn, "seconds": {"median": value}} for turn, value in enumerate(seconds, 1)]
+
+    assert report.ratio(taken(3.0, 8.0), taken(1.0, 2.0)) == "3.50 (3.00 to 4.00)"
+    assert report.ratio([], taken(1.0)) == "–"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import active_children, get_context
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 import torch
 
 from benchmarks.harness.process import set_up_process
+from benchmarks.harness.versions import versions_of
 from benchmarks.studies.speed.flops import network_cost, step_operations, training_operations
 from benchmarks.studies.speed.memory import forget_peak_memory, peak_memory_mib
 from benchmarks.studies.speed.naive import PlainStep, PlainTraining
@@ -38,10 +40,11 @@ SLOW = 5.0  # seconds of a first call that is long enough to be counted by itsel
 class Case:
     """One thing to measure.
 
-    - `what`: "frepo", "plain", "dm", "dsa" (steps), "training", "plain training" (updates of an evaluation network) or
-      "attacks". `width`, `images` (distilled ones), `batch`, `resolution`, `channels`, `classes`, `mirror`.
+    - `what`: "frepo", "plain", "jax", "dm", "dsa" (steps), "training", "plain training" (updates of an evaluation
+      network) or "attacks". `width`, `images` (distilled ones), `batch`, `resolution`, `channels`, `classes`, `mirror`.
     - `chunk_size`, `distilled_batch`: FRePo's. `precision`: see `process.set_up_process`.
     - `time_for`: steps are timed until this many seconds have passed, at least `least` of them.
+    - `turn`: counted from 1 where a case is measured several times; parts of a step are timed in the first alone.
     """
 
     what: str
@@ -58,6 +61,7 @@ class Case:
     precision: str = "float32"
     time_for: float = 2.0
     least: int = 3
+    turn: int = 1
 
 
 def measured(case: Case) -> dict[str, Any]:
@@ -83,6 +87,7 @@ def measure(case: Case) -> dict[str, Any]:
     kinds: dict[str, Callable[[Case], dict[str, Any]]] = {
         "frepo": measure_frepo,
         "plain": measure_plain,
+        "jax": measure_jax,
         "dm": measure_matching,
         "dsa": measure_matching,
         "training": measure_training,
@@ -205,15 +210,22 @@ def measure_frepo(case: Case) -> dict[str, Any]:
     def pool() -> None:
         state.pool.train(model, state.images.detach(), state.labels.detach())
 
-    parts = {"real": clock.time(real), "meta": clock.time(meta), "pool": clock.time(pool)}
     operations = operations_of(case, distiller, state, data)
     return {
         "seconds": whole,
         "operations": sum(operations.values()),
-        "parts": {name: {"seconds": parts[name], "operations": operations[name]} for name in parts},
+        **timed_parts(clock, {"real": real, "meta": meta, "pool": pool}, operations),
         "peak_memory_mib": peak,
         "ceiling": ceiling(case.device),
     }
+
+
+def timed_parts(clock: Clock, parts: dict[str, Callable[[], Any]], operations: dict[str, int]) -> dict[str, Any]:
+    """Seconds and operations of each part of a step, as "parts" of a record; nothing after the first turn."""
+    if clock.case.turn > 1:
+        return {}
+    timed = {name: {"seconds": clock.time(part), "operations": operations[name]} for name, part in parts.items()}
+    return {"parts": timed}
 
 
 def measure_plain(case: Case) -> dict[str, Any]:
@@ -230,6 +242,35 @@ def measure_plain(case: Case) -> dict[str, Any]:
         "peak_memory_mib": peak,
         "gradient_difference": gradient_difference(distiller, state, sample_batch(data, case.batch, generator)),
         "ceiling": ceiling(case.device),
+    }
+
+
+def measure_jax(case: Case) -> dict[str, Any]:
+    """The step in JAX, and its parts, in as many threads as torch has; compiled before it is timed."""
+    os.environ.update(NPROC=str(torch.get_num_threads()), JAX_PLATFORMS="cpu")  # JAX reads them when it starts
+    from benchmarks.studies.speed.jax_step import JaxStep, to_numpy
+
+    distiller, state, data = started(case)
+    images, labels = map(to_numpy, sample_batch(data, len(data), state.generator))
+    generator, clock = np.random.default_rng(0), Clock(case)
+    theirs = JaxStep(distiller, state, state.pool.models[0])
+
+    def step() -> None:
+        chosen = generator.permutation(len(images))[: case.batch]
+        theirs.step(images[chosen], labels[chosen])
+
+    step()
+    timed = clock.time(step)
+    images_t, labels_t = images[: case.batch], labels[: case.batch]
+    features_t, operations = theirs.real(images_t), operations_of(case, distiller, state, data)
+    meta = partial(theirs.meta, features_t, labels_t)
+    return {
+        "seconds": timed,
+        "operations": sum(operations.values()),
+        **timed_parts(clock, {"real": partial(theirs.real, images_t), "meta": meta, "pool": theirs.pool}, operations),
+        "peak_memory_mib": clock.peak_mib(),
+        "ceiling": ceiling(case.device),
+        **versions_of("jax"),
     }
 
 

@@ -8,7 +8,7 @@ from benchmarks.harness.options import FolderOptions, MachineOptions
 
 __all__ = ["STUDIES", "SpeedOptions"]
 
-STUDIES = ("target", "released", "width", "images", "batch", "resolution", "training", "large", "attacks")
+STUDIES = ("target", "released", "jax", "width", "images", "batch", "resolution", "training", "large", "attacks")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +21,7 @@ class SpeedOptions(MachineOptions, FolderOptions):
 
     main: ClassVar[str] = "benchmarks.studies.speed.study:main"
     study: tuple[Literal[STUDIES], ...] = STUDIES  # type: ignore[valid-type]
-    """What to vary."""
+    """What to vary or compare. jax: in float32, in bfloat16 on CPUs with a matrix unit for it, and JAX, in turns."""
     longest: float = 15.0
     """Longest time per step in seconds; cases expected to exceed it, judging by smaller ones, are skipped."""
     seconds: float = 2.0

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from benchmarks.harness.cost import machine
@@ -22,6 +23,7 @@ RELEASED_CEILING = 134e9
 HEADINGS = {
     "target": "Against a plain eager step (32x32 RGB, 100 classes)",
     "released": "Against the authors' JAX code, which was timed on another machine; 200 images and their mirror images",
+    "jax": "Against the authors' step in JAX, in turns; 200 images and their mirror images",
     "batch": "By batch of real images (width 64, 200 distilled images)",
     "resolution": "By resolution (width 32, 100 distilled images, batch 256)",
     "training": "Training an evaluation network (an update on 500 images, augmented)",
@@ -32,12 +34,17 @@ HEADINGS = {
 def describe(record: Record) -> str:
     """One line on one case."""
     sizes = f"width {record['width']}, {record['images']} images, batch {record['batch']}, side {record['resolution']}"
-    size = f"{record['what']}, {sizes}"
+    size = f"{code_of(record)}, {sizes}"
     if "attacks" in record:
         return "attacks: " + ", ".join(f"{name} {seconds:.2f} s" for name, seconds in record["attacks"].items())
     if "seconds" not in record:
         return f"{size}: {record.get('failed') or record['left_out']}"
     return f"{size}: {time_of(record)} s, {share_of(record)} of the ceiling, {record['peak_memory_mib']:.0f} MiB"
+
+
+def code_of(record: Record) -> str:
+    """What was measured, and in which precision if the case has one of its own."""
+    return record["what"] + (" bfloat16" if record["precision"] == "bfloat16" else "")
 
 
 def reported(folder: Path, records: list[Record]) -> tuple[dict[str, Any], str]:
@@ -50,7 +57,7 @@ def reported(folder: Path, records: list[Record]) -> tuple[dict[str, Any], str]:
 
 def about(records: Sequence[Record]) -> str:
     """What was measured where."""
-    of, ceilings = machine(), [record["ceiling"] / 1e9 for record in records if "ceiling" in record]
+    of, ceilings = machine(), [r["ceiling"] / 1e9 for r in records if "ceiling" in r and r["precision"] == "float32"]
     device = of["gpu"] if records[0]["device"].startswith("cuda") else of["processor"]
     least, most = (min(ceilings), max(ceilings)) if ceilings else (math.nan, math.nan)
     return (
@@ -66,6 +73,7 @@ def sections(records: Sequence[Record], growth: dict[str, Any]) -> list[str]:
     found = {study: [r for r in records if r["study"] == study] for study in dict.fromkeys(r["study"] for r in records)}
     makers: dict[str, Callable[[list[Record]], str]] = {
         "released": released_table,
+        "jax": jax_table,
         "width": lambda rows: growth_table(rows, "width", (TABLE_8, TABLE_9), growth["width"]),
         "images": lambda rows: growth_table(rows, "images", (TABLE_10, TABLE_11), growth["images"]),
         "attacks": attacks_table,
@@ -84,8 +92,8 @@ def time_of(record: Record | None) -> str:
 
 
 def share_of(record: Record) -> str:
-    """Share of the ceiling that was measured beside a case, in %."""
-    if "operations" not in record or "seconds" not in record:
+    """Share of the ceiling that was measured beside a case, in %; a dash in bfloat16, whose ceiling is another."""
+    if "operations" not in record or "seconds" not in record or record["precision"] == "bfloat16":
         return "–"
     return f"{100 * share(record):.0f} %"
 
@@ -148,6 +156,37 @@ def released_table(rows: list[Record]) -> str:
         ])  # fmt: skip
     heads = ["width", "batch", "GFLOP", "s", "share", "x faster than plain", "JAX s", "JAX share", "share over JAX's"]
     return f"{HEADINGS['released']}\n{text_table([heads, *lines])}"
+
+
+def jax_table(rows: list[Record]) -> str:
+    """The toolkit, in each precision, and the step in JAX: means over the turns, and the range of their ratios."""
+    by: dict[tuple[int, str], list[Record]] = {}
+    for row in rows:
+        if "seconds" in row:
+            by.setdefault((row["width"], code_of(row)), []).append(row)
+    lines = []
+    for width, batch in dict.fromkeys((row["width"], row["batch"]) for row in rows):
+        ours, lowered, theirs = (by.get((width, code), []) for code in ("frepo", "frepo bfloat16", "jax"))
+        lines.append([
+            str(width), str(batch), f"{ours[0]['operations'] / 1e9:.0f}" if ours else "–", mean_time(ours),
+            mean_time(lowered), mean_time(theirs), ratio(theirs, ours), ratio(theirs, lowered),
+        ])  # fmt: skip
+    heads = ["width", "batch", "GFLOP", "s", "bfloat16 s", "JAX s", "JAX s / s", "JAX s / bfloat16 s"]
+    versions = sorted({row["jax"] for row in rows if "jax" in row})
+    with_version = f" (jax {', '.join(versions)})" if versions else ""
+    return f"{HEADINGS['jax']}{with_version}\n{text_table([heads, *lines])}"
+
+
+def mean_time(turns: list[Record]) -> str:
+    """Mean of the turns' median seconds, or a dash."""
+    return f"{fmean(row['seconds']['median'] for row in turns):.3f}" if turns else "–"
+
+
+def ratio(theirs: list[Record], ours: list[Record]) -> str:
+    """Their seconds over ours, by turn: the mean, and the least and most; or a dash."""
+    pairs = [(a, b) for a in theirs for b in ours if a["turn"] == b["turn"]]
+    found = [a["seconds"]["median"] / b["seconds"]["median"] for a, b in pairs]
+    return f"{fmean(found):.2f} ({min(found):.2f} to {max(found):.2f})" if found else "–"
 
 
 def growth_table(rows: list[Record], key: str, paper: tuple[Any, Any], growth: dict[str, Any]) -> str:
@@ -216,15 +255,15 @@ def parts_table(rows: list[Record]) -> str:
     """Every FRePo step by part."""
     lines = []
     for row in rows:
-        cells = [row["study"], *(str(row[key]) for key in ("width", "images", "batch", "resolution")), time_of(row)]
+        sizes = [str(row[key]) for key in ("width", "images", "batch", "resolution")]
+        cells = [row["study"], code_of(row), *sizes, time_of(row)]
         for part in row["parts"].values():
-            of_ceiling = part["operations"] / part["seconds"]["median"] / row["ceiling"]
-            cells.append(f"{part['seconds']['median']:.3f} ({100 * of_ceiling:.0f} %)")
+            cells.append(f"{part['seconds']['median']:.3f} ({share_of({**row, **part})})")
         rest = row["seconds"]["median"] - sum(part["seconds"]["median"] for part in row["parts"].values())
         lines.append([*cells, f"{max(rest, 0.0):.3f}"])
     heads = [
-        "study", "width", "images", "batch", "side", "step s", "real features", "meta-gradient", "pool training",
-        "rest",
+        "study", "what", "width", "images", "batch", "side", "step s", "real features", "meta-gradient",
+        "pool training", "rest",
     ]  # fmt: skip
     return f"A FRePo step by part: seconds, and share of the ceiling\n{text_table([heads, *lines])}"
 

@@ -4,6 +4,7 @@ import dataclasses
 import math
 import time
 from functools import partial
+from importlib.util import find_spec
 from typing import Any
 
 from tqdm import tqdm
@@ -24,6 +25,8 @@ WIDTHS = (16, 32, 64, 128, 256, 512)
 IMAGES = (100, 200, 400, 800, 1600, 3200, 6400)
 BATCHES = (128, 256, 512, 1024, 2048)
 RESOLUTIONS = (32, 64, 128)
+RELEASED = ((32, 256), (64, 512), (128, 512))  # width and batch
+TURNS = (1, 2)
 STEPS = ("frepo", "plain", "dm", "dsa")
 
 
@@ -39,8 +42,11 @@ def studies(device: str) -> dict[str, list[Case]]:
             for what in pair for w, n in ((32, 200), (64, 200), (128, 200), (128, 1000))
         ],
         "released": [
-            case(what, width=w, images=200, batch=b, mirror=True)
-            for what in pair for w, b in ((32, 256), (64, 512), (128, 512))
+            case(what, width=w, images=200, batch=b, mirror=True) for what in pair for w, b in RELEASED
+        ],
+        "jax": [
+            case(what, width=w, images=200, batch=b, mirror=True, precision=precision, turn=turn)
+            for w, b in RELEASED for turn in TURNS for what, precision in compared_with_jax(device)
         ],
         "width": [case(what, width=w) for what in STEPS for w in WIDTHS],
         "images": [case(what, images=n) for what in STEPS for n in IMAGES],
@@ -52,6 +58,19 @@ def studies(device: str) -> dict[str, list[Case]]:
         "large": [case("frepo", width=128, images=10_000, batch=1024, distilled_batch=part) for part in (None, 1000)],
         "attacks": [case("attacks", batch=2000, classes=10)],
     }  # fmt: skip
+
+
+def compared_with_jax(device: str) -> list[tuple[str, str]]:
+    """What takes turns with the step in JAX, in which precision; JAX itself where it can be measured."""
+    bfloat16 = [("frepo", "bfloat16")] if precision_for(device, "auto") == "bfloat16" else []
+    return [("frepo", "float32"), *bfloat16, *([] if why_no_jax(device) else [("jax", "float32")])]
+
+
+def why_no_jax(device: str) -> str | None:
+    """Why the step in JAX cannot be measured here; None if it can."""
+    if device != "cpu":
+        return f"JAX is left out: it is timed on CPUs alone, but --device is {device}"
+    return None if find_spec("jax") else "JAX is left out, as it is not installed; to time it: pip install jax"
 
 
 def check_options(options: SpeedOptions) -> None:
@@ -70,6 +89,8 @@ def record_of(options: SpeedOptions, study: str, case: Case, before: list[dict[s
     """The record of a case, measured or found in the folder."""
     name = "-".join(str(value) for value in (case.what.replace(" ", "-"), case.width, case.images, case.batch,
                                              case.resolution, case.distilled_batch or "all"))  # fmt: skip
+    if study == "jax":
+        name += f"-{case.precision}-{case.turn}"
     return kept(options.output / study / f"{name}.json", partial(run_case, options, study, case, before))
 
 
@@ -79,7 +100,7 @@ def run_case(options: SpeedOptions, study: str, case: Case, before: list[dict[st
     if expected > options.longest:
         result: dict[str, Any] = {"left_out": f"a step would take longer than {options.longest:g} s"}
     else:
-        precision = precision_for(options.device, options.precision)
+        precision = case.precision if study == "jax" else precision_for(options.device, options.precision)
         result = measured(dataclasses.replace(case, time_for=options.seconds, precision=precision))
     return {"study": study, **dataclasses.asdict(case), **result}
 
@@ -96,6 +117,9 @@ def all_records(options: SpeedOptions, started: float) -> list[dict[str, Any]]:
     """The records of the chosen studies' cases."""
     records: list[dict[str, Any]] = []
     chosen = {name: cases for name, cases in studies(options.device).items() if name in options.study}
+    why_not = why_no_jax(options.device)
+    if "jax" in chosen and why_not:
+        print(why_not)
     pairs = [(study, case) for study, cases in chosen.items() for case in cases]
     for study, case in progress_bar(pairs, shown=True, desc="speed", unit="case"):
         series = [r for r in records if r["study"] == study and r["what"] == case.what and study in ("width", "images")]
