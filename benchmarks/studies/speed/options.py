@@ -8,7 +8,7 @@ from benchmarks.harness.options import FolderOptions, MachineOptions
 
 __all__ = ["STUDIES", "SpeedOptions"]
 
-STUDIES = ("target", "released", "jax", "width", "images", "batch", "resolution", "training", "large", "attacks")
+STUDIES = ("target", "jax", "width", "images", "batch", "resolution", "training", "large", "attacks")
 
 
 @dataclass(frozen=True, kw_only=True)

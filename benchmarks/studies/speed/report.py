@@ -15,14 +15,8 @@ __all__ = ["describe", "reported"]
 
 Record = dict[str, Any]
 
-# Seconds per step of the authors' JAX code, jitted, with 200 images and their mirror images, by (width, batch); on
-# another machine of 2 cores (AVX2), whose ceiling was 134 GFLOP/s in that hour.
-RELEASED = {(32, 256): 1.10, (64, 512): 2.78, (128, 512): 10.2}
-RELEASED_CEILING = 134e9
-
 HEADINGS = {
     "target": "Against a plain eager step (32x32 RGB, 100 classes)",
-    "released": "Against the authors' JAX code, which was timed on another machine; 200 images and their mirror images",
     "jax": "Against the authors' step in JAX, in turns; 200 images and their mirror images",
     "batch": "By batch of real images (width 64, 200 distilled images)",
     "resolution": "By resolution (width 32, 100 distilled images, batch 256)",
@@ -72,7 +66,6 @@ def sections(records: Sequence[Record], growth: dict[str, Any]) -> list[str]:
     """A table for each study that was run."""
     found = {study: [r for r in records if r["study"] == study] for study in dict.fromkeys(r["study"] for r in records)}
     makers: dict[str, Callable[[list[Record]], str]] = {
-        "released": released_table,
         "jax": jax_table,
         "width": lambda rows: growth_table(rows, "width", (TABLE_8, TABLE_9), growth["width"]),
         "images": lambda rows: growth_table(rows, "images", (TABLE_10, TABLE_11), growth["images"]),
@@ -139,23 +132,6 @@ def faster(record: Record, other: Record | None) -> str:
     if other is None or "seconds" not in other or "seconds" not in record:
         return "–"
     return f"{other['seconds']['median'] / record['seconds']['median']:.2f}"
-
-
-def released_table(rows: list[Record]) -> str:
-    """The toolkit, the plain step and the released code in the same setting."""
-    plain, lines = {sizes(row): row for row in rows if row["what"] == "plain"}, []
-    for row in rows:
-        theirs = RELEASED.get((row["width"], row["batch"]))
-        if row["what"] != "frepo" or theirs is None or "seconds" not in row:
-            continue
-        their_share = row["operations"] / theirs / RELEASED_CEILING
-        lines.append([
-            str(row["width"]), str(row["batch"]), f"{row['operations'] / 1e9:.0f}", time_of(row), share_of(row),
-            faster(row, plain.get(sizes(row))), f"{theirs:.2f}", f"{100 * their_share:.0f} %",
-            f"{share(row) / their_share:.2f}",
-        ])  # fmt: skip
-    heads = ["width", "batch", "GFLOP", "s", "share", "x faster than plain", "JAX s", "JAX share", "share over JAX's"]
-    return f"{HEADINGS['released']}\n{text_table([heads, *lines])}"
 
 
 def jax_table(rows: list[Record]) -> str:

@@ -25,7 +25,7 @@ WIDTHS = (16, 32, 64, 128, 256, 512)
 IMAGES = (100, 200, 400, 800, 1600, 3200, 6400)
 BATCHES = (128, 256, 512, 1024, 2048)
 RESOLUTIONS = (32, 64, 128)
-RELEASED = ((32, 256), (64, 512), (128, 512))  # width and batch
+BESIDE_JAX = ((32, 256), (64, 512), (128, 512))  # width and batch
 TURNS = (1, 2)
 STEPS = ("frepo", "plain", "dm", "dsa")
 
@@ -41,12 +41,9 @@ def studies(device: str) -> dict[str, list[Case]]:
             case(what, width=w, images=n, batch=1024)
             for what in pair for w, n in ((32, 200), (64, 200), (128, 200), (128, 1000))
         ],
-        "released": [
-            case(what, width=w, images=200, batch=b, mirror=True) for what in pair for w, b in RELEASED
-        ],
         "jax": [
             case(what, width=w, images=200, batch=b, mirror=True, precision=precision, turn=turn)
-            for w, b in RELEASED for turn in TURNS for what, precision in compared_with_jax(device)
+            for w, b in BESIDE_JAX for turn in TURNS for what, precision in compared_with_jax(device)
         ],
         "width": [case(what, width=w) for what in STEPS for w in WIDTHS],
         "images": [case(what, images=n) for what in STEPS for n in IMAGES],
