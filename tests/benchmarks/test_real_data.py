@@ -121,11 +121,10 @@ def test_frepo_reaches_its_accuracy_on_digits_with_one_image_a_class() -> None:
 
 def test_mtt_reaches_its_accuracy_on_digits_with_one_image_a_class() -> None:
     train, test = load_images("digits"), load_images("digits", split="test")
-    experts = {"experts": 2, "expert_learning_rate": 5e-2, "expert_batch_size": 64, "epoch_updates": 20}
-    students = {"student_steps": 10, "student_learning_rate": 5e-2, "latest_start": 5, "matched_epochs": 2}
-    mtt = MTT(steps=100, learning_rate=30.0, width=16, **experts, **students)
+    quick = DistillationOptions.presets["quick"]
+    mtt = MTT(**quick["mtt"] | {"learning_rate": 30.0, "width": 16})
     recipe = TrainingRecipe(
-        norm="instance", width=16, train_steps=300, warmup_steps=100, learning_rate=2e-3, batch_size=128
+        **quick["train"] | {"norm": "instance", "width": 16, "train_steps": 300, "steps_per_image": 0.0}
     )
     ours, start = (
         np.mean(evaluate(method.distill(train, images_per_class=1, seed=0), test, recipe=recipe, networks=2).network)
