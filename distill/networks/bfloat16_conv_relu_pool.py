@@ -7,7 +7,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from distill.networks.feature_maps import (
-    CACHE,
     add_part,
     before_pool,
     chunks,
@@ -17,9 +16,9 @@ from distill.networks.feature_maps import (
 )  # fmt: skip
 from distill.runtime.precision import float32_products
 
-CACHE_OF_KEPT = 8 * CACHE  # maps that are kept leave the cache anyway, and gradients are faster of many images at once
-
 __all__ = ["BFloat16ConvReLUAvgPool2d", "computes_in_bfloat16"]
+
+TIMES_THE_CACHE = 8  # for maps that are kept: they leave the cache anyway, and gradients of many images are faster
 
 
 def computes_in_bfloat16(images: Tensor) -> bool:
@@ -41,8 +40,9 @@ class BFloat16ConvReLUAvgPool2d(torch.autograd.Function):
         needs_backward = gradients and any(ctx.needs_input_grad)
         shape, pooled = maps_and_pooled(images, weight, padding)
         low, low_weight, low_bias = lowered(images), lowered(weight), bias.bfloat16()
+        parts = chunks(shape, low.element_size(), times=TIMES_THE_CACHE if needs_backward else 1)
         saved = []
-        for rows in chunks(shape, low.element_size(), cache=CACHE_OF_KEPT if needs_backward else CACHE):
+        for rows in parts:
             maps = F.conv2d(low[rows], low_weight, low_bias, padding=padding).relu_()
             pooled[rows].copy_(F.avg_pool2d(maps, 2))
             if needs_backward:
@@ -50,7 +50,7 @@ class BFloat16ConvReLUAvgPool2d(torch.autograd.Function):
         if needs_backward:
             kept = (images, low) if ctx.needs_input_grad[1] else (None, None)
             ctx.save_for_backward(weight, low_weight, *kept, *saved)
-            ctx.shape, ctx.maps_shape, ctx.padding = images.shape, shape, padding
+            ctx.shape, ctx.parts, ctx.padding = images.shape, parts, padding
         return pooled
 
     @staticmethod
@@ -67,7 +67,7 @@ class BFloat16ConvReLUAvgPool2d(torch.autograd.Function):
         totals = empty_totals(gradients[0], ctx.shape, weight, needs)
         # The mean of four is their sum with a quarter of the weights, and a quarter of what these get, to the last bit.
         gradient, quarter = lowered(gradients[0]), low_weight * 0.25
-        for rows, maps in zip(chunks(ctx.maps_shape, low.element_size(), cache=CACHE_OF_KEPT), saved, strict=True):
+        for rows, maps in zip(ctx.parts, saved, strict=True):
             spread = F.interpolate(gradient[rows], scale_factor=2.0, mode="nearest")
             to_maps = torch.ops.aten.threshold_backward(spread, maps, 0)
             add_part(totals, rows, convolution_gradients(to_maps, low[rows], quarter, padding, needs))

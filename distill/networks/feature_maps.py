@@ -5,24 +5,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = [
-    "CACHE",
-    "add_part",
-    "before_pool",
-    "chunks",
-    "convolution_gradients",
-    "empty",
-    "empty_totals",
-    "maps_and_pooled",
-]
+__all__ = ["add_part", "before_pool", "chunks", "convolution_gradients", "empty", "empty_totals", "maps_and_pooled"]
 
 CACHE = 2 << 20  # bytes per core that the output of a convolution may fill before it is pooled, to stay in the cache
 
 
-def chunks(shape: tuple[int, ...], size: int, *, cache: int = CACHE) -> list[slice]:
-    """All images of `(n, c, h, w)` maps, `size` bytes a number, in slices that fit in the `cache` of each core."""
+def chunks(shape: tuple[int, ...], size: int, *, times: int = 1) -> list[slice]:
+    """All images of `(n, c, h, w)` maps, `size` bytes a number, in slices that fit in the cache, or `times` as much."""
     n, c, h, w = shape
-    count = max(1, cache * torch.get_num_threads() // (c * h * w * size))
+    count = max(1, times * CACHE * torch.get_num_threads() // (c * h * w * size))
     return [slice(start, min(start + count, n)) for start in range(0, n, count)]
 
 

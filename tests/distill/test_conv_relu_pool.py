@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from distill.networks import feature_maps as maps_module
-from distill.networks.bfloat16_conv_relu_pool import computes_in_bfloat16
+from distill.networks.bfloat16_conv_relu_pool import TIMES_THE_CACHE, computes_in_bfloat16
 from distill.networks.conv_relu_pool import ConvReLUAvgPool2d
 
 
@@ -51,6 +51,8 @@ def test_results_and_gradients_are_those_of_the_three_layers(
     layer, images = block(channels, 6, padding), normal(5, channels, *sides, seed=3)
     maps = 6 * (sides[0] + 2 * padding - 2) * (sides[1] + 2 * padding - 2) * 8
     monkeypatch.setattr(maps_module, "CACHE", -(-images_at_a_time * maps // torch.get_num_threads()))
+    shape = (5, 6, sides[0] + 2 * padding - 2, sides[1] + 2 * padding - 2)
+    assert len(maps_module.chunks(shape, 8)) == -(-5 // images_at_a_time)
     leaves = [images, layer.weight, layer.bias]
     for needs in itertools.product([False, True], repeat=3):
         got = results(lambda *tensors: at_once(layer, *tensors), leaves, needs)
@@ -135,9 +137,12 @@ def relative_error(one: Tensor, other: Tensor) -> float:
 def test_bfloat16_results_are_those_of_float32_but_for_rounding(
     monkeypatch, in_bfloat16, channels: int, padding: int, images_at_a_time: int
 ) -> None:
-    layer, images = block(channels, 16, padding, torch.float32), normal(5, channels, 12, 12, seed=3).float()
+    layer, images = block(channels, 16, padding, torch.float32), normal(20, channels, 12, 12, seed=3).float()
     maps = 16 * (10 + 2 * padding) ** 2 * 2
     monkeypatch.setattr(maps_module, "CACHE", -(-images_at_a_time * maps // torch.get_num_threads()))
+    shape = (20, 16, 10 + 2 * padding, 10 + 2 * padding)
+    parts = [len(maps_module.chunks(shape, 2, times=times)) for times in (1, TIMES_THE_CACHE)]
+    assert parts == [-(-20 // images_at_a_time), -(-20 // (TIMES_THE_CACHE * images_at_a_time))]
     leaves = [images, layer.weight, layer.bias]
     for needs in itertools.product([False, True], repeat=3):
         got = results(lambda *tensors: at_once(layer, *tensors), leaves, needs)
