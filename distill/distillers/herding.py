@@ -53,12 +53,13 @@ def herd(features: Tensor, count: int) -> Tensor:
     """Positions of `count` rows of `features` `(n, d)`, in order: each brings the mean of those taken nearest to the
     mean of all, features scaled to length 1."""
     unit = F.normalize(features.double(), dim=1)
-    mean = unit.mean(0)
+    mean, squares = unit.mean(0), unit.square().sum(1)
     total = torch.zeros_like(mean)
     free = torch.ones(len(unit), dtype=torch.bool)
     taken: list[int] = []
     for k in range(1, count + 1):
-        distances = (mean - (total + unit) / k).norm(dim=1)
+        # The squared distance |mean - (total + unit) / k|^2, without what is the same for all, times k^2:
+        distances = squares - 2 * (unit @ (k * mean - total))
         best = int(distances.masked_fill(~free, torch.inf).argmin())
         free[best] = False
         total += unit[best]
