@@ -23,12 +23,15 @@ CODECS = {
     "webp:50:scaled": 0.05,
     "jpeg:75": 0.05,
     "jpeg:75:scaled": 0.05,
+    "avif:60": 0.05,
+    "avif:60:scaled": 0.05,
     "lowres:2": 0.06,
     "lowres:2+float32": 0.06,
     "lowres:2+webp:75": 0.07,
     "lowres:3+jpeg:90": 0.09,
     "mosaic:webp:75": 0.05,
     "mosaic:jpeg:75": 0.05,
+    "mosaic:avif:60": 0.05,
     "lowres:2+mosaic:webp:75": 0.07,
 }
 NOTHING_DONE = Identity()

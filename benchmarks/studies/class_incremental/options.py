@@ -119,7 +119,7 @@ class ClassIncrementalOptions(StreamOptions, BudgetOptions):
     memory_bytes: int | None = None
     """Bytes per class in the buffer, for images, labels and class ids together; instead of --images-per-class."""
     codec: str | None = None
-    """Codec of the images in the buffer: float32, float16, uint8, webp:QUALITY, jpeg:QUALITY, lowres:FACTOR, ...
+    """Codec of the images in the buffer: float32, float16, uint8, webp:QUALITY, mosaic:avif:QUALITY, ...
     Default: float32, or webp:50 with --memory-bytes."""
     labels: str | None = None
     """Codec of the labels in the buffer: hard (class ids alone), uint8, float16 or float32. Default: hard for real

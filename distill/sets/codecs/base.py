@@ -218,11 +218,11 @@ def codec_of(spec: str | ImageCodec) -> ImageCodec:
     """The codec that a spec names, or the codec itself.
 
     - "float32", "float16": the input of the network, 4 or 2 bytes a value.
-    - "uint8": pixels, 1 byte a value. "webp:QUALITY", "jpeg:QUALITY": a file for each image, quality 0 to 100.
-      Pixels outside [0, 1] are clipped; with ":scaled" behind it ("webp:50:scaled"), the range of the pack is stretched
-      to 8 bits instead.
+    - "uint8": pixels, 1 byte a value. "webp:QUALITY", "jpeg:QUALITY", "avif:QUALITY": a file for each image, of quality
+      0 to 100. Pixels outside [0, 1] are clipped; with ":scaled" behind it ("webp:50:scaled"), the range of the pack is
+      stretched to 8 bits instead.
     - "lowres:FACTOR", "lowres:FACTOR+INNER": shrunk by that factor, then coded by INNER, "uint8" if it is left out.
-    - "mosaic:INNER": many images in one WebP or JPEG file.
+    - "mosaic:INNER": many images in one WebP, JPEG or AVIF file.
 
     Raises `InputError` for other specs.
 
@@ -238,7 +238,7 @@ def codec_of(spec: str | ImageCodec) -> ImageCodec:
     if kind not in ImageCodec.kinds:
         close = difflib.get_close_matches(kind, ImageCodec.kinds, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise InputError(f"unknown codec {shown(spec)}; known: {', '.join(ImageCodec.kinds)}{hint}")
+        raise InputError(f"unknown codec {shown(spec)}; known: {', '.join(sorted(ImageCodec.kinds))}{hint}")
     return ImageCodec.kinds[kind].from_words(words)
 
 

@@ -15,7 +15,7 @@ from distill.sets.codecs.base import Shape
 from distill.sets.codecs.eight_bits import EightBits
 from distill.sets.codecs.sealed import join, split
 
-__all__ = ["JPEG", "PillowCodec", "WebP"]
+__all__ = ["JPEG", "PillowCodec", "WebP", "image_of"]
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,19 @@ class PillowCodec(EightBits):
     def read_alone(self, file: bytes, image_shape: Sequence[int]) -> np.ndarray:
         """The image of what `write_alone` gave."""
 
+    def pack(self, pixels: np.ndarray) -> bytes:
+        """What `write_alone` gives of each image, with its length."""
+        return join([self.write_alone(one) for one in pixels])
+
+    def unpack(self, body: bytes, shape: Shape) -> np.ndarray:
+        """The images of what `pack` gave."""
+        return np.stack([self.read_alone(bare, shape[1:]) for bare in split(body, shape[0])])
+
+    def pick(self, body: bytes, shape: Shape, rows: np.ndarray) -> bytes:
+        """What `pack` gives of these images, none encoded again."""
+        bare = split(body, shape[0])
+        return join([bare[row] for row in rows])
+
     def read(self, file: bytes, channels: int) -> np.ndarray:
         """The image of a complete file, uint8 `(height, width, channels)`."""
         with Image.open(io.BytesIO(file)) as image:
@@ -70,23 +83,10 @@ class WebP(PillowCodec):
     longest_side = 16383
     start_code: ClassVar[bytes] = b"\x9d\x01\x2a"
 
-    def pack(self, pixels: np.ndarray) -> bytes:
-        """The bitstreams with their lengths."""
-        return join([self.write_alone(one) for one in pixels])
-
-    def unpack(self, body: bytes, shape: Shape) -> np.ndarray:
-        """The images of the bitstreams."""
-        return np.stack([self.read_alone(bare, shape[1:]) for bare in split(body, shape[0])])
-
-    def pick(self, body: bytes, shape: Shape, rows: np.ndarray) -> bytes:
-        """The bitstreams of these images."""
-        bare = split(body, shape[0])
-        return join([bare[row] for row in rows])
-
     def write(self, pixels: np.ndarray) -> bytes:
         """A WebP file: lossy, the slowest and smallest method, no metadata."""
         file = io.BytesIO()
-        _image(pixels).convert("RGB").save(file, "WEBP", quality=self.quality, method=6, lossless=False)
+        image_of(pixels).convert("RGB").save(file, "WEBP", quality=self.quality, method=6, lossless=False)
         return file.getvalue()
 
     def write_alone(self, pixels: np.ndarray) -> bytes:
@@ -150,12 +150,13 @@ class JPEG(PillowCodec):
 
     def _save(self, pixels: np.ndarray, *, own_tables: bool) -> bytes:
         file = io.BytesIO()
-        _image(pixels).save(file, "JPEG", quality=self.quality, optimize=own_tables)
+        image_of(pixels).save(file, "JPEG", quality=self.quality, optimize=own_tables)
         assert file.getvalue().endswith(self.end)
         return file.getvalue()
 
 
-def _image(pixels: np.ndarray) -> Image.Image:
+def image_of(pixels: np.ndarray) -> Image.Image:
+    """An image of uint8 `(height, width, channels)`."""
     return Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
 
 
