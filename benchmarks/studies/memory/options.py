@@ -8,14 +8,12 @@ from benchmarks.studies.class_incremental.options import PRESETS, ArmOptions
 
 __all__ = ["MemoryOptions"]
 
-# Real images with the codecs that serve them best, and a teacher's labels; learned ones through the same codecs.
+# Real images as they are, and with the codecs that serve them best and a teacher's labels; learned ones through the same.
 ARMS = (
-    "random/uint8", "random/lowres:2", "random/webp:50", "random/mosaic:webp:25", "random/lowres:2+mosaic:webp:50",
-    "random-teacher/webp:50", "random-teacher/lowres:2+mosaic:webp:50",
-    "herding/uint8", "herding/lowres:2", "herding/webp:50", "herding/mosaic:webp:25",
-    "herding-teacher/webp:50", "herding-teacher/mosaic:webp:25",
-    "frepo/uint8", "frepo/webp:50", "frepo/webp:50/through", "frepo/mosaic:webp:25/through",
-    "frepo/lowres:2+mosaic:webp:50/through",
+    "random/uint8", "random/lowres:2", "random/webp:50", "random/mosaic:avif:30", "random-teacher/mosaic:avif:30",
+    "herding/uint8", "herding/webp:50", "herding/mosaic:avif:30",
+    "herding-teacher/webp:50", "herding-teacher/mosaic:avif:30",
+    "frepo/uint8", "frepo/webp:50", "frepo/webp:50/through", "frepo/mosaic:avif:30/through",
 )  # fmt: skip
 
 
