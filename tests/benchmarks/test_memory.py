@@ -5,7 +5,7 @@ from PIL import Image
 
 from benchmarks.studies.class_incremental.arms import parsed_arm
 from benchmarks.studies.memory.options import ARMS, MemoryOptions
-from benchmarks.studies.memory.report import best, crossover
+from benchmarks.studies.memory.report import best, crossover, marker_of
 from distill import InputError
 from distill.files import read_json
 from programs import in_this_process
@@ -124,6 +124,16 @@ def test_default_arms_exist_and_labels_follow_from_the_method():
     assert parsed_arm("frepo/webp:50/float16").name == "frepo webp:50 labels float16"
     with pytest.raises(InputError, match="expected METHOD/CODEC"):
         parsed_arm("frepo/webp:50/hard/through/more")
+
+
+def test_codecs_that_default_arms_share_a_colour_for_have_markers_of_their_own():
+    arms = [parsed_arm(text) for text in ARMS]
+    for method in {arm.method for arm in arms}:
+        own = {arm.codec for arm in arms if arm.method == method}
+        assert len(set(map(marker_of, own))) == len(own)
+    assert marker_of("mosaic:webp:25") == marker_of("mosaic:webp:50:scaled") != marker_of("webp:25")
+    assert marker_of("mosaic:avif:30") != marker_of("mosaic:webp:30")
+    assert marker_of("lowres:2+mosaic:webp:50") == "^"
 
 
 def point(mean, std=0.01):

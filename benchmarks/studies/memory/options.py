@@ -8,7 +8,7 @@ from benchmarks.studies.class_incremental.options import PRESETS, ArmOptions
 
 __all__ = ["MemoryOptions"]
 
-# Real images as they are, and with the codecs that serve them best and a teacher's labels; learned ones through the same.
+# Real images with the codecs that serve them best, and a teacher's labels; learned ones through the same codecs.
 ARMS = (
     "random/uint8", "random/lowres:2", "random/webp:50", "random/mosaic:avif:30", "random-teacher/mosaic:avif:30",
     "herding/uint8", "herding/webp:50", "herding/mosaic:avif:30",

@@ -17,7 +17,10 @@ from privacy.tables import text_table
 __all__ = ["crossover", "reported", "summarize"]
 
 Summary = Mapping[str, Mapping[int, Mapping[str, Any]]]
-MARKERS = {"uint8": "s", "webp": "o", "jpeg": "D", "lowres": "v", "mosaic": "P", "float32": "x", "float16": "x"}
+MARKERS = {
+    "uint8": "s", "webp": "o", "jpeg": "D", "avif": "h", "lowres": "v", "float32": "x", "float16": "x",
+    "mosaic:webp": "P", "mosaic:jpeg": "d", "mosaic:avif": "X",
+}  # fmt: skip
 
 
 def reported(folder: Path, options: dict[str, Any], records: list[dict[str, Any]]) -> tuple[dict[str, Any], str]:
@@ -138,5 +141,6 @@ def fill(axes: Axes, summary: Summary) -> None:
 
 
 def marker_of(codec: str) -> str:
-    """Of a codec's first part; another one where low resolution is coded further."""
-    return "^" if "+" in codec else MARKERS.get(codec.partition(":")[0], ".")
+    """Of a codec's first part, of a mosaic's with its format; another one where low resolution is coded further."""
+    kind, *rest = codec.split(":")
+    return "^" if "+" in codec else MARKERS.get(f"{kind}:{rest[0]}" if kind == "mosaic" else kind, ".")
