@@ -151,7 +151,8 @@ class GDumb(TemplateWithGenerator):
         if self.is_training:
             return self.mbatch[-2]
         assert self.num_classes is not None or self.mb_output is not None
-        return initial_labels(self.mb_y.long(), self.num_classes or self.mb_output.shape[1])
+        count = self.num_classes or self.mb_output.shape[1]
+        return initial_labels(self.mb_y.long(), count, scale=self.recipe.hard_label_scale)
 
     def criterion(self) -> Tensor:
         """The recipe's loss on the soft labels; in evaluation on the class ids."""
@@ -191,6 +192,7 @@ class GDumb(TemplateWithGenerator):
         assert self.num_classes is not None
         columns = read_all(with_soft_labels(self.adapted_dataset.eval(), self.num_classes))
         check_mixing(self.recipe, columns)
+        columns[-2] = self.recipe.labels_for(columns[-2])
         self.dataloader = BufferLoader(
             [column.to(self.device) for column in columns],
             recipe=self.recipe,

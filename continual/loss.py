@@ -64,6 +64,8 @@ class SoftLabelLoss(SupervisedPlugin):
       function.
     - `temperature`: of "soft-cross-entropy"; default: `1 / sqrt(num_classes)`, with which initial labels are equally
       sharp for any number of classes (0.1, that of the class-incremental benchmark, for 100 classes).
+    - `hard_label_scale`: scale of labels that tell a class alone, those of current images and of memories that keep
+      class ids; default: as they are. 1 and a temperature of 0.1 make them all but one-hot.
     - `reduction`: "mean" (default), "sum" or "none", as in PyTorch's losses.
 
     Raises `InputError` for other options, and in training if the mini-batches have no soft labels or the model another
@@ -81,6 +83,7 @@ class SoftLabelLoss(SupervisedPlugin):
         *,
         loss: Loss | Callable[[Tensor, Tensor], Tensor] = "soft-cross-entropy",
         temperature: float | None = None,
+        hard_label_scale: float | None = None,
         reduction: Reduction = "mean",
     ) -> None:
         super().__init__()
@@ -91,7 +94,11 @@ class SoftLabelLoss(SupervisedPlugin):
             temperature = num_classes**-0.5
         elif isinstance(temperature, bool) or not isinstance(temperature, int | float):
             raise InputError(f"temperature is {temperature!r}; expected a number above 0, or None")
-        self.loss = loss if callable(loss) else TrainingRecipe(loss=loss, temperature=temperature).losses
+        recipe = TrainingRecipe(
+            loss="mse" if callable(loss) else loss, temperature=temperature, hard_label_scale=hard_label_scale
+        )
+        self.loss = loss if callable(loss) else recipe.losses
+        self._labels_for = recipe.labels_for
         self._named: str | None = None if callable(loss) else loss
         self.reduction: str = reduction
         self._strategy: Any = None  # the one in training
@@ -131,6 +138,7 @@ class SoftLabelLoss(SupervisedPlugin):
         soft_labels = self._soft_labels_of(targets)
         if soft_labels is None:
             soft_labels = initial_labels(targets.long(), self.num_classes)
+        soft_labels = self._labels_for(soft_labels)
         soft_labels = fitted_labels(logits, soft_labels, growing=self._growing)
         if self._named is not None:
             soft_labels = without_masked(logits, soft_labels, self._named)
@@ -159,7 +167,8 @@ class RecipeLoss:
         """Loss of logits `(n, C)`."""
         if targets.ndim == 1:
             count = self.num_classes or logits.shape[1]
-            targets = initial_labels(targets.long(), max(count, int(targets.max()) + 1 if self.growing else 0))
+            count = max(count, int(targets.max()) + 1 if self.growing else 0)
+            targets = initial_labels(targets.long(), count, scale=self.recipe.hard_label_scale)
         soft_labels = fitted_labels(logits, targets, growing=self.growing)
         if self.growing:
             soft_labels = without_masked(logits, soft_labels, self.recipe.loss)

@@ -55,7 +55,8 @@ def train_network(
         num_classes=synthetic.num_classes,
         generator=generator,
     ).to(device)
-    images, labels = synthetic.images.float().to(device), synthetic.labels.float().to(device)
+    images = synthetic.images.float().to(device)
+    labels = recipe.labels_for(synthetic.labels.float()).to(device)
     steps = recipe.steps_for(len(synthetic))
     optimizer = recipe.optimizer(network)
     network.train()

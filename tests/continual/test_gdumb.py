@@ -23,8 +23,9 @@ from distill.training.recipe import TrainingRecipe
 from tiny_streams import C, First, SpyRecipe, images, linear, silent, stream
 
 
-def test_gdumb_gives_hard_labels_of_other_policies_initial_soft_labels() -> None:
-    spy = SpyRecipe(train_steps=1, augment=False)
+@pytest.mark.parametrize("scale", [None, 1.0])
+def test_gdumb_gives_hard_labels_of_other_policies_initial_soft_labels(scale) -> None:
+    spy = SpyRecipe(train_steps=1, augment=False, hard_label_scale=scale)
     targets = []
 
     class Spy(SupervisedPlugin):
@@ -35,7 +36,7 @@ def test_gdumb_gives_hard_labels_of_other_policies_initial_soft_labels() -> None
     strategy = GDumb(model=linear(), storage_policy=policy, recipe=spy, plugins=[Spy()], evaluator=silent())
     strategy.train(stream(images()), eval_streams=[])
     assert Counter(targets[0].tolist()) == dict.fromkeys(range(C), 2)
-    assert torch.equal(spy.labels[0], initial_labels(targets[0], C))
+    assert torch.equal(spy.labels[0], initial_labels(targets[0], C, scale=scale))
 
 
 def weights_at_start(seed: int, model: nn.Module) -> list[torch.Tensor]:
@@ -47,9 +48,7 @@ def weights_at_start(seed: int, model: nn.Module) -> list[torch.Tensor]:
             starts.append(nn.utils.parameters_to_vector(strategy.model.parameters()).detach().clone())
 
     policy = DistilledBuffer(First(), images_per_class=2, num_classes=C)
-    strategy = GDumb(
-        model=model, storage_policy=policy, train_steps=1, seed=seed, plugins=[Spy()], evaluator=silent()
-    )
+    strategy = GDumb(model=model, storage_policy=policy, train_steps=1, seed=seed, plugins=[Spy()], evaluator=silent())
     strategy.train(class_incremental(images(), images(12), steps=3).train_stream)
     return starts
 
@@ -88,7 +87,12 @@ def test_parameters_that_cannot_be_drawn_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"norm": "none"}, {"norm": "batch", "average": 0.9, "augmentations": 2, "cutmix": 0.7}], ids=str
+    "options",
+    [
+        {"norm": "none", "hard_label_scale": 2.0},
+        {"norm": "batch", "average": 0.9, "augmentations": 2, "cutmix": 0.7},
+    ],
+    ids=str,
 )
 def test_gdumb_trains_as_train_network_does(options) -> None:
     """The same generator gives the same bits as the evaluation of a synthetic set."""

@@ -123,6 +123,8 @@ def test_reduction_is_that_of_pytorchs_losses() -> None:
         SoftLabelLoss(C, reduction="median")
     with pytest.raises(InputError, match="temperature is 'warm'; expected a number above 0"):
         SoftLabelLoss(C, temperature="warm")
+    with pytest.raises(InputError, match="hard_label_scale is 0; expected more than 0"):
+        SoftLabelLoss(C, hard_label_scale=0)
     with pytest.raises(InputError, match="loss is 'hinge'; expected one of mse, soft-cross-entropy"):
         SoftLabelLoss(C, loss="hinge")
     with pytest.raises(InputError, match="num_classes is 0"):
@@ -135,6 +137,8 @@ def test_hand_computed_values() -> None:
     for temperature in (0.1, None):
         wanted = -(labels / (temperature or 3**-0.5)).softmax(1) @ logits.log_softmax(1).T
         assert SoftLabelLoss(3, temperature=temperature)(logits, targets) == pytest.approx(float(wanted))
+    hard = SoftLabelLoss(3, temperature=0.05, hard_label_scale=1.0)(logits, targets)
+    assert hard == pytest.approx(float(F.cross_entropy(logits, targets)), abs=1e-6)
     assert SoftLabelLoss(3, loss="mse")(logits, targets) == pytest.approx(float(0.5 * (logits - labels).square().sum()))
 
 

@@ -8,8 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distill import InputError, PreprocessedImages, Random, Standardize, TrainingRecipe, evaluate
+from distill import EncodedSet, InputError, PreprocessedImages, Random, Standardize, TrainingRecipe, evaluate
 from distill.runtime.seeds import Purpose, generator_for
+from distill.sets.synthetic import initial_labels
 from distill.training import augmentation
 from distill.training.augmentation import (
     EVALUATION,
@@ -311,6 +312,39 @@ def test_soft_cross_entropy_is_against_the_softmax_of_labels_over_the_temperatur
     assert recipe.criterion(logits, labels).item() == pytest.approx(-(0.8 * math.log(0.75) + 0.2 * math.log(0.25)))
 
 
+@pytest.mark.parametrize("labels", ["hard", "uint8", "float16", "float32"])
+def test_hard_labels_get_the_scale_that_is_asked_for_whatever_codec_they_came_through(labels, make_images):
+    data = make_images((3,) * 20)
+    chosen = Random().distill(Standardize.fit(data).apply(data), images_per_class=2)
+    stored = EncodedSet.encode(chosen, codec="float32", labels=labels).decode().labels
+    wanted = initial_labels(chosen.class_ids, 20, scale=1.0)
+    assert not torch.allclose(stored, wanted, atol=0.1)
+    torch.testing.assert_close(TrainingRecipe(hard_label_scale=1.0).labels_for(stored), wanted)
+    assert TrainingRecipe().labels_for(stored) is stored
+
+
+def test_labels_that_tell_more_than_a_class_stay_as_they_are():
+    recipe = TrainingRecipe(hard_label_scale=2.0)
+    soft = initial_labels(torch.arange(5), 5) + 0.2 * torch.rand(5, 5, generator=torch.Generator().manual_seed(0))
+    for labels in (soft, torch.zeros(2, 5), torch.ones(3, 1), torch.zeros(0, 5)):
+        assert torch.equal(recipe.labels_for(labels), labels)
+
+
+def test_network_is_trained_on_hard_labels_of_that_scale(make_images):
+    data = make_images((4, 4, 4))
+    chosen = Random().distill(Standardize.fit(data).apply(data), images_per_class=2)
+    short = {"width": 4, "train_steps": 3, "loss": "soft-cross-entropy"}
+
+    def weights(synthetic, **options):
+        recipe = TrainingRecipe(**short, **options)
+        network = train_network(synthetic, recipe=recipe, generator=torch.Generator().manual_seed(1))
+        return torch.cat([weight.flatten() for weight in network.parameters()])
+
+    scaled = replace(chosen, soft_labels=initial_labels(chosen.class_ids, 3, scale=0.1))
+    torch.testing.assert_close(weights(chosen, hard_label_scale=0.1), weights(scaled), rtol=0, atol=0)
+    assert not torch.allclose(weights(chosen), weights(scaled))
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -319,6 +353,7 @@ def test_soft_cross_entropy_is_against_the_softmax_of_labels_over_the_temperatur
         ({"train_steps": 0}, "train_steps is 0; expected more than 0"),
         ({"learning_rate": 0.0}, "learning_rate is 0.0; expected more than 0"),
         ({"temperature": -1.0}, "temperature is -1.0; expected more than 0"),
+        ({"hard_label_scale": 0.0}, "hard_label_scale is 0.0; expected more than 0"),
         ({"augmentations": 0}, "augmentations is 0; expected more than 0"),
         ({"cutmix": 1.5}, "cutmix is 1.5; expected a number from 0 to 1"),
         ({"cutmix": math.nan}, "cutmix is nan; expected a number from 0 to 1"),

@@ -117,13 +117,14 @@ def attacked_model(
 def records_of(network: Network, recipe: TrainingRecipe, images: MemberSet) -> AttackRecords:
     """What the attacker sees: logits, labels, and the loss that the network was trained with.
 
-    The loss is taken against the label that a real image starts with, also where the network was trained on learned
+    The loss is taken against the label that a real image is trained with, also where the network was trained on learned
     soft labels: the attacker knows the class, not the soft label.
     """
     sides = []
     for side in (images.members, images.non_members):
         logits = logits_of(network, side.images)
         # In float64: single precision makes every very sure answer's loss the same.
-        losses = recipe.losses(logits.double(), initial_labels(side.labels, side.num_classes).double())
+        labels = recipe.labels_for(initial_labels(side.labels, side.num_classes))
+        losses = recipe.losses(logits.double(), labels.double())
         sides.append((logits.numpy(), side.labels.numpy(), losses.numpy()))
     return AttackRecords(members=sides[0], non_members=sides[1])

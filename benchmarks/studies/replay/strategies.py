@@ -68,9 +68,10 @@ class SoftACE:
     def __call__(self, out_in: Tensor, target_in: Tensor, out_buffer: Tensor, soft_buffer: Tensor) -> Tensor:
         """Half the sum of both means: `(n, C)` and class ids `(n,)`, `(m, C)` and soft labels `(m, C)`."""
         classes = torch.unique(target_in)
-        soft_in = initial_labels(target_in.long(), out_in.shape[1])[:, classes]
+        soft_in = self.recipe.labels_for(initial_labels(target_in.long(), out_in.shape[1]))[:, classes]
         current = self.recipe.criterion(out_in[:, classes], soft_in.to(out_in))
-        return (self.recipe.criterion(out_buffer, soft_buffer.to(out_buffer)) + current) / 2
+        soft_buffer = self.recipe.labels_for(soft_buffer).to(out_buffer)
+        return (self.recipe.criterion(out_buffer, soft_buffer) + current) / 2
 
 
 class ERACEWithBuffer(ER_ACE):
@@ -132,7 +133,7 @@ class DERWithBuffer(DER):
         images, _, soft_labels, tasks, self.batch_logits = next(self.replay_loader)
         soft_labels = torch.cat([soft_labels, self.mbatch[-2]])
         self.mbatch[0] = torch.cat([images, self.mbatch[0]])
-        self.mbatch[1] = F.softmax(soft_labels / self.recipe.temperature, dim=1)
+        self.mbatch[1] = F.softmax(self.recipe.labels_for(soft_labels) / self.recipe.temperature, dim=1)
         self.mbatch[-2] = soft_labels
         self.mbatch[-1] = torch.cat([tasks, self.mbatch[-1]])
 
@@ -157,7 +158,9 @@ def online_strategy(
     plugins: list[Any] = [Augmented(recipe, generator), StopAfter(options.updates)]
     shared: dict[str, Any] = {
         "model": model, "optimizer": recipe.optimizer(model), "plugins": plugins, "device": options.device,
-        "criterion": SoftLabelLoss(num_classes, loss=recipe.loss, temperature=recipe.temperature),
+        "criterion": SoftLabelLoss(
+            num_classes, loss=recipe.loss, temperature=recipe.temperature, hard_label_scale=recipe.hard_label_scale
+        ),
         "train_mb_size": options.batch_size, "train_epochs": options.updates,  # ended by StopAfter
         "eval_mb_size": EVALUATED, "evaluator": accuracy_evaluator(),
     }  # fmt: skip
