@@ -64,7 +64,7 @@ class TrainingRecipe:
     100 classes, and 99.96 % among 10."""
     hard_label_scale: float | None = None
     """Scale of labels that tell a class alone, those of real images: `scale * (one-hot - 1/C)`. At 1 and temperature
-    0.1 they give their own class 99.6 % among 100 classes. Default: as they are, `1 / sqrt(C / 10)` as published."""
+    0.1 they give their own class 99.6 % among 100 classes. None: as they are, `1 / sqrt(C / 10)` as published."""
     learning_rate: float = 3e-4
     """Peak learning rate of Adam (linear warm-up, then cosine decay)."""
     warmup_steps: int = 500

@@ -45,6 +45,7 @@ PRESETS: Presets = {
             "norm": "instance",
             "width": 64,
             "loss": "soft-cross-entropy",
+            "hard_label_scale": 1.0,
             "learning_rate": 3e-3,
             "warmup_steps": 100,
             "batch_size": 128,
