@@ -53,7 +53,8 @@ class GDumb(TemplateWithGenerator):
     - `reset`: a function that returns a new model like `model`, for models with submodules that have no
       `reset_parameters` (weight norm); called at each experience with a seed of its own.
     - `storage_policy`: any `ExemplarsBuffer`. Several strategies may share a `DistilledBuffer`, no other policy. Images
-      are read once an experience under their eval transforms; hard labels become initial soft labels.
+      are read once an experience under their eval transforms; hard labels become initial soft labels, or those of the
+      recipe's `hard_label_scale`.
     - `recipe`: loss, optimizer, schedule, batches, augmentation and average of weights; its network fields are not
       used. Default: see `TrainingRecipe`. `train_steps`: shorthand for that recipe with this many updates.
     - `num_classes`: of the whole problem; default: the number of outputs of the model.

@@ -243,8 +243,8 @@ def seconds_of_one_thread(monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize("methods", [("frepo", "random", "herding"), ("random",)], ids=["learning", "choosing"])
 def test_a_run_takes_what_it_is_expected_to(command, tmp_path, seconds_of_one_thread, methods):
-    options = ["--steps", 5, "--networks", 2, "--budget", "40s", "--width", 16, "--method", *methods]
-    assert_takes_what_is_expected(lambda folder: command("--output", folder, *options), tmp_path, budget=40)
+    options = ["--steps", 5, "--networks", 2, "--budget", "25s", "--width", 16, "--method", *methods]
+    assert_takes_what_is_expected(lambda folder: command("--output", folder, *options), tmp_path, budget=25)
 
 
 @pytest.mark.slow

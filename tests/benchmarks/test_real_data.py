@@ -45,7 +45,7 @@ def test_frepo_beats_the_real_images_it_starts_from_on_cifar100() -> None:
     distilled = frepo.distill(train, **options, held_out=test)
     herded = Herding(**quick["herding"]).distill(train, **options)
     assert distilled.made_by["started_from"] == herded.made_by["started_from"]
-    recipe = TrainingRecipe(**quick["train"] | {"train_steps": 150})
+    recipe = TrainingRecipe(**quick["train"] | {"width": 32, "train_steps": 150})
     ours, start, chosen = (
         evaluate(images, test, recipe=recipe, networks=1).network[0]
         for images in (distilled, herded, Random().distill(train, **options))
@@ -53,7 +53,7 @@ def test_frepo_beats_the_real_images_it_starts_from_on_cifar100() -> None:
     before, after = (entry["krr_accuracy"] for entry in distilled.made_by["history"])
     print(f"FRePo {ours}, herding {start}, random {chosen}, KRR {before} -> {after}")
     assert after - before > 0.1
-    assert ours - start > 0.01  # 0.535, 0.508 and 0.446 where it was measured
+    assert ours - start > 0.01  # 0.516, 0.493 and 0.412 where it was measured
     assert start - chosen > 0.02
     assert 0.48 < ours < 0.60
     assert 0.43 < start < 0.55
@@ -149,7 +149,7 @@ def test_quick_preset_reaches_its_accuracies_on_digits(tmp_path: Path) -> None:
 def test_audit_finds_the_members_that_mnist_models_were_trained_on(tmp_path: Path) -> None:
     options = [
         "--dataset", "mnist", "--data-dir", str(DATA), "--members", "1000", "--images-per-class", "10",
-        "--width", "16", "--train-steps", "1500", "--frepo-steps", "150", "--attacks", "threshold",
+        "--width", "16", "--train-steps", "1000", "--frepo-steps", "150", "--attacks", "threshold",
     ]  # fmt: skip
     assert run_program(MembershipOptions, [*options, "--output", str(tmp_path)]) == 0
     rows = {row["arm"]: row for row in json.loads((tmp_path / "results.json").read_text())["rows"]}

@@ -16,7 +16,7 @@ from privacy import (
 )
 from referenced import as_logits
 
-SIZE, AUDITS = 100, 250
+SIZE, AUDITS = 100, 150
 ATTACKS = [
     LiRA(), LiRA(variance="own"), LiRA(mode="offline"), LiRA(mode="offline", variance="own"), RMIA(), RMIA(count=True),
     RMIA(mode="offline"), RMIA(a=1.0, mode="offline"), Calibrated(), BaVarIA(), BaVarIA(mode="offline"),

@@ -76,6 +76,6 @@ def test_a_run_takes_what_it_is_expected_to(unbound, tmp_path, monkeypatch):
         monkeypatch.setattr(f"benchmarks.{module}.time", processor)
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    options = ["--method", "frepo", "random", "herding", "--budget", "40s", "--width", 16, "--networks", 2]
-    assert_takes_what_is_expected(lambda folder: unbound("--output", folder, *options, "--curve"), tmp_path, budget=40)
+    options = ["--method", "frepo", "random", "herding", "--budget", "25s", "--width", 16, "--networks", 2]
+    assert_takes_what_is_expected(lambda folder: unbound("--output", folder, *options, "--curve"), tmp_path, budget=25)
     torch.set_num_threads(before)
