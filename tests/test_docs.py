@@ -100,7 +100,6 @@ class Pictures(Dataset):
 SHORTENED = {
     "steps=500": "steps=20",
     "train_steps=400": "train_steps=100",
-    "train_epochs=2": "train_epochs=1",
     "benchmark.train_stream": "benchmark.train_stream[:2]",
     "benchmark.test_stream": "benchmark.test_stream[:2]",
     "progress=True": "progress=False",
@@ -111,7 +110,7 @@ SHORTENED = {
 @pytest.mark.filterwarnings("ignore:Call to deprecated function")
 @pytest.mark.skipif(not (DATA / "cifar100.npz").exists(), reason="needs cifar100.npz")
 def test_replay_page_on_split_cifar100(monkeypatch: pytest.MonkeyPatch, names: dict) -> None:
-    """The first two experiences: 20 steps of distillation, not 500, 100 updates of GDumb, not 400, one epoch, not two.
+    """The first two experiences: 20 steps of distillation, not 500, and 100 updates of GDumb, not 400.
 
     Chance is 5 % of 20 classes.
     """

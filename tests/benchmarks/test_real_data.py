@@ -63,7 +63,7 @@ def test_frepo_beats_the_real_images_it_starts_from_on_cifar100() -> None:
 @pytest.mark.skipif(not (DATA / "MNIST").exists(), reason="needs MNIST")
 def test_frepo_and_dm_reach_their_accuracies_on_mnist_with_one_image_a_class(tmp_path: Path) -> None:
     options = [
-        "--dataset", "mnist", "--data-dir", str(DATA), "--images-per-class", "1", "--networks", "2",
+        "--dataset", "mnist", "--data-dir", str(DATA), "--images-per-class", "1", "--networks", "1",
         "--method", "frepo", "random", "dm", "--frepo-steps", "300", "--dm-steps", "150",
     ]  # fmt: skip
     assert run_program(DistillationOptions, [*options, "--output", str(tmp_path)]) == 0

@@ -1,7 +1,7 @@
-"""Replay on real CIFAR-100, 20 classes in 4 steps, cropped and flipped: our buffer against the stock policy.
+"""Replay on real CIFAR-100, cropped and flipped: our buffer against the stock policy.
 
-One seed, a run each, to within four points; with `FREPO_LONG=1` five seeds, a third arm without the transform, and one
-point.
+10 classes in 2 steps, one seed, a run each, to within four points; with `FREPO_LONG=1` 20 classes in 4 steps, five
+seeds, a third arm without the transform, and one point.
 """
 
 import os
@@ -24,8 +24,8 @@ from distill import Random, load_images
 from distill.networks import build_network
 
 DATA = Path(os.environ.get("FREPO_DATA", Path(__file__).parents[2] / "shared" / "data"))
-CLASSES, STEPS, PER_CLASS = 20, 4, 20
 LONG = bool(os.environ.get("FREPO_LONG"))
+CLASSES, STEPS, PER_CLASS = (20, 4, 20) if LONG else (10, 2, 20)
 SEEDS = (0, 1, 2, 3, 4) if LONG else (0,)
 WITHIN = 0.01 if LONG else 0.04  # single seeds differ by up to 2.5 points
 
@@ -91,6 +91,7 @@ def test_within_a_point_of_the_stock_policy_and_ahead_of_replay_without_the_tran
     }
     print(mean)
     assert abs(mean["ours"] - mean["stock"]) < WITHIN
-    assert 0.3 < mean["ours"] < 0.5
+    low, high = (0.3, 0.5) if LONG else (0.42, 0.6)  # 0.511 where it was measured, chance 0.1
+    assert low < mean["ours"] < high
     if LONG:
         assert mean["ours"] > mean["no transform"] + 0.02
