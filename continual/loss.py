@@ -11,7 +11,8 @@ from torch import Tensor
 from continual.model_outputs import grows
 from continual.soft_labels import with_soft_labels
 from distill import InputError
-from distill.runtime.checks import require_whole
+from distill.errors import shown
+from distill.runtime.checks import require_one_of, require_whole
 from distill.sets.synthetic import initial_labels
 from distill.training.recipe import Loss, TrainingRecipe
 
@@ -93,7 +94,9 @@ class SoftLabelLoss(SupervisedPlugin):
         if temperature is None:
             temperature = num_classes**-0.5
         elif isinstance(temperature, bool) or not isinstance(temperature, int | float):
-            raise InputError(f"temperature is {temperature!r}; expected a number above 0, or None")
+            raise InputError(f"temperature is {shown(temperature)}; expected a number above 0, or None")
+        if isinstance(loss, type):
+            raise InputError(f"loss is the class {loss.__name__}; give an instance of it, or another function")
         recipe = TrainingRecipe(
             loss="mse" if callable(loss) else loss, temperature=temperature, hard_label_scale=hard_label_scale
         )
@@ -189,5 +192,4 @@ def reduced(losses: Tensor, reduction: str, count: int) -> Tensor:
 
 def check_reduction(reduction: str) -> None:
     """Raise `InputError` for a reduction that PyTorch's losses do not have."""
-    if reduction not in get_args(Reduction):
-        raise InputError(f"reduction is {reduction!r}; expected one of {', '.join(get_args(Reduction))}")
+    require_one_of("reduction", reduction, get_args(Reduction))

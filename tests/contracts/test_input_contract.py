@@ -99,6 +99,9 @@ RIGHT: dict[tuple[str, str], set[str]] = {
     ("PrivateNaive", "eval_mb_size"): {"3"},
     ("PrivateNaive", "progress"): {"True"},
     ("SoftLabelLoss", "num_classes"): {"3"},
+    ("SoftLabelLoss", "loss"): {"function"},
+    ("SoftLabelLoss", "temperature"): {"None", "3", "2.5"},
+    ("SoftLabelLoss", "hard_label_scale"): {"None", "3", "2.5"},
     ("with_soft_labels", "num_classes"): {"3"},
 }  # fmt: skip
 PUBLIC = {

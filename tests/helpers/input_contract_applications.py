@@ -112,7 +112,11 @@ CONTINUAL = {
          "preprocessing": lambda folder: preprocessed().preprocessing, "seed": same(0), "eval_mb_size": same(8),
          "device": same("cpu"), "progress": same(False)},
     ),
-    "SoftLabelLoss": Entry(SoftLabelLoss, {"num_classes": same(3)}),
+    "SoftLabelLoss": Entry(
+        SoftLabelLoss,
+        {"num_classes": same(3), "loss": same("mse"), "temperature": same(0.1), "hard_label_scale": same(1.0),
+         "reduction": same("mean")},
+    ),
     "with_soft_labels": Entry(
         with_soft_labels, {"dataset": lambda folder: stream().train_stream[0].dataset, "num_classes": same(3)}
     ),

@@ -16,7 +16,7 @@ from distill.sets.codecs.pillow import PillowCodec, image_of
 __all__ = ["AVIF"]
 
 BEFORE_LENGTH = 18  # bytes of an item location box between its name and the length of its only item
-SIZE = 4  # bytes of a length
+SIZE = 4  # bytes of a length, and of the name of a box
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def blank_header(shape: tuple[int, ...]) -> bytes:
 
 def with_header(bare: bytes, shape: tuple[int, ...]) -> bytes:
     """The file of a bitstream: the header of a blank image with the lengths of this one."""
-    header = bytearray(blank_header(tuple(shape)))
+    header = bytearray(blank_header(shape))
     place = header.index(b"iloc") + SIZE + BEFORE_LENGTH
     header[place : place + SIZE] = len(bare).to_bytes(SIZE, "big")
     header[-2 * SIZE : -SIZE] = (len(bare) + 2 * SIZE).to_bytes(SIZE, "big")  # of the box that holds the bitstream
