@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Sequence
 from typing import Any, get_args
 
+from avalanche.core import BasePlugin
+from avalanche.training.plugins import EvaluationPlugin
 from avalanche.training.storage_policy import ExemplarsBuffer
 
 from continual.memory import Returning
@@ -17,9 +19,10 @@ from distill import (
 )
 from distill.errors import shown
 from distill.networks import Network
-from distill.runtime.checks import check_device, class_names, require_a, require_flag, require_whole
+from distill.runtime.checks import check_device, class_names, require_a, require_flag, require_one_of, require_whole
 
 __all__ = [
+    "check_avalanche_options",
     "check_buffer",
     "check_buffer_options",
     "check_encoded_buffer",
@@ -103,8 +106,7 @@ def check_buffer_options(
     check_classes(num_classes, classes)
     if adaptive and max_size is None and memory_bytes is None and num_classes is None and classes is None:
         raise InputError("adaptive shares out a fixed number of images; give max_size, or num_classes")
-    if returning not in get_args(Returning):
-        raise InputError(f"returning is {returning!r}; expected one of {', '.join(get_args(Returning))}")
+    require_one_of("returning", returning, get_args(Returning))
     check_transform(transform)
 
 
@@ -153,8 +155,24 @@ def check_experience(experience: Any) -> None:
         raise InputError(f"experience is {shown(experience)}; expected one of an Avalanche stream, with a dataset")
 
 
-def check_gdumb(recipe: Any, num_classes: Any, seed: Any, eval_mb_size: Any, device: Any) -> None:
+def check_avalanche_options(plugins: Any, evaluator: Any, eval_every: Any, peval_mode: Any) -> None:
+    """Raise `InputError` for what Avalanche's own strategies would stumble over later, or not explain."""
+    if plugins is not None and not isinstance(plugins, list | tuple):
+        raise InputError(f"plugins is {shown(plugins)}; expected a list of Avalanche's plugins, or None")
+    for plugin in plugins or ():
+        require_a("a plugin", plugin, BasePlugin, hint="SupervisedPlugin or a class derived from it")
+    if not isinstance(evaluator, EvaluationPlugin) and not callable(evaluator):
+        raise InputError(
+            f"evaluator is {shown(evaluator)}; expected an EvaluationPlugin, such as accuracy_evaluator(), or a "
+            "function that makes one"
+        )
+    require_whole("eval_every", eval_every, least=-1)
+    require_one_of("peval_mode", peval_mode, ("epoch", "iteration", "experience"))
+
+
+def check_gdumb(recipe: Any, num_classes: Any, seed: Any, eval_mb_size: Any, device: Any, progress: Any) -> None:
     """Raise `InputError` for options of another kind than `GDumb` takes."""
+    require_flag("progress", progress)
     require_a("recipe", recipe, TrainingRecipe, type(None))
     if num_classes is not None:
         require_whole("num_classes", num_classes, least=1)

@@ -17,7 +17,7 @@ from avalanche.training.plugins.evaluation import default_evaluator
 from avalanche.training.storage_policy import ExemplarsBuffer
 from torch import Tensor, nn
 
-from continual.checks import check_gdumb
+from continual.checks import check_avalanche_options, check_gdumb
 from continual.items import check_stream, read_items
 from continual.loss import RecipeLoss
 from continual.model_outputs import check_outputs, grows, model_outputs
@@ -104,7 +104,8 @@ class GDumb(TemplateWithGenerator):
         peval_mode: str = "epoch",
         progress: bool = False,
     ) -> None:
-        check_gdumb(recipe, num_classes, seed, eval_mb_size, device)
+        check_gdumb(recipe, num_classes, seed, eval_mb_size, device, progress)
+        check_avalanche_options(plugins, evaluator, eval_every, peval_mode)
         if not isinstance(storage_policy, ExemplarsBuffer):
             raise InputError(
                 f"storage_policy is a {type(storage_policy).__name__}; expected an ExemplarsBuffer, such as "

@@ -8,7 +8,7 @@ from avalanche.training.plugins import EvaluationPlugin, SupervisedPlugin
 from avalanche.training.plugins.evaluation import default_evaluator
 from torch.nn import CrossEntropyLoss
 
-from continual.checks import check_private_naive
+from continual.checks import check_avalanche_options, check_private_naive
 from continual.items import read_items
 from continual.template import TemplateWithGenerator
 from distill import Ledger, PreprocessedImages, Preprocessing, PrivateSGD
@@ -63,6 +63,7 @@ class PrivateNaive(TemplateWithGenerator):
         progress: bool = False,
     ) -> None:
         check_private_naive(model, sgd, preprocessing, seed, eval_mb_size, device, progress)
+        check_avalanche_options(plugins, evaluator, eval_every, "epoch")
         self.sgd, self.preprocessing, self.seed, self.progress = sgd, preprocessing, seed, progress
         self.ledgers: list[Ledger] = []
         super().__init__(

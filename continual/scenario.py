@@ -15,6 +15,7 @@ from avalanche.benchmarks.utils import (
 from continual.checks import check_order, check_scenario
 from continual.whole_tensors import Rows
 from distill import InputError, PreprocessedImages
+from distill.errors import shown
 
 __all__ = ["class_incremental", "class_order", "labelled_dataset", "step_sizes"]
 
@@ -43,7 +44,7 @@ def step_sizes(num_classes: int, steps: int, first: int | None = None) -> list[i
             raise InputError(f"{num_classes} classes cannot be split into {steps} equal steps; possible: {possible}")
         return [num_classes // steps] * steps
     if isinstance(first, bool) or not isinstance(first, int):
-        raise InputError(f"first is {first!r}; expected a whole number of classes, or None for equal steps")
+        raise InputError(f"first is {shown(first)}; expected a whole number of classes, or None for equal steps")
     rest = num_classes - first
     if first < 1 or rest < 0 or steps < 1 or (rest % (steps - 1) if steps > 1 else rest):
         raise InputError(

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from distill.errors import InputError
+from distill.errors import InputError, shown
 from distill.files import as_path
 from distill.tensor_files import map_array, read_tensors, write_array, write_tensors
 
@@ -74,6 +74,8 @@ class Store:
     """
 
     def __init__(self, folder: str | Path, *, shared: "Store | None" = None) -> None:
+        if shared is not None and not isinstance(shared, Store):
+            raise InputError(f"shared is {shown(shared)}; expected a Store, or None")
         self.folder, self.shared = as_path(folder, "store"), shared
         if self.folder.exists() and not self.folder.is_dir():
             raise InputError(f"store is the file {self.folder}; expected a folder")

@@ -87,7 +87,7 @@ def audit(
     for name, value, least in (("jobs", jobs, 1), ("splits", splits, 1), ("seed", seed, 0)):
         if value is not None or name == "seed":
             require_whole(name, value, least=least)
-    for name, flag in (("by_class", by_class), ("by_correctness", by_correctness)):
+    for name, flag in (("by_class", by_class), ("by_correctness", by_correctness), ("progress", progress)):
         require_flag(name, flag)
     require_mapping("masks", {} if masks is None else masks, "{name: (members, non_members)}")
     require_mapping("info", {} if info is None else info, "{name: value}")

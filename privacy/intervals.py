@@ -12,7 +12,7 @@ from scipy.stats import binom, norm
 
 from privacy.errors import InputError, shown
 from privacy.metrics import Interval, members_above, placements
-from privacy.validation import checked_scores
+from privacy.validation import checked_scores, require_flag
 
 __all__ = ["FEWEST_RECORDS", "auc_difference", "auc_interval", "mean_interval", "tpr_interval"]
 
@@ -48,6 +48,7 @@ def auc_interval(splits: Sequence[Split], *, trained: bool = False) -> Interval:
     0.719 [0.543, 0.846]
     """
     splits = checked_splits(splits, "splits")
+    require_flag("trained", trained)
     n, m = len(splits[0][0]), len(splits[0][1])
     placed = [placements(*split) for split in splits]
     values = [each.auc for each in placed]
@@ -139,6 +140,7 @@ def tpr_interval(splits: Sequence[Split], fpr: float, *, trained: bool = False) 
     0.330 [0.058, 0.609]
     """
     splits = checked_splits(splits, "splits")
+    require_flag("trained", trained)
     if not isinstance(fpr, float | int) or not 0 < fpr < 1:
         raise InputError(f"fpr is {shown(fpr)}; expected a number between 0 and 1")
     n, m = len(splits[0][0]), len(splits[0][1])
@@ -198,6 +200,7 @@ def auc_difference(
     >>> print(auc_difference([[(scores + 5, scores)]], [[(scores + 2, scores)]]))
     0.124 [0.091, 0.157]
     """
+    require_flag("trained", trained)
     sides = [checked_repetitions(side, name) for side, name in ((first, "first"), (second, "second"))]
     shapes = [[[(len(a), len(b)) for a, b in splits] for splits in side] for side in sides]
     if shapes[0] != shapes[1]:

@@ -16,7 +16,7 @@ from distill.data.npz import load_npz
 from distill.data.splits import Split
 from distill.errors import InputError, shown
 from distill.files import as_path
-from distill.runtime.checks import class_names, positions, require_whole
+from distill.runtime.checks import class_names, positions, require_a, require_whole
 
 __all__ = ["DATASETS", "LabelledImages", "load_images"]
 
@@ -54,6 +54,7 @@ class LabelledImages:
         if not labels.size:  # an empty list is one of floats
             labels = labels.astype(np.int64)
         object.__setattr__(self, "classes", class_names(self.classes))
+        require_a("name", self.name, str)
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3):
             raise InputError(
                 f"images are {images.dtype} of shape {images.shape}; expected uint8 of shape "

@@ -11,7 +11,7 @@ from distill.errors import InputError, NotFiniteError
 from distill.networks import Network
 from distill.preprocess import PreprocessedImages
 from distill.preprocess.streamed import StreamedImages
-from distill.runtime.checks import check_device, require_a, require_same_classes, require_whole
+from distill.runtime.checks import check_device, require_a, require_flag, require_same_classes, require_whole
 from distill.runtime.progress import progress_bar
 from distill.runtime.seeds import Purpose, generator_for
 from distill.sets.synthetic import SyntheticSet
@@ -114,6 +114,7 @@ def evaluate(
     require_a("recipe", recipe, TrainingRecipe, type(None))
     require_whole("networks", networks)
     require_whole("seed", seed)
+    require_flag("progress", progress)
     if networks < 1 or not len(synthetic) or not len(test):
         raise InputError(
             f"{networks} networks, {len(synthetic)} synthetic and {len(test)} test images; expected at least 1 of each"

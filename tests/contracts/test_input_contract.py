@@ -4,6 +4,7 @@
 """
 
 import dataclasses
+import inspect
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -27,6 +28,7 @@ RIGHT: dict[tuple[str, str], set[str]] = {
     ("LabelledImages.subset", "indices"): {"empty list", "numbers"},
     ("PreprocessedImages.subset", "indices"): {"empty list", "numbers"},
     ("SyntheticSet.subset", "indices"): {"empty list", "numbers"},
+    ("LabelledImages", "name"): {"text"},
     ("SyntheticSet", "made_by"): {"None", "mapping"},
     ("SyntheticSet.save", "path"): {"text", "bytes", "path"},
     ("EncodedSet", "method"): {"None", "text"},
@@ -53,16 +55,22 @@ RIGHT: dict[tuple[str, str], set[str]] = {
     ("FRePo.distill in a store", "seed"): {"0", "3"},
     ("FRePo.distill in a store", "store"): {"None", "text", "bytes", "path", "folder"},
     ("FRePo.distill in a store", "progress"): {"True"},
+    ("FRePo.distill in a store", "held_out"): {"None"},
+    ("FRePo.distill in a store", "on_release"): {"None"},
+    ("FRePo.distill in a store", "snapshots"): {"None"},
     ("Store", "folder"): {"text", "bytes", "path", "folder"},
+    ("Store", "shared"): {"None"},
     ("with_options", "iterations"): {"0", "3"},
     ("with_options", "outer_loop"): {"None", "3"},
     ("evaluate", "recipe"): {"None"},
     ("evaluate", "networks"): {"3"},
     ("evaluate", "seed"): {"0", "3"},
+    ("evaluate", "progress"): {"True"},
     ("import_set", "labels"): {"None"},
     ("import_set", "classes"): {"None"},
     ("import_set", "channels"): {"None"},
     ("import_set", "name"): {"None", "text"},
+    ("import_set", "pixels"): {"None", "True"},
     ("load_images", "data_dir"): {"None", "text", "bytes", "path", "folder"},
     ("load_images", "cache_dir"): {"None", "text", "bytes", "path", "folder"},
     ("load_images", "resolution"): {"None", "3"},
@@ -72,6 +80,7 @@ RIGHT: dict[tuple[str, str], set[str]] = {
     ("class_order", "num_classes"): {"3"},
     ("class_order", "seed"): {"0", "3"},
     ("class_incremental", "steps"): {"3"},
+    ("class_incremental with a first step", "first"): {"None"},
     ("class_incremental", "seed"): {"0", "3"},
     ("DistilledBuffer", "num_classes"): {"3"},
     ("DistilledBuffer", "classes"): {"None"},
@@ -81,6 +90,9 @@ RIGHT: dict[tuple[str, str], set[str]] = {
     ("DistilledBuffer", "images_per_class"): {"None", "3"},
     ("DistilledBuffer", "memory_bytes"): {"None"},
     ("DistilledBuffer", "seed"): {"0", "3"},
+    ("DistilledBuffer", "adaptive"): {"True"},
+    ("DistilledBuffer", "progress"): {"True"},
+    ("DistilledBuffer", "transform"): {"None"},
     ("DistilledBuffer", "store"): {"None", "text", "bytes", "path", "folder"},
     ("EncodedBuffer", "num_classes"): {"3"},
     ("EncodedBuffer", "classes"): {"None"},
@@ -95,6 +107,11 @@ RIGHT: dict[tuple[str, str], set[str]] = {
     ("GDumb", "num_classes"): {"None", "3"},
     ("GDumb", "seed"): {"0", "3"},
     ("GDumb", "eval_mb_size"): {"3"},
+    ("GDumb", "plugins"): {"None", "empty list"},
+    ("GDumb", "eval_every"): {"-1", "0", "3"},
+    ("GDumb", "progress"): {"True"},
+    ("PrivateNaive", "plugins"): {"None", "empty list"},
+    ("PrivateNaive", "eval_every"): {"-1", "0", "3"},
     ("PrivateNaive", "seed"): {"0", "3"},
     ("PrivateNaive", "eval_mb_size"): {"3"},
     ("PrivateNaive", "progress"): {"True"},
@@ -111,6 +128,11 @@ PUBLIC = {
     continual: {"DistilledBuffer", "EncodedBuffer", "GDumb", "PrivateNaive", "SoftLabelLoss", "class_incremental",
                 "class_order", "experience_accuracies", "stream_accuracy", "with_soft_labels"},
 }  # fmt: skip
+# Functions of the user's own, which are called; and what has tests of its own.
+NOT_LISTED = {
+    "GDumb": {"evaluator", "reset"},
+    "PrivateNaive": {"evaluator"},
+}
 TAKES_NOTHING = {"Distiller", "TeacherLabels", "Evaluation", "Identity", "InputError", "InputWarning", "Ledger",
                  "ObservedRelease", "Preprocessing", "PrivateNetwork", "Snapshots", "accuracy_evaluator",
                  "average_incremental_accuracy",
@@ -152,6 +174,16 @@ def test_right_answer_or_input_error(tmp_path, monkeypatch, capsys, name, argume
             assert wrong in RIGHT.get((name, argument), ()), wrong
 
 
+def test_every_argument_of_a_public_name_is_listed():
+    listed: dict[str, set[str]] = {}
+    for name, entry in {**ENTRIES, **CONTINUAL, **PRIVACY, **BOUNDS}.items():
+        listed.setdefault(name.partition(" ")[0].removesuffix("()"), set()).update(entry.arguments)
+    for package in (distill, continual, privacy):
+        for name in set(package.__all__) & set(listed):
+            arguments = set(inspect.signature(getattr(package, name)).parameters)
+            assert arguments - listed[name] == NOT_LISTED.get(name, set()), name
+
+
 def test_every_public_name_has_an_entry():
     entries = {name.partition(".")[0].removesuffix("()") for name in {**ENTRIES, **CONTINUAL}}
     for package, names in PUBLIC.items():
@@ -162,6 +194,8 @@ def test_every_public_name_has_an_entry():
 # -- privacy -----------------------------------------------------------------------------------------------------------
 
 RIGHT_IN_PRIVACY: dict[tuple[str, str], set[str]] = {
+    ("AttackRecords", "features"): {"None"},
+    ("AttackRecords", "references"): {"None"},
     ("AttackRecords.subset", "members"): {"None", "numbers"},
     ("AttackRecords.subset", "non_members"): {"None", "numbers"},
     ("audit", "jobs"): {"None", "3"},
@@ -172,12 +206,14 @@ RIGHT_IN_PRIVACY: dict[tuple[str, str], set[str]] = {
     ("audit", "masks"): {"None"},
     ("audit", "images"): {"None"},
     ("audit", "info"): {"None", "mapping"},
+    ("audit", "progress"): {"True"},
     ("AuditReport.save", "path"): {"text", "bytes", "path"},
     ("AuditReport.most_exposed", "count"): {"3"},
     ("roc_of", "members"): {"numbers", "array", "tensor", "bool tensor"},
     ("roc_of", "non_members"): {"numbers", "array", "tensor", "bool tensor"},
     ("auc_ceiling", "seen"): {"0", "3"},
     ("auc_ceiling", "members"): {"3"},
+    **{(name, "trained"): {"True"} for name in ("auc_interval", "tpr_interval", "auc_difference")},
     **RIGHT_IN_BOUNDS,
 }
 

@@ -183,15 +183,16 @@ ENTRIES: dict[str, Entry] = {
     "FRePo.distill in a store": Entry(
         FRePo(steps=1, pool_size=1, width=4, depth=2).distill,
         {"data": raw, "images_per_class": same(1), "seed": same(1), "device": same("cpu"),
-         "store": lambda folder: folder / "store", "progress": same(False)},
+         "store": lambda folder: folder / "store", "progress": same(False), "held_out": same(None),
+         "on_release": same(None), "snapshots": same(None)},
     ),
     "PrivateSGD.train": Entry(
         SGD.train,
         {"data": preprocessed, "network": same(None), "seed": same(0), "device": same("cpu"), "progress": same(False)},
     ),
     "with_options": Entry(DSA().with_options, {"iterations": same(2), "outer_loop": same(1)}),
-    "Store": Entry(Store, {"folder": lambda folder: folder / "store"}),
-    "LabelledImages": Entry(LabelledImages, DATA),
+    "Store": Entry(Store, {"folder": lambda folder: folder / "store", "shared": same(None)}),
+    "LabelledImages": Entry(LabelledImages, {**DATA, "name": same("theirs")}),
     "LabelledImages.subset": Entry(lambda indices: raw().subset(indices), {"indices": same([0, 2])}),
     "PreprocessedImages": Entry(PreprocessedImages, FLOATS),
     "PreprocessedImages.subset": Entry(lambda indices: preprocessed().subset(indices), {"indices": same([0, 2])}),
@@ -243,12 +244,12 @@ ENTRIES: dict[str, Entry] = {
     "evaluate": Entry(
         evaluate,
         {"synthetic": synthetic, "test": raw, "recipe": same(RECIPE), "networks": same(1), "seed": same(0),
-         "device": same("cpu")},
+         "device": same("cpu"), "progress": same(False)},
     ),
     "import_set": Entry(
         import_set,
         {"path": theirs, "preprocessing": same("identity"), "labels": same(None), "classes": same(["a", "b", "c"]),
-         "layout": same("auto"), "channels": same(1), "name": same("theirs")},
+         "layout": same("auto"), "channels": same(1), "name": same("theirs"), "pixels": same(False)},
     ),
     "plot_labels": Entry(plot_labels, {"synthetic": synthetic, "path": picture, "examples": same(1)}),
     "plot_before_after": Entry(

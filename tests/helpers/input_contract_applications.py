@@ -83,12 +83,16 @@ CONTINUAL = {
     "class_incremental": Entry(
         class_incremental, {"train": preprocessed, "test": preprocessed, "steps": same(3), "seed": same(0)}
     ),
+    "class_incremental with a first step": Entry(
+        lambda first: class_incremental(preprocessed(), preprocessed(), steps=2, first=first), {"first": same(1)}
+    ),
     "DistilledBuffer": Entry(
         used_buffer,
         {"distiller": same(Random()), "images_per_class": same(1), "seed": same(0), "device": same("cpu"),
          "num_classes": same(3), "classes": same(None), "preprocessing": same(None), "max_size": same(None),
          "memory_bytes": same(10_000), "codec": same("float16"), "labels": same("hard"), "held_out": same(None),
-         "store": same(None)},
+         "store": same(None), "adaptive": same(False), "progress": same(False), "returning": same("share"),
+         "transform": same(None)},
     ),
     "EncodedBuffer": Entry(
         used_encoded_buffer,
@@ -104,13 +108,14 @@ CONTINUAL = {
     "GDumb": Entry(
         trained,
         {"model": network, "storage_policy": policy, "recipe": same(RECIPE), "train_steps": same(1),
-         "num_classes": same(3), "seed": same(0), "eval_mb_size": same(8), "device": same("cpu")},
+         "num_classes": same(3), "seed": same(0), "eval_mb_size": same(8), "device": same("cpu"),
+         "plugins": same(None), "eval_every": same(-1), "peval_mode": same("epoch"), "progress": same(False)},
     ),
     "PrivateNaive": Entry(
         trained_privately,
         {"model": lambda folder: SGD.build(preprocessed(), 0), "sgd": same(SGD),
          "preprocessing": lambda folder: preprocessed().preprocessing, "seed": same(0), "eval_mb_size": same(8),
-         "device": same("cpu"), "progress": same(False)},
+         "device": same("cpu"), "progress": same(False), "plugins": same(None), "eval_every": same(-1)},
     ),
     "SoftLabelLoss": Entry(
         SoftLabelLoss,
@@ -147,7 +152,11 @@ def report(folder: Path | None = None) -> AuditReport:
 
 SPLIT = (np.arange(12.0), np.arange(12.0))
 PRIVACY = {
-    "AttackRecords": Entry(AttackRecords, {"members": side, "non_members": side, "outputs": same("logits")}),
+    "AttackRecords": Entry(
+        AttackRecords,
+        {"members": side, "non_members": side, "outputs": same("logits"), "features": same(None),
+         "references": same(None)},
+    ),
     "AttackRecords.subset": Entry(
         lambda **given: records().subset(**given), {"members": same([0, 1, 2]), "non_members": same([0, 1, 2])}
     ),
@@ -155,7 +164,7 @@ PRIVACY = {
         audit,
         {"records": records, "attacks": same("threshold"), "engine": same("fast"), "seed": same(0), "jobs": same(1),
          "by_class": same(False), "by_correctness": same(False), "masks": same(None), "splits": same(1),
-         "images": same(None), "info": same(None)},
+         "images": same(None), "info": same(None), "progress": same(False)},
     ),
     "AuditReport.save": Entry(lambda path: report().save(path), {"path": lambda folder: folder / "a.npz"}),
     "AuditReport.load": Entry(AuditReport.load, {"path": lambda folder: report().save(folder / "a.npz")}),
@@ -164,8 +173,10 @@ PRIVACY = {
     ),
     "Summary": Entry(Summary, {"reports": lambda folder: {"a": [report()]}}),
     "roc_of": Entry(roc_of, {"members": same(np.arange(4.0)), "non_members": same(np.arange(4.0))}),
-    "auc_interval": Entry(auc_interval, {"splits": same([SPLIT])}),
-    "tpr_interval": Entry(tpr_interval, {"splits": same([SPLIT]), "fpr": same(0.1)}),
-    "auc_difference": Entry(auc_difference, {"first": same([[SPLIT]]), "second": same([[SPLIT]])}),
+    "auc_interval": Entry(auc_interval, {"splits": same([SPLIT]), "trained": same(False)}),
+    "tpr_interval": Entry(tpr_interval, {"splits": same([SPLIT]), "fpr": same(0.1), "trained": same(False)}),
+    "auc_difference": Entry(
+        auc_difference, {"first": same([[SPLIT]]), "second": same([[SPLIT]]), "trained": same(False)}
+    ),
     "auc_ceiling": Entry(auc_ceiling, {"seen": same(5), "members": same(10)}),
 }
