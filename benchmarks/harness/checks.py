@@ -9,7 +9,7 @@ import torch
 
 from benchmarks.harness.command_line import flag
 from benchmarks.harness.methods import option_classes
-from benchmarks.harness.options import Options, class_options
+from benchmarks.harness.options import Options, class_options, for_channels
 from distill import InputError
 from distill.runtime.checks import check_device
 
@@ -34,7 +34,7 @@ def check_classes_options(options: Options) -> None:
     for prefix, cls in option_classes().items():
         if prefix in options.parts:
             with named_by_flags(prefix):
-                cls(**class_options(options, prefix=prefix, preset=preset.get(prefix, {})))
+                cls(**class_options(options, prefix=prefix, preset=for_channels(preset.get(prefix, {}), 3)))
 
 
 def check_at_least(options: Any, least: int, *names: str) -> None:

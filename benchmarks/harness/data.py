@@ -1,7 +1,7 @@
 """The images that a benchmark works on: training images, those that accuracy is measured on, their fingerprints."""
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from distill.fingerprint import data_fingerprint, file_fingerprint
 from distill.preprocess import default_preprocessing
 from distill.store import MadeFrom, Store
 
-__all__ = ["check_classes", "check_counts", "fingerprints", "for_channels", "kept_preprocessing", "load_data"]
+__all__ = ["check_classes", "check_counts", "fingerprints", "kept_preprocessing", "load_data"]
 
 
 def load_data(options: DataOptions, *, held_out: int = 0) -> tuple[LabelledImages, LabelledImages]:
@@ -70,11 +70,6 @@ def check_counts(train: LabelledImages, images_per_class: int) -> None:
             InputWarning,
             stacklevel=2,
         )
-
-
-def for_channels(preset: Mapping[str, Any], data: LabelledImages) -> dict[str, Any]:
-    """A method's preset as it goes with `data`: the published setting mirrors RGB images only."""
-    return {**preset, "mirror": preset["mirror"] and data.images.shape[-1] == 3} if "mirror" in preset else {**preset}
 
 
 def kept_preprocessing(store: Store, name: str, data: LabelledImages) -> Preprocessing:

@@ -14,6 +14,7 @@ from benchmarks.harness.methods import chosen_methods, methods_of, option_classe
 __all__ = [
     "MORE",
     "BudgetOptions",
+    "ByChannels",
     "DataOptions",
     "FolderOptions",
     "JobOptions",
@@ -25,6 +26,7 @@ __all__ = [
     "StudyOptions",
     "UsageError",
     "class_options",
+    "for_channels",
 ]
 
 Precision = Literal["auto", "float32", "tf32", "bfloat16"]
@@ -140,6 +142,31 @@ class BudgetOptions(StudyOptions):
     budget: str | None = None
     """Time for the whole run on this machine: 90s, 30m, 2h, 1h30m. Width, steps, batch and updates are chosen by a rule
     and printed; options that are typed win. Default: the fixed numbers of the preset."""
+
+
+@dataclass(frozen=True)
+class ByChannels:
+    """A value of a preset that is another one for grey images than for RGB ones."""
+
+    grey: Any
+    rgb: Any
+
+    def __str__(self) -> str:
+        return f"{self.rgb}, of grey images {self.grey}"
+
+
+def for_channels(preset: Mapping[str, Any], channels: int) -> dict[str, Any]:
+    """A method's preset as it goes with images of so many channels: the published setting mirrors RGB images only.
+
+    >>> for_channels({"learning_rate": ByChannels(grey=1, rgb=2), "mirror": True}, 1)
+    {'learning_rate': 1, 'mirror': False}
+    """
+    grey = channels == 1
+    values = {
+        name: (value.grey if grey else value.rgb) if isinstance(value, ByChannels) else value
+        for name, value in preset.items()
+    }
+    return values | ({"mirror": False} if grey and "mirror" in values else {})
 
 
 def class_options(options: Options, *, prefix: str, preset: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import pytest
 from benchmarks.harness import program
 from benchmarks.harness.command_line import UsageError, flag, help_texts, option_value, parse
 from benchmarks.harness.methods import METHODS, option_classes
-from benchmarks.harness.options import class_options
+from benchmarks.harness.options import ByChannels, class_options, for_channels
 from benchmarks.harness.program import run_program
 from benchmarks.studies.class_incremental.options import ClassIncrementalOptions, StockOptions
 from benchmarks.studies.distillation.options import DistillationOptions
@@ -144,6 +144,18 @@ def test_the_preset_says_what_was_not_typed():
     assert parse(DistillationOptions, ["--preset", "paper"]).networks == 5
     assert parse(DistillationOptions, ["--preset", "paper", "--networks", "3"]).networks == 3
     assert parse(DistillationOptions, []).networks == 3
+
+
+def test_a_preset_differs_between_grey_and_rgb_images():
+    for preset in DistillationOptions.presets.values():
+        for prefix, values in preset.items():
+            grey, rgb = for_channels(values, 1), for_channels(values, 3)
+            assert not any(isinstance(value, ByChannels) for value in (*grey.values(), *rgb.values()))
+            assert not grey.get("mirror")
+            if prefix != "run":
+                option_classes()[prefix](**grey), option_classes()[prefix](**rgb)
+    mtt = DistillationOptions.presets["quick"]["mtt"]
+    assert for_channels(mtt, 1)["learning_rate"] < for_channels(mtt, 3)["learning_rate"]
 
 
 @pytest.mark.parametrize("name", option_classes())

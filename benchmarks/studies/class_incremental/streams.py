@@ -9,10 +9,10 @@ from typing import Any
 import torch
 
 from benchmarks.harness.checks import check_at_least, check_seeds, named_by_flags
-from benchmarks.harness.data import check_counts, for_channels, kept_preprocessing
+from benchmarks.harness.data import check_counts, kept_preprocessing
 from benchmarks.harness.experiment import Experiment
 from benchmarks.harness.methods import distiller_class, option_classes, prefix_of
-from benchmarks.harness.options import class_options
+from benchmarks.harness.options import class_options, for_channels
 from benchmarks.studies.class_incremental.arms import Arm
 from benchmarks.studies.class_incremental.options import StreamOptions
 from continual import (
@@ -59,7 +59,7 @@ class StreamStudy(Experiment):
 
     def _class_options(self, prefix: str, changes: Mapping[str, Any]) -> dict[str, Any]:
         preset = {**self.options.presets[self.options.preset].get(prefix, {}), **changes}
-        return class_options(self.options, prefix=prefix, preset=for_channels(preset, self.train))
+        return class_options(self.options, prefix=prefix, preset=for_channels(preset, self.train.images.shape[-1]))
 
     def check_arms(self, arms: Iterable[Arm]) -> None:
         """Raise `InputError` where an option does not go with the images, hours before it would be needed."""

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from benchmarks.harness.methods import METHODS, QUICK_EXPERTS, chosen_methods, methods_of, prefix_of
-from benchmarks.harness.options import BudgetOptions, More, Presets
+from benchmarks.harness.options import BudgetOptions, ByChannels, More, Presets
 
 __all__ = ["PRESETS", "DistillationOptions"]
 
@@ -20,7 +20,7 @@ PRESETS: Presets = {
         "dsa": {"iterations": 10, "inner_loop": 10, "batch_size": 64, "width": 32, "history_points": 9},
         "mtt": {
             "steps": 100,
-            "learning_rate": 4000.0,
+            "learning_rate": ByChannels(grey=300.0, rgb=4000.0),
             "student_steps": 10,
             "student_learning_rate": 5e-2,
             **QUICK_EXPERTS,

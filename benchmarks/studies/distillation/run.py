@@ -12,10 +12,10 @@ from benchmarks.harness.budget import Choice
 from benchmarks.harness.budget_plan import checked_budget
 from benchmarks.harness.checks import named_by_flags
 from benchmarks.harness.command_line import option_value
-from benchmarks.harness.data import check_counts, for_channels, kept_preprocessing
+from benchmarks.harness.data import check_counts, kept_preprocessing
 from benchmarks.harness.experiment import Experiment
 from benchmarks.harness.methods import distiller_class, option_classes, prefix_of
-from benchmarks.harness.options import class_options
+from benchmarks.harness.options import class_options, for_channels
 from benchmarks.studies.distillation.checks import check_options
 from benchmarks.studies.distillation.equal_time import options_for
 from benchmarks.studies.distillation.evaluation_networks import columns_of
@@ -90,7 +90,7 @@ class DistillationRun(Experiment):
 
     def _class_options(self, prefix: str, changes: Mapping[str, Any]) -> dict[str, Any]:
         preset = {**PRESETS[self.options.preset].get(prefix, {}), **changes}
-        return class_options(self.options, prefix=prefix, preset=for_channels(preset, self.train))
+        return class_options(self.options, prefix=prefix, preset=for_channels(preset, self.train.images.shape[-1]))
 
     def _distilled_rows(self, distillers: Mapping[str, Distiller]) -> list[Row]:
         """A row for each method; in its place one for each value, where one of its options is swept."""
