@@ -191,6 +191,29 @@ def test_logits_lie_in_eight_bits_in_the_order_of_the_images(digits):
     assert memory.nbytes == memory.policy.nbytes + 12 * logit_bytes(10)
 
 
+def test_a_memory_with_logits_finds_what_was_filled_step_by_step(digits, tmp_path):
+    train, most = digits[0], 17
+
+    def policy():
+        return DistilledBuffer(
+            Random(), memory_bytes=6350, codec="jpeg:50", labels="hard", classes=train.classes,
+            preprocessing=train.preprocessing, store=tmp_path,
+        )  # fmt: skip
+
+    experiences, alone = class_incremental(*digits, steps=5).train_stream, []
+    for experience in experiences:
+        step = policy()
+        step.resize(None, most * len(experience.classes_in_this_experience))
+        step.post_adapt(None, experience)
+        alone.append(len(step.buffer))
+    assert min(alone) < 2 * most  # bytes leave places free, which later steps must not take
+    memory = LogitMemory(policy(), most)
+    strategy = SimpleNamespace(model=nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), device="cpu")
+    for k, experience in enumerate(experiences):
+        memory.post_adapt(strategy, experience)
+        assert len(memory.buffer) == sum(alone[: k + 1])
+
+
 class Seen(SupervisedPlugin):
     """Keeps what the strategy has at its last update."""
 

@@ -30,7 +30,6 @@ class LogitMemory:
 
     def __init__(self, policy: DistilledBuffer, images_per_class: int) -> None:
         self.policy, self.images_per_class = policy, images_per_class
-        self._classes_seen = 0
         self._codes = np.empty((0, 0), np.uint8)
         self._ranges = np.empty((0, 2), np.float16)
 
@@ -46,8 +45,9 @@ class LogitMemory:
 
     def post_adapt(self, strategy: Any, experience: Any) -> None:
         """Update the buffer, and keep the logits of its new images."""
-        self._classes_seen += len(experience.classes_in_this_experience)
-        self.policy.resize(strategy, self.images_per_class * self._classes_seen)
+        # Places that earlier steps left free are none: a step has as many images as where it is filled alone.
+        new = self.images_per_class * len(experience.classes_in_this_experience)
+        self.policy.resize(strategy, len(self._codes) + new)
         self.policy.post_adapt(strategy, experience)
         images, ids, *_ = read_buffer(self.policy.buffer, len(self.policy.classes or ()), strategy.device)
         before = len(self._codes)
