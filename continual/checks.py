@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Sequence
 from typing import Any, get_args
 
-from avalanche.core import BasePlugin
 from avalanche.training.plugins import EvaluationPlugin
 from avalanche.training.storage_policy import ExemplarsBuffer
 
@@ -160,7 +159,11 @@ def check_avalanche_options(plugins: Any, evaluator: Any, eval_every: Any, peval
     if plugins is not None and not isinstance(plugins, list | tuple):
         raise InputError(f"plugins is {shown(plugins)}; expected a list of Avalanche's plugins, or None")
     for plugin in plugins or ():
-        require_a("a plugin", plugin, BasePlugin, hint="SupervisedPlugin or a class derived from it")
+        if not any(name.startswith(("before_", "after_")) for name in dir(plugin)):  # as Avalanche calls them
+            raise InputError(
+                f"a plugin is {shown(plugin)}, which has no before_... or after_... method; expected one such as "
+                "Avalanche's SupervisedPlugin"
+            )
     if not isinstance(evaluator, EvaluationPlugin) and not callable(evaluator):
         raise InputError(
             f"evaluator is {shown(evaluator)}; expected an EvaluationPlugin, such as accuracy_evaluator(), or a "
