@@ -33,8 +33,9 @@ def check_classes_options(options: Options) -> None:
     preset = options.presets.get(getattr(options, "preset", ""), {})
     for prefix, cls in option_classes().items():
         if prefix in options.parts:
+            usual = for_channels(preset.get(prefix, {}), channels=3)  # as of RGB: none are read yet
             with named_by_flags(prefix):
-                cls(**class_options(options, prefix=prefix, preset=for_channels(preset.get(prefix, {}), 3)))
+                cls(**class_options(options, prefix=prefix, preset=usual))
 
 
 def check_at_least(options: Any, least: int, *names: str) -> None:

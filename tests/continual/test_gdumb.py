@@ -212,6 +212,10 @@ def test_gdumb_errors_say_how_to_fix_it() -> None:
         GDumb(model=nn.Flatten(), storage_policy=ClassBalancedBuffer(6))
     with pytest.raises(InputError, match=r"model is a str; expected a torch module"):
         GDumb(model="resnet", storage_policy=ClassBalancedBuffer(6))
+    with pytest.raises(InputError, match=r"evaluator is 'loud'; expected an EvaluationPlugin, such as accuracy_eval"):
+        GDumb(model=linear(), storage_policy=ClassBalancedBuffer(6), evaluator="loud")
+    with pytest.raises(InputError, match=r"a plugin is 5, which has no before_... or after_... method"):
+        GDumb(model=linear(), storage_policy=ClassBalancedBuffer(6), plugins=[5])
     strategy = GDumb(model=linear(), storage_policy=ClassBalancedBuffer(0), train_steps=1, evaluator=silent())
     with pytest.raises(InputError, match="ClassBalancedBuffer is empty after experience 0"):
         strategy.train(stream(images()))
