@@ -99,12 +99,7 @@ def jitter(draw: Draw) -> Augmentation:
     brightness = draw.uniform(-JITTER, JITTER)
     saturation, contrast = draw.uniform(1 - JITTER, 1 + JITTER), draw.uniform(1 - JITTER, 1 + JITTER)
 
-    def apply(images: Tensor) -> Tensor:
-        enough = images[0].numel() > 1
-        spread = (images.flatten(1).std(1) if enough else images.new_ones(len(images))).view(-1, 1, 1, 1)
-        return coloured(images, brightness.to(images) * spread, saturation, contrast)
-
-    return apply
+    return lambda images: coloured(images, brightness.to(images) * spread(images), saturation, contrast)
 
 
 def zoom(draw: Draw) -> Augmentation:
@@ -194,6 +189,18 @@ SIAMESE: tuple[Operation, ...] = (color, crop, large_cutout, scale, rotate)
 # -- what the operations do to images ----------------------------------------------------------------------------------
 
 
+def spread(images: Tensor) -> Tensor:
+    """Standard deviation of each image, `(n, 1, 1, 1)`; 1 for images of a single number.
+
+    As `Tensor.std`, but on a CPU in a tenth of its time.
+    """
+    numbers = images[0].numel()
+    if numbers == 1:
+        return images.new_ones(len(images), 1, 1, 1)
+    centred = (images - images.mean((1, 2, 3), keepdim=True)).flatten(1)
+    return torch.linalg.vector_norm(centred, dim=1).view(-1, 1, 1, 1) / math.sqrt(numbers - 1)
+
+
 def coloured(images: Tensor, brightness: Tensor, saturation: Tensor, contrast: Tensor) -> Tensor:
     """Add `brightness`, then multiply the distance from grey, then that from the mean of the image."""
     images = images + brightness
@@ -228,13 +235,13 @@ def rotation(angle: Tensor, ratio: float) -> Tensor:
 
 def shifted(images: Tensor, shift_y: Tensor, shift_x: Tensor) -> Tensor:
     """Move by whole pixels, up and left by int64 `(n, 1)`, or `(1, 1)` for all; what moves in is 0."""
-    n, _, height, width = images.shape
+    n, channels, height, width = images.shape
     y = torch.arange(height, device=images.device) + shift_y
     x = torch.arange(width, device=images.device) + shift_x
     inside = (((y >= 0) & (y < height))[:, :, None] & ((x >= 0) & (x < width))[:, None, :]).unsqueeze(1)
-    rows = torch.arange(n, device=images.device)[:, None, None]
-    moved = images[rows, :, y.clamp(0, height - 1)[:, :, None], x.clamp(0, width - 1)[:, None, :]]
-    return moved.permute(0, 3, 1, 2) * inside
+    pixels = y.clamp(0, height - 1)[:, :, None] * width + x.clamp(0, width - 1)[:, None, :]
+    moved = images.flatten(2).gather(2, pixels.flatten(1)[:, None, :].expand(n, channels, -1))
+    return moved.view(images.shape) * inside
 
 
 def without_box(images: Tensor, centre: tuple[Tensor, Tensor], sides: tuple[int, int]) -> Tensor:

@@ -9,8 +9,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from distill.networks import feature_maps as maps_module
-from distill.networks.bfloat16_conv_relu_pool import TIMES_THE_CACHE, computes_in_bfloat16
+from distill.networks.bfloat16_conv_relu_pool import TIMES_THE_CACHE, computes_in_bfloat16, faster_gradients
 from distill.networks.conv_relu_pool import ConvReLUAvgPool2d
+from distill.networks.feature_maps import convolution_gradients
 
 
 def normal(*shape: int, seed: int, dtype: torch.dtype = torch.float64) -> Tensor:
@@ -169,3 +170,28 @@ def test_only_float32_images_on_a_processor_are_computed_in_bfloat16(in_bfloat16
     assert computes_in_bfloat16(torch.ones(1))
     assert not computes_in_bfloat16(torch.ones(1).double())
     assert not computes_in_bfloat16(torch.ones(1, device="meta"))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 3e38])
+def test_what_is_not_finite_stays_so_in_bfloat16(in_bfloat16, value: float) -> None:
+    layer, images = block(3, 16, 1, torch.float32), normal(4, 3, 8, 8, seed=3).float()
+    with torch.no_grad():
+        # Of both signs, so that products with the largest numbers are infinities whose sum is NaN.
+        layer.weight.copy_(torch.tensor([4.0, -4.0, 4.0]).view(1, 3, 1, 1).expand_as(layer.weight))
+    images[1] = value
+    assert layer(images).flatten(1).isnan().sum(1).tolist() == [0, 16 * 4 * 4, 0, 0]
+
+
+@pytest.mark.parametrize(("count", "sides"), [(32, (8, 8)), (20, (4, 8)), (6, (2, 2)), (7, (8, 8)), (4, (8, 10))])
+def test_gradients_of_images_side_by_side_are_those_of_each_by_itself(count: int, sides: tuple[int, int]) -> None:
+    images, maps = normal(count, 5, *sides, seed=1), normal(count, 6, *sides, seed=2)
+    weight = normal(6, 5, 3, 3, seed=3)
+    for wanted in itertools.product([False, True], repeat=3):
+        pairs = zip(
+            faster_gradients(maps, images, weight, 1, wanted), convolution_gradients(maps, images, weight, 1, wanted),
+            strict=True,
+        )  # fmt: skip
+        for needed, (got, expected) in zip(wanted, pairs, strict=True):
+            assert (got is not None) == needed
+            if needed:
+                torch.testing.assert_close(got, expected, rtol=1e-10, atol=1e-10)

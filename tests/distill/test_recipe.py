@@ -1,5 +1,6 @@
 """How networks are trained and measured: augmentation, schedule, loss, number of steps, accuracies."""
 
+import itertools
 import math
 from dataclasses import replace
 
@@ -14,6 +15,7 @@ from distill.sets.synthetic import initial_labels
 from distill.training import augmentation
 from distill.training.augmentation import (
     EVALUATION,
+    TRANSLATE,
     Draw,
     Operation,
     augment,
@@ -144,6 +146,18 @@ def test_translate_shifts_whole_pixels_and_fills_with_zero(drawn):
     assert torch.equal(apply(translate, image, seeded()), expected)
 
 
+def test_each_image_of_a_batch_is_shifted_by_its_own_number_of_pixels():
+    images, draw = noise(9, 3, 8, 12).contiguous(memory_format=torch.channels_last), Draw(seeded(1), (8, 12), 9)
+    shifts = [draw.uniform(-TRANSLATE, TRANSLATE).flatten() * side for side in (8, 12)]
+    expected = torch.zeros_like(images)
+    for image, result, *shift in zip(images, expected, *shifts, strict=True):
+        down, right = (round(float(pixels)) for pixels in shift)
+        for y, x in itertools.product(range(8), range(12)):
+            if 0 <= y + down < 8 and 0 <= x + right < 12:
+                result[:, y, x] = image[:, y + down, x + right]
+    assert torch.equal(apply(translate, images, seeded(1)), expected)
+
+
 def test_translate_never_goes_beyond_an_eighth_of_the_side():
     moved = apply(translate, torch.ones(500, 1, 16, 16), seeded())
     rows, columns = moved.amax(3).sum((1, 2)), moved.amax(2).sum((1, 2))
@@ -205,6 +219,14 @@ def test_jitter_by_hand(drawn):
     assert torch.allclose(apply(jitter, image, seeded()), image + 0.25 * std, atol=1e-6)
     drawn(0.0, 0.0, 1.0)
     assert torch.allclose(apply(jitter, image, seeded()), torch.full_like(image, 2.0))
+
+
+@pytest.mark.parametrize("shape", [(4, 3, 8, 12), (2, 1, 1, 2), (3, 1, 28, 28)])
+def test_jitter_adds_a_part_of_each_images_standard_deviation(drawn, shape):
+    images = 5 * noise(*shape) + 3
+    drawn(0.25, 1.0, 1.0)
+    added = 0.25 * images.flatten(1).std(1).view(-1, 1, 1, 1)
+    torch.testing.assert_close(apply(jitter, images, seeded()), images + added, rtol=1e-4, atol=1e-4)
 
 
 def test_flip_mirrors_left_and_right(drawn):
