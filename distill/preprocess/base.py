@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import torch
 
 from distill.data.labelled import LabelledImages
+from distill.data.pixels import chunk_length
 from distill.errors import InputError, shown
 from distill.preprocess.streamed import StreamedImages, is_large
 from distill.runtime.checks import class_names, positions, require_a, tensor_of
@@ -181,6 +182,7 @@ def _check_finite(images: torch.Tensor | StreamedImages) -> None:
         broken = [name for name, tensor in images.preprocessing.state().items() if not bool(tensor.isfinite().all())]
         if broken:
             raise InputError(f"the preprocessing holds NaN or infinite values ({', '.join(broken)}); fit it again")
-    elif not bool(torch.isfinite(images).all()):
-        bad = int((~torch.isfinite(images.flatten(1)).all(1)).sum())
+        return
+    chunks = images.split(chunk_length(images.shape[1:]))  # torch's test takes the memory of the floats once more
+    if bad := sum(int((~torch.isfinite(chunk.flatten(1)).all(1)).sum()) for chunk in chunks):
         raise InputError(f"{bad} of {len(images)} images hold NaN or infinite pixels; remove or correct them")
