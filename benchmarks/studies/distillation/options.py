@@ -29,8 +29,8 @@ PRESETS: Presets = {
         },
         "kip": {"network": "conv", "depth": 3, "steps": 200, "batch_size": 64, "history_points": 9},
         "train": {
-            "width": 32,
-            "learning_rate": 2e-3,
+            "width": ByChannels(grey=32, rgb=64),
+            "learning_rate": ByChannels(grey=2e-3, rgb=1e-3),
             "warmup_steps": 100,
             "batch_size": 128,
             "train_steps": 400,
