@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.harness.options import for_channels
 from benchmarks.harness.program import run_program
 from benchmarks.studies.class_incremental.options import ClassIncrementalOptions
 from benchmarks.studies.distillation.options import DistillationOptions
@@ -123,9 +124,8 @@ def test_mtt_reaches_its_accuracy_on_digits_with_one_image_a_class() -> None:
     train, test = load_images("digits"), load_images("digits", split="test")
     quick = DistillationOptions.presets["quick"]
     mtt = MTT(**quick["mtt"] | {"learning_rate": 30.0, "width": 16})
-    recipe = TrainingRecipe(
-        **quick["train"] | {"norm": "instance", "width": 16, "train_steps": 300, "steps_per_image": 0.0}
-    )
+    changes = {"norm": "instance", "width": 16, "train_steps": 300, "steps_per_image": 0.0}
+    recipe = TrainingRecipe(**for_channels(quick["train"], 1) | changes)
     ours, start = (
         np.mean(evaluate(method.distill(train, images_per_class=1, seed=0), test, recipe=recipe, networks=2).network)
         for method in (mtt, mtt.with_options(steps=0))
