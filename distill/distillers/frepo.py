@@ -98,7 +98,8 @@ class FRePo(StepwiseInNetworks):
     """Training steps of the sampled model for each update of the distilled set; with 0.25 every fourth one is followed
     by a training step."""
     max_updates: int = 100
-    """Training steps of a pool model before it is re-initialised (K in the paper)."""
+    """Training steps of a pool model before it is re-initialised (K in the paper). 0: every step has a new, untrained
+    model."""
     pool_learning_rate: float = 3e-4
     """Learning rate of Adam for the pool models."""
     pool_batch_size: int = 1000

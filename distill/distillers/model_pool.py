@@ -61,6 +61,8 @@ class PoolModel:
 class ModelPool:
     """`size` networks; one is sampled at each step, and redrawn after more than `max_updates` updates.
 
+    With `max_updates=0` none is ever trained, and each is redrawn as soon as it was used: random features.
+
     At the start, network `i` counts as `max_updates / size * i` updates old, so that they are not all renewed at
     once. `build` makes one network from a generator.
     """
@@ -91,7 +93,7 @@ class ModelPool:
 
     def train(self, model: PoolModel, images: Tensor, labels: Tensor, *, updates: int = 1) -> None:
         """Train the model on the distilled set, `updates` times: on all of it, or `batch_size` random ones of more."""
-        for _ in range(updates):
+        for _ in range(updates if self.max_updates else 0):
             if len(images) > self.batch_size:
                 chosen = torch.randperm(len(images), generator=self.generator)[: self.batch_size].to(images.device)
                 model.train_step(images[chosen], labels[chosen])
@@ -99,8 +101,8 @@ class ModelPool:
                 model.train_step(images, labels)
 
     def renew(self, model: PoolModel) -> None:
-        """Redraw the model if it has had more than `max_updates` updates."""
-        if model.age > self.max_updates:
+        """Redraw the model if it has had more than `max_updates` updates, or is to have none."""
+        if model.age > self.max_updates or not self.max_updates:
             model.renew(self.generator)
 
     def tensors(self) -> dict[str, Tensor]:

@@ -57,7 +57,8 @@ class PrivateFRePo(PrivateStepwise):
     pool_size: int = 10
     """Number of models in the pool."""
     max_updates: int = 100
-    """Training steps of a pool model before it is re-initialised (K in the paper)."""
+    """Training steps of a pool model before it is re-initialised (K in the paper). 0: every step has a new, untrained
+    model."""
     pool_learning_rate: float = 1e-3
     """Learning rate of Adam for the pool models."""
     pool_batch_size: int = 1000

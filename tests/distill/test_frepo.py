@@ -10,7 +10,7 @@ import torch
 from distill import Distiller, FRePo, InputError, PreprocessedImages, Random, Standardize, SyntheticSet
 from distill.distillers.frepo import label_margin
 from distill.distillers.initialize import START_HERDING
-from distill.distillers.model_pool import updates_due
+from distill.distillers.model_pool import ModelPool, updates_due
 from distill.distillers.run import Run
 from distill.preprocess import default_preprocessing
 from distill.sets.synthetic import initial_labels
@@ -114,6 +114,22 @@ def test_mirror_takes_part_in_the_gradient_of_rgb_images(make_images):
     plain, mirrored = (made(TINY.with_options(mirror=mirror), images) for mirror in (False, True))
     assert plain.images.shape == mirrored.images.shape == (6, 3, 8, 8)
     assert not torch.equal(plain.images, mirrored.images)
+
+
+def test_models_redrawn_at_once_need_no_training(data, monkeypatch):
+    distiller = TINY.with_options(max_updates=0, pool_batch_size=1000)  # no batch of the pool is drawn
+    untrained = made(distiller, data)
+    train, steps = ModelPool.train, []
+
+    def train_always(pool, model, images, labels, *, updates=1):
+        pool.max_updates = 1
+        train(pool, model, images, labels, updates=updates)
+        pool.max_updates = 0
+        steps.append(updates)
+
+    monkeypatch.setattr(ModelPool, "train", train_always)
+    assert torch.equal(made(distiller, data).images, untrained.images)
+    assert sum(steps) == TINY.steps
 
 
 @pytest.mark.parametrize(
@@ -354,7 +370,7 @@ def test_resuming_warns_of_nothing(data, tmp_path, monkeypatch):
         made(TINY, data, store=tmp_path / "c")
 
 
-@pytest.mark.parametrize("options", [{}, {"augment": True, "init": "herded"}], ids=["default", "augmented-herded"])
+@pytest.mark.parametrize("options", [{}, {"augment": True, "init": "herded"}, {"max_updates": 0}], ids=str)
 def test_distillation_killed_twice_ends_in_the_same_bits(data, tmp_path, monkeypatch, options):
     distiller = TINY.with_options(**options)
     for k in (3, 6):

@@ -781,6 +781,15 @@ def test_a_model_is_drawn_anew_after_more_than_k_updates(max_updates: int) -> No
         assert bool((model.network.head.bias == 0).all()) == renewed
 
 
+def test_models_that_are_to_have_no_updates_are_never_trained() -> None:
+    pool = pool_of(1, max_updates=0)
+    (model,) = pool
+    before = model.network.head.weight.clone()
+    pool.train(model, normal(3, 1, 2, 2, seed=1, dtype=torch.float32), normal(3, 2, seed=2, dtype=torch.float32))
+    assert torch.equal(model.network.head.weight, before)
+    assert model.network.seen == []
+
+
 def test_renewals_and_models_differ_from_each_other() -> None:
     pool = pool_of(2, max_updates=0)
     weights = [model.network.head.weight.clone() for model in pool]

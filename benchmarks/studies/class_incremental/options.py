@@ -15,7 +15,8 @@ PRESETS: Presets = {
         "frepo": {
             "steps": 250,
             "init": "herded",
-            "mean_matching": 1.0,
+            "max_updates": 0,
+            "mean_matching": 10.0,
             "batch_size": 256,
             "learning_rate": 8e-3,
             "width": 32,
