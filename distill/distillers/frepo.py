@@ -116,6 +116,11 @@ class FRePo(StepwiseInNetworks):
         require_positive(self, "implicit_steps")
         require_positive(self, "regularization", "label_scale", "sharpness", "pool_updates")
         require_not_negative(self, "steps", "max_updates", "sharpness_learning_rate", "mean_matching")
+        if self.pool_updates != FRePo.pool_updates and not self.max_updates:
+            raise InputError(
+                f"pool_updates is {self.pool_updates:g}, but max_updates is 0, so that no model is trained; use "
+                "max_updates of 1 or more"
+            )
         if self.mean_matching and self.meta_gradient == "tbptt":
             raise InputError(
                 f"mean_matching is {self.mean_matching:g}, but meta_gradient 'tbptt' sees no features; "

@@ -68,6 +68,7 @@ def assert_same_set(one: SyntheticSet, other: SyntheticSet) -> None:
         ({"pool_learning_rate": -1e-3}, "pool_learning_rate is -0.001; expected more than 0"),
         ({"steps": -1}, "steps is -1; expected 0 or more"),
         ({"max_updates": -1}, "max_updates is -1; expected 0 or more"),
+        ({"max_updates": 0, "pool_updates": 2.0}, "pool_updates is 2, but max_updates is 0, so .*"),
         ({"regularization": -1e-6}, "regularization is -1e-06; expected more than 0"),
         ({"mean_matching": -0.1}, "mean_matching is -0.1; expected 0 or more"),
         ({"mean_matching": 0.3, "meta_gradient": "tbptt"}, "mean_matching is 0.3, but meta_gradient 'tbptt' sees.*"),
