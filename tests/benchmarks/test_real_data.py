@@ -53,7 +53,7 @@ def test_frepo_beats_the_real_images_it_starts_from_on_cifar100() -> None:
     )
     before, after = (entry["krr_accuracy"] for entry in distilled.made_by["history"])
     print(f"FRePo {ours}, herding {start}, random {chosen}, KRR {before} -> {after}")
-    assert after - before > 0.05  # in untrained networks
+    assert after - before > 0.07  # in untrained networks: 0.406 -> 0.498 where it was measured
     assert ours - start > 0.01  # 0.527, 0.495 and 0.414 where it was measured
     assert start - chosen > 0.02
     assert 0.48 < ours < 0.60
