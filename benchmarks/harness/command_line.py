@@ -5,7 +5,7 @@ import re
 import sys
 import types
 import typing
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout, suppress
 from difflib import get_close_matches
 from functools import cache
@@ -29,19 +29,24 @@ O = TypeVar("O", bound=Options)  # noqa: E741 (options)
 PLAIN = {bool: "True|False", int: "INT", float: "NUMBER", str: "TEXT", Path: "PATH"}
 IN_WORDS = {"INT": "a whole number", "NUMBER": "a number", "TEXT": "text"}
 ALIKE = {"--method": "--arms", "--methods": "--arms", "--arms": "--method", "--arm": "--method"}
-# Options of classes that have an effect only where another one has one of these values.
-NEEDED: dict[str, tuple[str, tuple[Any, ...]]] = {
-    "temperature": ("loss", ("soft-cross-entropy",)),
-    "noise_std": ("init", ("noise", "real+noise", "class-means")),
-    "frequencies": ("init", ("class-means", "clusters")),
-    "init_share": ("init", ("class-means", "clusters")),
-    "public": ("init", ("public",)),
-    "label_margin": ("learn_labels", (True,)),
-    "implicit_steps": ("meta_gradient", ("implicit",)),
-    "augmentations": ("augment", (True,)),
-    "sharpness": ("outer_loss", ("softmax",)),
-    "sharpness_learning_rate": ("outer_loss", ("softmax",)),
-    "chunk_size": ("meta_gradient", ("krr",)),
+TRAINED = range(1, sys.maxsize)  # K, the updates of a model in the pool, where there are any
+# Options of classes that have an effect only where another one, or one of two others, has one of these values.
+NEEDED: dict[str, dict[str, Container[Any]]] = {
+    "temperature": {"loss": ("soft-cross-entropy",)},
+    "noise_std": {"init": ("noise", "real+noise", "class-means")},
+    "frequencies": {"init": ("class-means", "clusters")},
+    "init_share": {"init": ("class-means", "clusters")},
+    "public": {"init": ("public",)},
+    "label_margin": {"learn_labels": (True,)},
+    "implicit_steps": {"meta_gradient": ("implicit",)},
+    "augmentations": {"augment": (True,)},
+    "sharpness": {"outer_loss": ("softmax",)},
+    "sharpness_learning_rate": {"outer_loss": ("softmax",)},
+    "chunk_size": {"meta_gradient": ("krr",)},
+    "version": {"max_updates": TRAINED},
+    "pool_updates": {"max_updates": TRAINED},
+    "pool_batch_size": {"max_updates": TRAINED},
+    "pool_learning_rate": {"max_updates": TRAINED, "meta_gradient": ("implicit",)},
 }
 YES_OR_NO = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 AND_MORE = "\n\nAll options, including those of the methods and of the training: --help-all"
@@ -265,11 +270,17 @@ def check_effect(options: Options) -> None:
         resolved |= {**options.presets.get(getattr(options, "preset", ""), {}).get(prefix, {}), **values}
         swept = getattr(options, "sweep", ("",))[:1]
         for name in values:
-            needed, of = NEEDED.get(name, ("", ()))
-            if needed in resolved and resolved[needed] not in of and flag(prefix, needed)[2:] not in swept:
-                other = flag(prefix, needed)
-                state = f"{other} is {resolved[needed]}" if isinstance(resolved[needed], str) else f"{other} is off"
-                raise UsageError(f"{flag(prefix, name)} was given, but has no effect where {state}")
+            needed = {other: of for other, of in NEEDED.get(name, {}).items() if other in resolved}
+            if needed and not any(
+                resolved[other] in of or flag(prefix, other)[2:] in swept for other, of in needed.items()
+            ):
+                states = " and ".join(state_of(flag(prefix, other), resolved[other]) for other in needed)
+                raise UsageError(f"{flag(prefix, name)} was given, but has no effect where {states}")
+
+
+def state_of(option: str, value: Any) -> str:
+    """`--option is value`, or that it is off."""
+    return f"{option} is off" if value is False or value is None else f"{option} is {value}"
 
 
 def not_known(word: str, known: Iterable[str], *, see: str) -> str:
