@@ -59,6 +59,7 @@ def names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict]:
 RUN_WHOLE = [page for page in PAGES if programs(page) and page.name != "replay.md"]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Call to deprecated function")
 @pytest.mark.parametrize("page", RUN_WHOLE, ids=lambda page: page.name)
 def test_programs_of_a_page_run_one_after_the_other(page: Path, names: dict) -> None:
@@ -66,6 +67,7 @@ def test_programs_of_a_page_run_one_after_the_other(page: Path, names: dict) -> 
         exec(compile(program, str(page), "exec"), names)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Call to deprecated function")
 def test_replay_page(capsys: pytest.CaptureFixture[str], names: dict) -> None:
     replay, gdumb = programs(DOCS / "replay.md", start="## A complete example", end="## On SplitCIFAR100")
@@ -76,6 +78,7 @@ def test_replay_page(capsys: pytest.CaptureFixture[str], names: dict) -> None:
     assert names["accuracy"] > 0.75
 
 
+@pytest.mark.slow
 def test_memory_in_bytes_on_the_replay_page(names: dict) -> None:
     (program,) = programs(DOCS / "replay.md", start="## Memory in bytes", end="## Transforms of replayed images")
     exec(program, names)
@@ -212,6 +215,7 @@ def test_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) < 150
 
 
+@pytest.mark.slow
 def test_site_builds_without_a_warning_and_asks_nothing_of_other_servers(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)]
     done = subprocess.run(

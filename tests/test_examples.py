@@ -21,6 +21,7 @@ def output_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Call to deprecated function")
 def test_replay(output_of: Callable[[str], str]) -> None:
     lines = re.findall(r"(\d+) images kept: ([\d.]+) % over the classes seen", output_of("replay.py"))
@@ -28,6 +29,7 @@ def test_replay(output_of: Callable[[str], str]) -> None:
     assert float(lines[-1][1]) > 85
 
 
+@pytest.mark.slow
 def test_audit(output_of: Callable[[str], str], tmp_path: Path) -> None:
     output = output_of("audit.py")
     assert "On average: members can be distinguished from non-members" in output

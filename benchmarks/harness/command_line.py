@@ -48,6 +48,8 @@ NEEDED: dict[str, dict[str, Container[Any]]] = {
     "pool_batch_size": {"max_updates": TRAINED},
     "pool_learning_rate": {"max_updates": TRAINED, "meta_gradient": ("implicit",)},
 }
+# Flags without the names of their groups; and no search of the source for comments, which takes most of the time.
+TYRO = (tyro.conf.OmitArgPrefixes, tyro.conf.HelptextFromCommentsOff)
 YES_OR_NO = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 AND_MORE = "\n\nAll options, including those of the methods and of the training: --help-all"
 
@@ -140,12 +142,13 @@ def default_shown(values: Mapping[str, Any]) -> str:
 
 
 @cache
-def all_flags(options: Any, *, classes: bool = True) -> type:
-    """The options of a program, in groups; `classes`: those of the classes that it makes too, which brings torch."""
+def all_flags(options: Any, *, prefixes: tuple[str, ...] | None = None) -> type:
+    """The options of a program, in groups; `prefixes`: of which classes as well, which bring torch (default: all)."""
     runs = {name: preset.get("run", {}) for name, preset in options.presets.items()}
     groups: list[tuple[str, type]] = [("run", flags(options, presets=runs))]
-    if options.presets and classes:
-        for prefix, cls in option_classes().items():
+    if options.presets:
+        for prefix in option_classes() if prefixes is None else prefixes:
+            cls = option_classes()[prefix]
             presets = {name: preset.get(prefix, {}) for name, preset in options.presets.items()}
             groups.append((prefix, flags(cls, prefix=prefix, presets=presets, left_out=options.left_out)))
     return dataclasses.make_dataclass("all_options", groups)
@@ -159,7 +162,7 @@ def print_help(options: type[Options], *, program: str, everything: bool) -> Non
     about = "\n\n".join(" ".join(paragraph.split()) for paragraph in about.split("\n\n"))
     said = Captured(sys.stdout)
     with suppress(SystemExit), redirect_stdout(said):
-        tyro.cli(tyro.conf.OmitArgPrefixes[page], args=["--help"], prog=program, description=about)  # type: ignore
+        tyro.cli(page, args=["--help"], prog=program, description=about, config=TYRO)
     columns = min(get_terminal_size().columns, 120)
     for line in said.getvalue().splitlines():  # tyro wraps what is in its boxes, not the text above them
         print(fill(line, columns, break_on_hyphens=False) if line[:1].isalnum() else line)
@@ -195,15 +198,17 @@ def parse(options: type[O], argv: Sequence[str]) -> O:
     """
     words = [word.partition("=")[0].replace("_", "-") for word in argv if word.startswith("--")]
     of_run = {flag("", field.name) for field in dataclasses.fields(options)}
-    classes = bool(options.presets) and any(word not in of_run and has_prefix(word) for word in words)
-    wanted: Any = all_flags(cast(Any, options), classes=classes)
+    typed_prefixes = {prefix_in(word) for word in words if word not in of_run}.intersection(PREFIXES)
+    classes = option_classes() if options.presets and typed_prefixes else {}
+    prefixes = tuple(prefix for prefix in classes if prefix in typed_prefixes)
+    wanted: Any = all_flags(cast(Any, options), prefixes=prefixes)
     known = known_flags(wanted)
     check_repeated(words, known)
     said = StringIO()
     try:
         with redirect_stderr(said):
             found, unknown = tyro.cli(
-                tyro.conf.OmitArgPrefixes[wanted], args=list(argv), return_unknown_args=True, add_help=False  # type: ignore
+                wanted, args=list(argv), return_unknown_args=True, add_help=False, config=TYRO
             )
     except SystemExit as stop:
         raise UsageError(refusal(one_line(said.getvalue()), wanted, argv)) from stop
@@ -217,8 +222,8 @@ def parse(options: type[O], argv: Sequence[str]) -> O:
         if flag("", name) not in typed:
             run[name] = value
     given: dict[str, dict[str, Any]] = {"run": {name: run[name] for name in run if flag("", name) in typed}}
-    for prefix, cls in option_classes().items() if classes else ():
-        own = {field.name: name_of(prefix, field.name) for field in dataclasses.fields(cls)}
+    for prefix in prefixes:
+        own = {field.name: name_of(prefix, field.name) for field in dataclasses.fields(classes[prefix])}
         values = vars(getattr(found, prefix))
         given[prefix] = {
             field: values[name] for field, name in own.items()
@@ -229,9 +234,9 @@ def parse(options: type[O], argv: Sequence[str]) -> O:
     return parsed
 
 
-def has_prefix(word: str) -> bool:
-    """Whether a word may be a flag of a class: `--frepo-...`, `--no-frepo-...`."""
-    return word.removeprefix("--").removeprefix("no-").partition("-")[0] in PREFIXES
+def prefix_in(word: str) -> str:
+    """The prefix of a word that may be a flag of a class: `--frepo-...`, `--no-frepo-...`."""
+    return word.removeprefix("--").removeprefix("no-").partition("-")[0]
 
 
 def known_flags(groups: Any) -> dict[str, str]:
@@ -291,7 +296,7 @@ def not_known(word: str, known: Iterable[str], *, see: str) -> str:
     negated = "--no-" + word.removeprefix("--").replace("no-", "", 1)
     likely = [each for each in (negated, ALIKE.get(word, "")) if each in known]
     first, dash, _ = word.removeprefix("--").partition("-")
-    if dash and not has_prefix(word):  # the flags of classes are not among the known ones then
+    if dash and prefix_in(word) not in PREFIXES:  # the flags of classes are not among the known ones then
         likely += [f"--{prefix}-..." for prefix in get_close_matches(first, PREFIXES, n=1, cutoff=0.75)]
     likely += get_close_matches(word, known, n=1)
     return f"unknown option {word}; " + (f"did you mean {likely[0]}?" if likely else f"see {see}")

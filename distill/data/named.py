@@ -10,6 +10,7 @@ import textwrap
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -62,12 +63,19 @@ def load_named(name: str, split: Split, data_dir: Path, *, cache: Path, resoluti
 
 def _load_digits(split: Split) -> Arrays:
     """1797 grey 8x8 images of 10 classes; scikit-learn's 17 grey levels are scaled to 0 to 255."""
+    levels, labels = _digits()
+    images = np.rint(levels * (255 / 16)).astype(np.uint8)[..., None]
+    chosen = chosen_for_test(labels, DIGITS_TEST_FRACTION) == (split == "test")
+    return Arrays(images[chosen], labels[chosen], tuple(str(digit) for digit in range(10)))
+
+
+@cache
+def _digits() -> tuple[np.ndarray, np.ndarray]:
+    """Images and labels of both splits, from a table of text that takes as long to read as all else together."""
     from sklearn.datasets import load_digits
 
     digits = load_digits()
-    images = np.rint(digits.images * (255 / 16)).astype(np.uint8)[..., None]
-    chosen = chosen_for_test(digits.target, DIGITS_TEST_FRACTION) == (split == "test")
-    return Arrays(images[chosen], digits.target[chosen], tuple(str(digit) for digit in range(10)))
+    return digits.images, digits.target
 
 
 def _places(name: str, data_dir: Path) -> list[Path]:

@@ -156,6 +156,7 @@ def slow_machine(monkeypatch):
     return times
 
 
+@pytest.mark.slow
 def test_a_run_has_the_options_that_its_budget_chose_and_resumes_with_them(command, tmp_path, slow_machine, capsys):
     options = ["--output", tmp_path / "run", "--budget", "75m", "--method", "frepo", "random"]
     assert command(*options) == 0
@@ -178,6 +179,7 @@ def test_a_run_has_the_options_that_its_budget_chose_and_resumes_with_them(comma
     assert "budget was '1h15m', now '1h30m'" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_run_killed_before_it_chose_chooses_when_it_is_resumed(command, tmp_path, slow_machine, monkeypatch):
     options = ["--output", tmp_path, "--budget", "2h", "--method", "frepo"]
 
@@ -193,6 +195,7 @@ def test_a_run_killed_before_it_chose_chooses_when_it_is_resumed(command, tmp_pa
     assert record["frepo"]["steps"] == record["chosen"]["options"]["frepo"]["steps"] > RUNGS[0].steps
 
 
+@pytest.mark.slow
 def test_typed_options_win_and_their_time_is_counted(command, tmp_path, slow_machine):
     options = ["--budget", "1h30m", "--method", "frepo", "dm", "--frepo-steps", 3, "--dm-batch-size", 8]
     assert command("--output", tmp_path, *options, "--train-steps", 7, "--equal-bytes", "none") == 0

@@ -129,6 +129,7 @@ def test_methods_are_compared_at_the_bytes_of_the_first_one(undisturbed):
     assert row[2:4] == ["2.0", f"{frepo['bytes_per_class']:.0f}"]
 
 
+@pytest.mark.slow
 def test_memory_in_bytes_holds_what_fits_and_names_it(tmp_path):
     at = TINY.index("--images-per-class")
     (in_bytes,) = in_this_process(ClassIncrementalOptions, [*TINY[:at], *TINY[at + 2 :]])
@@ -161,6 +162,7 @@ def strict(path: Path):
     return json.loads(path.read_text(), parse_constant=lambda name: pytest.fail(f"{path.name} holds {name}"))
 
 
+@pytest.mark.slow
 def test_one_network_and_unequal_steps_and_no_nan(command, tmp_path, capsys):
     options = ("--method", "random", "frepo", "--networks", 1, "--first", 6, "--steps", 3)
     assert command("--output", tmp_path / "run", *options) == 0
@@ -171,6 +173,7 @@ def test_one_network_and_unequal_steps_and_no_nan(command, tmp_path, capsys):
     assert "3 class-incremental steps (the first of 6 classes)" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("start", "method"), [((), "herding"), (("--frepo-init", "real"), "random")], ids=["quick", "real"]
 )
@@ -405,6 +408,7 @@ def test_killed_run_ends_in_the_figures_and_sets_of_an_undisturbed_one(command, 
     assert_same_results(output, undisturbed)
 
 
+@pytest.mark.slow
 def test_run_stopped_within_a_distillation_goes_on_from_its_checkpoint(
     command, undisturbed, tmp_path, monkeypatch, capsys
 ):
@@ -478,6 +482,7 @@ def test_complaint_is_all_that_a_shell_shows(tmp_path):
     assert err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_private_stream_tells_its_epsilon_and_fits_nothing_on_its_images(command, tmp_path):
     options = ["--method", "private-frepo", "random", "--networks", 1, "--private-steps", 2, "--private-pool-size", 2]
     assert command("--output", tmp_path, "--steps", 2, *options) == 0

@@ -271,9 +271,12 @@ def test_a_misspelt_option_is_refused_at_once_without_torch(words, message):
     [
         ("tyro", r"error: the benchmarks need more packages: pip install --editable '\.\[benchmarks\]'\n"),
         ("torch", r"error: distill needs torch, which is not installed: pip install '\.\[distill\]'\n"),
-        ("avalanche", r"error: continual needs avalanche, which is not installed: pip install '\.\[continual\]'\n"),
+        pytest.param(
+            "avalanche", r"error: continual needs avalanche, which is not installed: pip install '\.\[continual\]'\n",
+            marks=pytest.mark.slow,
+        ),
     ],
-)
+)  # fmt: skip
 def test_what_is_missing_is_said_in_one_line(missing, message):
     blocked = f"""
 class Blocked:

@@ -13,6 +13,8 @@ from distill.distillers.frepo import label_margin, sample_batch, with_mirror_ima
 jax = pytest.importorskip("jax")
 jax_step = pytest.importorskip("benchmarks.studies.speed.jax_step")
 
+pytestmark = pytest.mark.slow  # JAX compiles for seconds
+
 TINY = Case(what="jax", width=4, images=6, batch=8, resolution=16, classes=3, time_for=0.0, least=1)
 
 

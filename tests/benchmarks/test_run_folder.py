@@ -132,6 +132,7 @@ def holder(path: Path) -> subprocess.Popen[str]:
     return process
 
 
+@pytest.mark.slow
 def test_a_lock_keeps_other_processes_out_and_ends_with_its_own_however_that_ends(tmp_path):
     path = tmp_path / ".lock"
     process = holder(path)
@@ -145,6 +146,7 @@ def test_a_lock_keeps_other_processes_out_and_ends_with_its_own_however_that_end
     assert not path.exists()
 
 
+@pytest.mark.slow
 def test_a_lock_that_was_given_back_can_be_taken(tmp_path):
     process = holder(tmp_path / ".lock")
     process.communicate("")

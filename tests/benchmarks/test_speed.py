@@ -131,6 +131,7 @@ def test_every_kind_of_case_is_measured(what: str) -> None:
         assert sum(part["operations"] for part in record["parts"].values()) == record["operations"]
 
 
+@pytest.mark.slow
 def test_every_attack_is_timed() -> None:
     record = cases.measure(Case(what="attacks", batch=60, classes=3))
     assert list(record["attacks"]) == ["threshold", "lr", "mlp", "rf", "knn"]
@@ -207,6 +208,7 @@ def test_a_run_writes_tables_and_plots_and_goes_on_where_it_was(tmp_path, small,
     assert capsys.readouterr().out == printed
 
 
+@pytest.mark.slow
 def test_studies_can_be_chosen_and_what_takes_too_long_is_left_out(tmp_path, small, capsys) -> None:
     options = ["--study", "width", "--longest", "1e-9", "--output", str(tmp_path / "speed")]
     assert run_program(SpeedOptions, options) == 0

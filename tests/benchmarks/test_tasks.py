@@ -100,6 +100,7 @@ def test_tasks_one_after_the_other_are_done_here(options, capfd, jobs):
     assert {one["pid"] for one in found} == {os.getpid()}
 
 
+@pytest.mark.slow
 def test_every_task_is_done_in_a_worker_that_makes_the_run_once(options, tmp_path, capfd):
     lines = []
     with tasks_of(Run(options), time.monotonic()) as some:
@@ -118,6 +119,7 @@ def test_every_task_is_done_in_a_worker_that_makes_the_run_once(options, tmp_pat
     assert "a bar" not in capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_warnings_of_workers_are_the_programs_once_each(options):
     with pytest.warns() as caught:
         assert results(options, warn, TASKS[:3]) == [0, 1, 2]
@@ -178,6 +180,7 @@ def test_worker_that_the_system_ends_is_a_want_of_memory(options):
         results(options, be_killed, [()])
 
 
+@pytest.mark.slow
 def test_interrupt_ends_all_workers(options, tmp_path, capfd):
     def stop(_: int) -> str:
         os.kill(os.getpid(), signal.SIGINT)

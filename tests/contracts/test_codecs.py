@@ -204,7 +204,7 @@ def test_through_is_what_is_decoded(codec, preprocessing):
 @pytest.mark.parametrize("spec", ["float32", "uint8", "webp:50", "jpeg:75", "lowres:2", "mosaic:webp:75"])
 def test_nbytes_is_the_memory_that_is_held(spec):
     codec = codec_of(spec)
-    images = smooth_images((10_000, 1, 8, 8))
+    images = smooth_images((2000, 1, 8, 8))
     synthetic = made(images)
     EncodedSet.encode(synthetic.subset(range(20)), codec=codec, labels="uint8")  # what is imported, made once
     gc.collect()

@@ -147,9 +147,11 @@ def arguments_of(entries: dict[str, Entry]) -> list[Any]:
 def outcomes(entry: Entry, argument: str, folder: Any) -> dict[str, tuple[Any, Any]]:
     """What was given and what came of it, by the wrong values that were not refused in one line."""
     taken = {}
+    place = folder
     for number, (wrong, make) in enumerate(WRONG.items()):
-        place = folder / str(number)
-        place.mkdir()
+        if any(place.iterdir()):  # a folder of its own for each that leaves something there, which few do
+            place = folder / str(number)
+            place.mkdir()
         value = make(place)
         try:
             with warnings.catch_warnings():

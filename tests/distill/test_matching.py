@@ -539,6 +539,7 @@ def test_dm_lowers_its_loss(data) -> None:
     assert losses[-1] < 0.5 * losses[0]
 
 
+@pytest.mark.slow
 def test_dsa_lowers_its_loss_in_networks_it_has_not_seen(data) -> None:
     distiller = DSA(iterations=60, outer_loop=1, width=8, depth=2, init="noise", augment=False)
     history = made(distiller, data).made_by["history"]
@@ -610,6 +611,7 @@ def test_killed_distillation_ends_in_the_same_bits(distiller, data, tmp_path, mo
     assert_same_set(made(distiller, data, store=tmp_path / "c"), made(distiller, data))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("distiller", TINY)
 def test_killed_distillation_of_cifar_sized_images_ends_in_the_same_bits(
     distiller, make_images, tmp_path, monkeypatch

@@ -148,6 +148,7 @@ def test_batches_take_each_position_once_before_any_comes_again():
         assert sorted(torch.cat([next(drawn) for _ in range(3)]).tolist()) == list(range(7))
 
 
+@pytest.mark.slow
 def test_the_loss_falls(data):
     distiller = TINY.with_options(
         steps=60, augment=False, learning_rate=5.0, history_points=4, init="noise", student_batch_size=None

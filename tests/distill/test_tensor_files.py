@@ -53,6 +53,7 @@ def test_what_is_being_written_is_removed_by_nobody(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.slow
 def test_what_a_killed_process_has_left_is_removed(tmp_path):
     process = subprocess.Popen([sys.executable, "-c", WRITE, str(tmp_path / "set.safetensors")], env=os.environ)
     files: list[Path] = []

@@ -57,11 +57,10 @@ def wait_until(condition, process: subprocess.Popen) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
 @pytest.mark.parametrize(
-    "number",
-    [signal.SIGKILL, *(pytest.param(number, marks=pytest.mark.slow) for number in (signal.SIGTERM, signal.SIGHUP))],
-    ids=lambda number: number.name,
+    "number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name
 )
 def test_no_worker_outlives_its_program_busy_or_idle(tmp_path, number):
     program = tmp_path / "program.py"
@@ -118,6 +117,7 @@ def test_without_a_system_that_tells_the_end_is_looked_for(monkeypatch):
     assert ended.wait(DEADLINE)
 
 
+@pytest.mark.slow
 def test_work_is_done_as_without_and_workers_are_used_again():
     def pids() -> set[int]:
         return set(Parallel(n_jobs=2)(delayed(os.getpid)() for _ in range(4)))

@@ -169,6 +169,7 @@ def test_members_that_leak_are_found(attack, alone):
     assert result.auc.known
 
 
+@pytest.mark.slow
 def test_scores_do_not_depend_on_the_number_of_jobs(attack, alone, side_by_side):
     assert equal(alone.scores[attack.name], side_by_side.scores[attack.name])
     assert alone.result(attack.name) == side_by_side.result(attack.name)

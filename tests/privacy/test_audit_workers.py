@@ -53,6 +53,7 @@ def wait_until(condition) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
 def test_no_worker_outlives_a_killed_program_busy_or_idle(tmp_path):
     program = tmp_path / "program.py"

@@ -39,6 +39,7 @@ print(report)
 """
 
 
+@pytest.mark.slow
 def test_all_of_it_works_without_torch_and_distill(tmp_path):
     done = subprocess.run([sys.executable, "-c", PROGRAM, tmp_path], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -87,6 +87,7 @@ def records_with_uneven_references(seed: int, share_members: float, share_others
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shares", [(0.5, 0.0), (0.9, 0.0), (0.7, 0.4)], ids=str)
 def test_sides_with_unlike_numbers_of_references_give_no_more_false_alarms(shares):
     audits, attacks = 30, [LiRA(), RMIA(), Calibrated()]

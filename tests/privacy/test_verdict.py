@@ -90,6 +90,7 @@ def test_found_by_chance_are_as_many_as_the_hypergeometric_says():
     assert found_p_value(0, 2, 50, 60, 1.0) == 1
 
 
+@pytest.mark.slow
 def test_p_values_of_noise_are_those_of_chance():
     generator = np.random.default_rng(0)
     averages, few = [], []

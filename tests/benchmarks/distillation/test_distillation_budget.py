@@ -34,6 +34,7 @@ def no_pictures(monkeypatch, request):
         monkeypatch.setattr("benchmarks.studies.distillation.study.pictures", lambda *_: None)
 
 
+@pytest.mark.slow
 def test_a_run_has_the_options_that_its_budget_chose_and_resumes_with_them(unbound, tmp_path, monkeypatch, capsys):
     step = [10.0]
     monkeypatch.setattr(Rehearsal, "distilling", lambda *_: Timed(0.1, step[0]))

@@ -29,6 +29,7 @@ def with_curve(command, tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_networks_are_trained_on_the_sets_of_parts_of_the_steps(with_curve):
     curve = read_json(with_curve / "results.json")["curve"]
     assert len(curve["networks"]) == 2 * 2 * 5
@@ -70,6 +71,7 @@ def test_the_sets_of_the_curve_are_those_of_the_distillation_on_its_way(with_cur
     assert distances[-1] > 0
 
 
+@pytest.mark.slow
 def test_a_stopped_run_has_the_curve_of_an_undisturbed_one(with_curve, command, tmp_path, monkeypatch):
     with stopped_after(10, FRePo, monkeypatch):
         assert command("--output", tmp_path / "run", *OPTIONS, "--seeds", 0, 1) == 130

@@ -34,6 +34,7 @@ DEADLINE = 60  # seconds until a subprocess counts as stuck
 # -- a run -------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_run_writes_figures_table_plots_sets_and_pictures(undisturbed):
     results = read_json(undisturbed / "results.json")
     assert len(results["networks"]) == len(NOT_PRIVATE) * 2 * 2
@@ -55,6 +56,7 @@ def test_run_writes_figures_table_plots_sets_and_pictures(undisturbed):
     assert (undisturbed / "dm" / "seed-0" / "evolution.gif").exists()
 
 
+@pytest.mark.slow
 def test_private_methods_run_beside_others_and_keep_their_seed_to_themselves(command, tmp_path):
     options = ["--private-steps", 2, "--private-width", 4, "--private-noise-multiplier", 5.0, "--means-epsilon", 60.0]
     methods = ("random", "private-frepo", "noisy-means")
@@ -67,14 +69,17 @@ def test_private_methods_run_beside_others_and_keep_their_seed_to_themselves(com
     assert set(rows_of(tmp_path)) == set(methods)
 
 
+@pytest.mark.slow
 def test_run_leaves_no_temporary_file_and_no_checkpoint(undisturbed):
     assert not [p for p in undisturbed.rglob("*") if p.name.startswith(".") or "checkpoint" in p.name]
 
 
+@pytest.mark.slow
 def test_sets_of_all_seeds_share_the_experts_of_mtt(undisturbed):
     assert len(list((undisturbed / "networks").glob("expert-*.safetensors"))) == 1
 
 
+@pytest.mark.slow
 def test_table_shows_mean_and_spread_over_seeds_and_networks(undisturbed):
     networks = read_json(undisturbed / "results.json")["networks"]
     for name, (images, updates, _, network, krr) in rows_of(undisturbed).items():
@@ -86,6 +91,7 @@ def test_table_shows_mean_and_spread_over_seeds_and_networks(undisturbed):
         assert updates == {"frepo": "6", "dm": "3", "dsa": "2", "mtt": "3", "kip": "3"}.get(name, "-")
 
 
+@pytest.mark.slow
 def test_lead_is_of_the_same_seed_and_network(undisturbed):
     results = read_json(undisturbed / "results.json")
     values = {(r["row"], r["seed"], r["index"]): r["accuracy"] for r in results["networks"]}
@@ -95,6 +101,7 @@ def test_lead_is_of_the_same_seed_and_network(undisturbed):
     assert f"frepo - random: {100 * np.mean(leads):+.1f}±" in (undisturbed / "table.txt").read_text()
 
 
+@pytest.mark.slow
 def test_first_snapshot_is_where_the_set_started_and_the_last_is_the_set(undisturbed):
     folder = undisturbed / "frepo" / "seed-1"
     first, last = (SyntheticSet.load(folder / "snapshots" / f"{step:08}.safetensors") for step in (0, 6))
@@ -112,6 +119,7 @@ def test_without_steps_frepo_has_the_figures_of_random_choice(command, tmp_path)
     assert by_row["frepo"] == by_row["random"]
 
 
+@pytest.mark.slow
 def test_resuming_a_run_that_is_done_distils_and_trains_nothing(command, undisturbed, monkeypatch, capsys):
     before = read_json(undisturbed / "results.json")["networks"]
     monkeypatch.setattr("distill.training.evaluation.train_network", lambda *_, **__: pytest.fail("trained again"))
@@ -150,6 +158,7 @@ def test_held_out_training_images_take_the_place_of_test_images(command, tmp_pat
 # -- networks, sweeps, equal time --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_every_set_is_evaluated_on_every_network(command, tmp_path):
     columns = ["conv:none", "conv:instance:2", "dcconv", "alexnet", "resnet18:batch"]
     options = ["--method", "frepo", "random", "--evaluate-on", *columns, "--networks", 1]
@@ -168,6 +177,7 @@ def test_a_network_asked_for_twice_counts_once(command, tmp_path):
     assert {cell["n"] for cell in read_json(tmp_path / "results.json")["summary"]} == {2}
 
 
+@pytest.mark.slow
 def test_a_network_that_becomes_nan_is_reported_and_the_rest_goes_on(command, tmp_path, monkeypatch):
     train = importlib.import_module("distill.training.evaluation").train_network
 

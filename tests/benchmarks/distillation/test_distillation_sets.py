@@ -47,6 +47,7 @@ def test_images_that_do_not_fit_in_memory_give_the_same_figures(command, undistu
 # -- saved sets --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_saved_sets_have_the_figures_they_had_when_they_were_distilled(command, undisturbed, tmp_path):
     files = [undisturbed / name / "seed-0" / "synthetic.safetensors" for name in ("frepo", "random")]
     assert command("--output", tmp_path, "--set", *files) == 0
@@ -56,6 +57,7 @@ def test_saved_sets_have_the_figures_they_had_when_they_were_distilled(command, 
     assert list(rows_of(tmp_path)) == ["frepo-seed-0", "random-seed-0"]
 
 
+@pytest.mark.slow
 def test_others_sets_are_read_with_the_preprocessing_that_is_stated(command, undisturbed, tmp_path):
     ours = SyntheticSet.load(undisturbed / "frepo" / "seed-0" / "synthetic.safetensors")
     np.savez(tmp_path / "theirs.npz", images=ours.images.numpy(), labels=ours.labels.numpy())
@@ -85,6 +87,7 @@ def test_classes_that_a_file_names_in_another_order_are_refused(command, tmp_pat
     assert_refused(capsys, command("--output", tmp_path / "run", *options), r"10 classes \(9, 8, 7, ...\)")
 
 
+@pytest.mark.slow
 def test_sets_of_another_data_set_are_refused(command, undisturbed, tmp_path, capsys, make_images):
     images = make_images()
     file = Random().distill(images, images_per_class=2).save(tmp_path / "three.safetensors")

@@ -31,6 +31,7 @@ def run_with(*arguments: object) -> Membership:
     return Membership(parse(MembershipOptions, with_defaults(MembershipOptions, TINY, *arguments)))
 
 
+@pytest.mark.slow
 def test_run_writes_figures_table_page_plots_sets_and_records(undisturbed):
     results = json.loads((undisturbed / "results.json").read_text(), parse_constant=no_constant)
     assert results["options"]["members"] == 100
@@ -54,6 +55,7 @@ def test_run_writes_figures_table_page_plots_sets_and_records(undisturbed):
             assert not (folder / "initial-3.npz").exists()
 
 
+@pytest.mark.slow
 def test_results_say_what_was_asked_what_it_took_and_every_audit(undisturbed):
     results = read_json(undisturbed / "results.json")
     options = results["options"]
@@ -73,6 +75,7 @@ def test_results_say_what_was_asked_what_it_took_and_every_audit(undisturbed):
         assert {entry["info"]["trained_on"] for entry in audits} == {name.split(",")[0]}
 
 
+@pytest.mark.slow
 def test_every_json_is_one_and_every_picture_can_be_opened(undisturbed):
     for path in undisturbed.rglob("*.json"):
         json.loads(path.read_text(), parse_constant=no_constant)
@@ -81,10 +84,12 @@ def test_every_json_is_one_and_every_picture_can_be_opened(undisturbed):
             opened.verify()
 
 
+@pytest.mark.slow
 def test_run_leaves_no_temporary_file_and_no_checkpoint(undisturbed):
     assert not [path for path in undisturbed.rglob("*") if "partial" in path.name or "checkpoint" in path.name]
 
 
+@pytest.mark.slow
 def test_table_shows_both_member_sets_and_reads_them(undisturbed):
     table = " ".join((undisturbed / "table.txt").read_text().split())
     assert "standard deviation of n repetitions" in table
@@ -123,6 +128,7 @@ def test_every_distiller_is_an_arm(command, tmp_path, arm):
     assert list(results["differences_from_subset"]) == [arm, *same_start]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_pictures")
 def test_private_arms_have_a_budget_each_and_see_nothing_that_was_fitted_on_members(command, tmp_path):
     options = ["--arms", "private-frepo", "--epsilon", 2, 8, "--attacks", "threshold", "--canaries", 12,
@@ -208,6 +214,7 @@ def test_models_are_trained_on_the_distilled_images_and_not_on_their_start(comma
     assert not frepo.images.equal(subset.images)
 
 
+@pytest.mark.slow
 def test_subset_holds_members_and_every_member_set_has_its_own_seed(undisturbed, tmp_path):
     run = run_with("--output", tmp_path, "--seeds", "0", "1")
     for seed in (0, 1):
@@ -252,6 +259,7 @@ def test_records_and_accuracy_are_what_the_trained_network_says(command, tmp_pat
         assert on_test not in on_others
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arm", ["subset", "frepo"])
 def test_initial_and_other_members_are_those_that_the_set_names(undisturbed, arm):
     for seed in (0, 1):

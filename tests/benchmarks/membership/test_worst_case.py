@@ -127,6 +127,7 @@ def test_answers_of_a_set_are_its_ridge_regression_in_random_features(worst):
     np.testing.assert_allclose(answers, scale * plain, rtol=1e-2, atol=1e-2 * np.abs(answers).max())
 
 
+@pytest.mark.slow
 def test_resumed_run_makes_no_reference_again_and_ends_in_the_same_figures(command, worst, monkeypatch):
     before = figures(worst)
     references = "benchmarks.studies.membership.references"
