@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+import PIL
 from PIL import Image
 
 from distill.errors import InputError
@@ -65,6 +66,14 @@ class PillowCodec(EightBits):
         bare = split(body, shape[0])
         return join([bare[row] for row in rows])
 
+    def check_layout(self, known: bool) -> None:
+        """Raise `InputError` unless a file that Pillow wrote is `known` to have what is left out and put back."""
+        if not known:
+            raise InputError(
+                f"Pillow {PIL.__version__} writes {self.kind} files of a layout that codec {self.spec} does not know; "
+                "use another codec, such as uint8, or another version of Pillow"
+            )
+
     def read(self, file: bytes, channels: int) -> np.ndarray:
         """The image of a complete file, uint8 `(height, width, channels)`."""
         with Image.open(io.BytesIO(file)) as image:
@@ -94,7 +103,7 @@ class WebP(PillowCodec):
         file = self.write(pixels)
         length = int.from_bytes(file[16:20], "little")
         frame = file[20 : 20 + length]
-        assert (file[12:16], frame[3:6]) == (b"VP8 ", self.start_code), "Pillow wrote WebP of an unknown layout"
+        self.check_layout((file[12:16], frame[3:6]) == (b"VP8 ", self.start_code))
         return frame[:3] + frame[10:]
 
     def read_alone(self, file: bytes, image_shape: Sequence[int]) -> np.ndarray:
@@ -151,7 +160,7 @@ class JPEG(PillowCodec):
     def _save(self, pixels: np.ndarray, *, own_tables: bool) -> bytes:
         file = io.BytesIO()
         image_of(pixels).save(file, "JPEG", quality=self.quality, optimize=own_tables)
-        assert file.getvalue().endswith(self.end)
+        self.check_layout(file.getvalue().startswith(self.start) and file.getvalue().endswith(self.end))
         return file.getvalue()
 
 

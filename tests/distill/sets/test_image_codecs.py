@@ -206,6 +206,18 @@ def test_avif_without_a_pillow_that_writes_it(monkeypatch):
         codec_of("mosaic:avif:50")
 
 
+@pytest.mark.parametrize("written", [b"", b"RIFF" + bytes(40), b"mdat" + bytes(40), b"\xff\xd8" + bytes(40)])
+@pytest.mark.parametrize("codec", [WebP(50), AVIF(50), JPEG(50)], ids=lambda codec: codec.kind)
+def test_files_of_another_layout_are_an_input_error(monkeypatch, codec, written):
+    def save(self, file, format, **options):
+        file.write(written)
+
+    codec.pack(np.zeros((1, 8, 8, 3), np.uint8))  # what AVIF's header is, is known from a file before
+    monkeypatch.setattr(Image.Image, "save", save)
+    with pytest.raises(InputError, match=rf"^Pillow [\d.]+ writes {codec.kind} files of a layout that .* use another"):
+        codec.pack(np.zeros((1, 8, 8, 3), np.uint8))
+
+
 def test_jpeg_pays_its_header_once():
     codec, images = JPEG(50), noise(50, 3, 16, 16)
     files = [codec.write(pixels) for pixels in codec.to_bytes(images)[1]]
