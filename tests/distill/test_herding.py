@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from distill import Herding
 from distill.distillers.herding import herd
 
 
@@ -28,3 +29,9 @@ def test_fewer_images_are_the_first_of_more() -> None:
     """So that a memory that shrinks keeps the first ones."""
     features = torch.randn(30, 8, generator=torch.Generator().manual_seed(0))
     assert herd(features, 5).tolist() == herd(features, 20)[:5].tolist()
+
+
+@pytest.mark.parametrize(("steps", "shown"), [(0, False), (1, True)])
+def test_a_network_that_is_not_trained_has_no_progress_bar(make_images, capsys, steps: int, shown: bool) -> None:
+    Herding(steps=steps, batch_size=8, width=4, depth=2).distill(make_images(), images_per_class=1, progress=True)
+    assert ("herding" in capsys.readouterr().err) == shown
