@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -398,7 +399,8 @@ def test_files_that_change_while_they_are_decoded_are_not_kept(tmp_path, monkeyp
 
     def change(file, *args, **named):
         pixels = decode(file, *args, **named)
-        picture(first, 200, mode="L")
+        whole = picture(tmp_path / f"{threading.get_ident()}.png", 200, mode="L")
+        whole.replace(first)  # at once: other threads decode meanwhile
         return pixels
 
     monkeypatch.setattr(cache, "decode", change)
