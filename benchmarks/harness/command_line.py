@@ -146,11 +146,12 @@ def all_flags(options: Any, *, prefixes: tuple[str, ...] | None = None) -> type:
     """The options of a program, in groups; `prefixes`: of which classes as well, which bring torch (default: all)."""
     runs = {name: preset.get("run", {}) for name, preset in options.presets.items()}
     groups: list[tuple[str, type]] = [("run", flags(options, presets=runs))]
-    if options.presets:
-        for prefix in option_classes() if prefixes is None else prefixes:
-            cls = option_classes()[prefix]
+    if options.presets and prefixes != ():
+        classes = option_classes()
+        for prefix in classes if prefixes is None else prefixes:
             presets = {name: preset.get(prefix, {}) for name, preset in options.presets.items()}
-            groups.append((prefix, flags(cls, prefix=prefix, presets=presets, left_out=options.left_out)))
+            own = flags(classes[prefix], prefix=prefix, presets=presets, left_out=options.left_out)
+            groups.append((prefix, own))
     return dataclasses.make_dataclass("all_options", groups)
 
 
@@ -285,7 +286,7 @@ def check_effect(options: Options) -> None:
 
 def state_of(option: str, value: Any) -> str:
     """`--option is value`, or that it is off."""
-    return f"{option} is off" if value is False or value is None else f"{option} is {value}"
+    return f"{option} is {'off' if value is False else value}"
 
 
 def not_known(word: str, known: Iterable[str], *, see: str) -> str:

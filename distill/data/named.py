@@ -10,7 +10,7 @@ import textwrap
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -69,9 +69,9 @@ def _load_digits(split: Split) -> Arrays:
     return Arrays(images[chosen], labels[chosen], tuple(str(digit) for digit in range(10)))
 
 
-@cache
+@lru_cache(maxsize=1)  # load_named has a `cache` of its own
 def _digits() -> tuple[np.ndarray, np.ndarray]:
-    """Images and labels of both splits, from a table of text that takes as long to read as all else together."""
+    """Images and labels of both splits, from a table of text, which is slow to read."""
     from sklearn.datasets import load_digits
 
     digits = load_digits()
