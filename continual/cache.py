@@ -4,12 +4,13 @@ import os
 import platform
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
 import torch
 
+from continual.parts import Part
 from distill import Distiller, InputError, PreprocessedImages, SyntheticSet
 from distill.distillers.made_from import made_from
 from distill.preprocess import KeptElsewhere
@@ -95,12 +96,12 @@ def locked(store: Store, name: str) -> Iterator[None]:
 
 
 def describe_source(
-    index: int, distiller: Distiller, data: PreprocessedImages, asked: Mapping[int, int], *, seed: int, device: str,
+    index: int, distiller: Distiller, data: PreprocessedImages, parts: Sequence[Part], *, seed: int, device: str,
     held_out: PreprocessedImages | None,
 ) -> MadeFrom:  # fmt: skip
     """What a kept set must have been made from to be used again: options, data and precision, but not the device.
 
-    `asked`: images to distil of each class. `held_out`: of these classes. Pixels are compared with a tolerance:
+    `parts`: the classes that are distilled together. `held_out`: of all of them. Pixels are compared with a tolerance:
     whitening differs in its last bits from machine to machine.
     """
     described = {
@@ -110,7 +111,9 @@ def describe_source(
         "counts": torch.bincount(data.labels).tolist(),
         "num_classes": data.num_classes,
         "shape": list(data.images.shape),
-        "images_per_class": sorted(map(list, asked.items())),
+        "images_per_class": sorted([c, part.count] for part in parts for c in part.classes),
         "preprocessing": data.preprocessing.kind,
     }
+    if len(parts) > len({part.count for part in parts}):  # more than their numbers of images ask for
+        described["together"] = [list(part.classes) for part in parts]
     return made_from(distiller, data, asked=described, device=device, held_out=held_out, tolerant=True)

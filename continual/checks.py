@@ -66,8 +66,8 @@ def check_no_collecting(distiller: Distiller) -> None:
 
 
 def check_buffer(
-    distiller: Any, images_per_class: Any, memory_bytes: Any, seed: Any, device: Any, num_classes: Any, classes: Any,
-    preprocessing: Any, max_size: Any, held_out: Any,
+    distiller: Any, images_per_class: Any, memory_bytes: Any, classes_at_once: Any, seed: Any, device: Any,
+    num_classes: Any, classes: Any, preprocessing: Any, max_size: Any, held_out: Any,
 ) -> None:  # fmt: skip
     """Raise `InputError` for options of another kind than `DistilledBuffer` takes."""
     require_a("distiller", distiller, Distiller, hint="FRePo(steps=500), for example")
@@ -84,8 +84,9 @@ def check_buffer(
         )
     if images_per_class is not None:
         require_whole("images_per_class", images_per_class, least=1)
-    if memory_bytes is not None:
-        require_whole("memory_bytes", memory_bytes, least=1)
+    for name, count in (("memory_bytes", memory_bytes), ("classes_at_once", classes_at_once)):
+        if count is not None:
+            require_whole(name, count, least=1)
     require_whole("seed", seed)
     check_device(device)
     check_kinds_of_classes(num_classes, classes)

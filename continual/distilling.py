@@ -1,7 +1,7 @@
 """Distillation of one delivery of images, task by task, with the results in the store."""
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -12,6 +12,7 @@ from torch import Tensor
 from continual.cache import cached, describe_source
 from continual.delivery import Delivery, Key
 from continual.items import Items
+from continual.parts import Part, divides_classes, parts_of
 from distill import Distiller, PreprocessedImages, Preprocessing, SyntheticSet
 from distill.accounting.noise_stream import derived_seed
 from distill.runtime.seeds import generator_for
@@ -32,6 +33,7 @@ class Distilling:
     store: Store | None
     progress: bool
     in_order_of_quality: bool  # of each class, so that the first are the best to keep
+    classes_at_once: int | None = None  # see `DistilledBuffer`
 
     def deliver(
         self, distiller: Distiller, items: Items, asked: Mapping[Key, int], *, classes: tuple[str, ...], index: int,
@@ -57,16 +59,17 @@ class Distilling:
             name = stem if len(tasks) == 1 else f"{stem}-task-{task}"
             own_seed = seed if not distiller.is_private else derived_seed(self.seed, index, delivery, number)
             data = PreprocessedImages(items.images[positions], items.labels[positions], classes, self.preprocessing)
+            parts = parts_of(wanted, self.classes_at_once if divides_classes(distiller) else None)
             if self.store is None or not keep:
-                made = self._distil(distiller, data, wanted, own_seed, None)
+                made = self._distil(distiller, data, parts, own_seed, None)
             else:
                 made_from = describe_source(
-                    index, distiller, data, wanted, seed=own_seed, device=self.device,
+                    index, distiller, data, parts, seed=own_seed, device=self.device,
                     held_out=self._held_out(torch.unique(data.labels)),
                 )  # fmt: skip
-                distil = partial(self._distil, distiller, data, wanted, own_seed)
+                distil = partial(self._distil, distiller, data, parts, own_seed)
                 made = cached(self.store, name, made_from, data, distil)
-            own = [None if i is None else int(positions[i]) for i in origins_of(made, data.labels, wanted)]
+            own = [None if i is None else int(positions[i]) for i in origins_of(made, data.labels, parts)]
             if self.in_order_of_quality and not distiller.selects_real_images:
                 order = quality_order(made, data, seed=seed)
                 made, own = made.subset(order), [own[i] for i in order.tolist()]
@@ -81,18 +84,18 @@ class Distilling:
         return Delivery.of(SyntheticSet.concatenate(done), tasks_of, fields, items.layout, counts, transform)
 
     def _distil(
-        self, distiller: Distiller, data: PreprocessedImages, wanted: Mapping[int, int], seed: int, store: Store | None
+        self, distiller: Distiller, data: PreprocessedImages, parts: Sequence[Part], seed: int, store: Store | None
     ) -> SyntheticSet:
-        """Distil all classes, separately where different numbers of images are wanted."""
+        """Distil all classes, those of each part separately."""
         sets = []
-        groups = list(groups_by_count(data.labels, wanted))
-        for number, (count, mask) in enumerate(groups):
-            # What is kept belongs to the images of its group, so that each group has a store of its own.
-            own = store if store is None or len(groups) == 1 else store.within(f"{count}-of-each-class")
+        for number, part in enumerate(parts):
+            mask = part.of(data.labels)
+            # What is kept belongs to the images of its part, so that each part has a store of its own.
+            own = store if store is None or len(parts) == 1 else store.within(f"part-{number + 1}")
             sets.append(
                 distiller.distill(
                     data.subset(mask),
-                    images_per_class=count,
+                    images_per_class=part.count,
                     # Sets must not share their noise: a private distiller has a seed for each.
                     seed=derived_seed(seed, number) if distiller.is_private else seed,
                     device=self.device,
@@ -115,19 +118,12 @@ def experience_seed(seed: int, index: int, delivery: int = 0) -> int:
     return generator_for(seed, index, delivery).initial_seed() % 2**31
 
 
-def groups_by_count(labels: Tensor, wanted: Mapping[int, int]) -> Iterator[tuple[int, Tensor]]:
-    """Each number of images that is wanted of some class, the highest first, with a mask of the images of those."""
-    for count in sorted(set(wanted.values()), reverse=True):
-        yield count, torch.isin(labels, torch.tensor([c for c, number in wanted.items() if number == count]))
-
-
-def origins_of(made: SyntheticSet, labels: Tensor, wanted: Mapping[int, int]) -> list[int | None]:
+def origins_of(made: SyntheticSet, labels: Tensor, parts: Sequence[Part]) -> list[int | None]:
     """For each image of `made` the position of the image that it started from; `None` where that is unknown."""
-    groups = list(groups_by_count(labels, wanted))
-    histories = [made.made_by] if len(groups) == 1 else made.made_by.get("parts", [])
+    histories = [made.made_by] if len(parts) == 1 else made.made_by.get("parts", [])
     origins: list[int | None] = []
-    for (_, mask), made_by in zip(groups, histories, strict=False):
-        positions = torch.nonzero(mask).squeeze(1)
+    for part, made_by in zip(parts, histories, strict=False):
+        positions = torch.nonzero(part.of(labels)).squeeze(1)
         origins += [int(positions[i]) for i in made_by.get("started_from", [])]
     return origins if len(origins) == len(made) else [None] * len(made)
 

@@ -13,7 +13,7 @@ from benchmarks.harness.budget import AIM, RUNGS, Rung, choose, duration, in_wor
 from benchmarks.harness.rehearsal import Timed, makespan, steady
 from benchmarks.studies.class_incremental.options import ClassIncrementalOptions
 from benchmarks.studies.class_incremental.rehearsal import Rehearsal
-from distill import InputError, SyntheticSet
+from distill import FRePo, Identity, InputError, PreprocessedImages, Random, SyntheticSet
 from distill.files import read_json
 from expected_seconds import assert_takes_what_is_expected
 from programs import Command, in_this_process
@@ -154,6 +154,26 @@ def slow_machine(monkeypatch):
     monkeypatch.setattr(Rehearsal, "testing", lambda *_: 0.1)
     monkeypatch.setattr(Rehearsal, "drawing", 0.1)
     return times
+
+
+def test_a_step_of_many_classes_takes_as_long_as_its_parts(monkeypatch):
+    """20 classes, at most 8 at once: three parts of at most 7; methods that choose images take all together."""
+    timed: list[int] = []
+
+    def distillation_timed(distiller, data, asked):
+        timed.append(len(data.labels.unique()))
+        return Timed(1.0, 0.5)
+
+    monkeypatch.setattr("benchmarks.studies.class_incremental.rehearsal.distillation_timed", distillation_timed)
+    labels = torch.arange(40) % 20
+    data = PreprocessedImages(torch.randn(40, 1, 4, 4), labels, tuple(map(str, range(20))), Identity())
+    run = SimpleNamespace(sizes=[20], options=SimpleNamespace(classes_at_once=8, device="cpu"))
+    rehearsal = object.__new__(Rehearsal)
+    rehearsal.run, rehearsal.train, rehearsal.test, rehearsal._distilled = run, data, data, {}
+    rehearsal.benchmark = SimpleNamespace(classes_order=list(range(20)))
+    assert rehearsal.distilling(FRePo(), 1, 20) == Timed(3.0, 1.5)
+    assert rehearsal.distilling(Random(), 1, 20) == Timed(1.0, 0.5)
+    assert timed == [7, 20]
 
 
 @pytest.mark.slow

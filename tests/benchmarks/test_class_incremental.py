@@ -225,6 +225,18 @@ def test_one_network_and_held_out_images_and_preprocessing_of_the_first_step(com
     assert "nan" not in out
 
 
+def test_fewer_classes_at_once_are_sets_of_their_own(command, tmp_path, undisturbed):
+    """A step of two classes, one at a time: FRePo's images are others, those of random choice and herding are not."""
+    assert command("--output", tmp_path / "run", "--classes-at-once", 1, "--networks", 1) == 0
+    for method in METHODS:
+        one, two = (
+            SyntheticSet.load(folder / method / "order-0" / "synthetic.safetensors")
+            for folder in (tmp_path / "run", undisturbed)
+        )
+        assert torch.equal(one.class_ids, two.class_ids)
+        assert torch.equal(one.images, two.images) == (method != "frepo")
+
+
 # -- bad input -----------------------------------------------------------------------------------------------------
 
 
@@ -287,6 +299,11 @@ BAD_INPUT = {
     "held out too many": (lambda tmp: ["--held-out", 130], "classes of digits have no training image, 130 of each"),
     "unknown device": (lambda tmp: ["--device", "abacus"], "--device is 'abacus', which torch does not know"),
     "class order twice": (lambda tmp: ["--seeds", 1, 1], r"--seeds are 1 1; expected different"),
+    "no classes at once": (lambda tmp: ["--classes-at-once", 0], "--classes-at-once is 0; expected at least 1"),
+    "classes at once of methods that choose": (
+        lambda tmp: ["--classes-at-once", 1, "--method", "random", "herding"],
+        "--classes-at-once has no effect: .* not private, which random, herding are not; leave it out",
+    ),
     "no jobs": (lambda tmp: ["--jobs", 0], "--jobs is 0; expected at least 1"),
     "unknown backend": (lambda tmp: ["--backend", "abacus"], "--backend abacus is not available; expected loky"),
     "option of a method": (lambda tmp: ["--frepo-width", 0], "--frepo-width is 0; "),

@@ -23,7 +23,7 @@ from torch.utils.data import Dataset, TensorDataset
 from continual import DistilledBuffer, GDumb, SoftLabelLoss
 from continual.distilling import Distilling
 from continual.scenario import labelled_dataset
-from distill import FRePo, Herding, InputError, Random
+from distill import DM, FRePo, Herding, InputError, Random
 
 C = 4
 
@@ -52,13 +52,15 @@ def linear() -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(16, C))
 
 
+@pytest.mark.parametrize("classes_at_once", [None, 2])
 @pytest.mark.parametrize("distiller", [
     Random(),
     Herding(steps=1, width=2),
     FRePo(steps=1, width=2, pool_size=1, batch_size=8),
+    DM(steps=0, width=2),
 ], ids=lambda d: d.method)  # fmt: skip
-def test_extra_fields_ride_along_with_the_image_that_started_from_theirs(distiller) -> None:
-    policy = DistilledBuffer(distiller, images_per_class=3, num_classes=C)
+def test_extra_fields_ride_along_with_the_image_that_started_from_theirs(distiller, classes_at_once) -> None:
+    policy = DistilledBuffer(distiller, images_per_class=3, num_classes=C, classes_at_once=classes_at_once)
     stream = with_index(0, 100)
     for experience in stream:
         policy.post_adapt(None, experience)

@@ -89,6 +89,7 @@ RIGHT: dict[tuple[str, str], set[str]] = {
     ("DistilledBuffer", "held_out"): {"None"},
     ("DistilledBuffer", "images_per_class"): {"None", "3"},
     ("DistilledBuffer", "memory_bytes"): {"None"},
+    ("DistilledBuffer", "classes_at_once"): {"None", "3"},
     ("DistilledBuffer", "seed"): {"0", "3"},
     ("DistilledBuffer", "adaptive"): {"True"},
     ("DistilledBuffer", "progress"): {"True"},

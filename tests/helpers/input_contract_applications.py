@@ -92,7 +92,7 @@ CONTINUAL = {
          "num_classes": same(3), "classes": same(None), "preprocessing": same(None), "max_size": same(None),
          "memory_bytes": same(10_000), "codec": same("float16"), "labels": same("hard"), "held_out": same(None),
          "store": same(None), "adaptive": same(False), "progress": same(False), "returning": same("share"),
-         "transform": same(None)},
+         "transform": same(None), "classes_at_once": same(2)},
     ),
     "EncodedBuffer": Entry(
         used_encoded_buffer,

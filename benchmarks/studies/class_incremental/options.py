@@ -12,6 +12,7 @@ __all__ = ["PRESETS", "ArmOptions", "ClassIncrementalOptions", "StockOptions", "
 # What differs from the defaults of the classes, which are the paper's. "quick": see docs/results.md.
 PRESETS: Presets = {
     "quick": {
+        "run": {"classes_at_once": 10},
         "frepo": {
             "steps": 250,
             "init": "herded",
@@ -79,6 +80,9 @@ class StreamOptions(StudyOptions):
     """Seeds of the class orders; 0 to 4 are the published ones."""
     networks: int = 2
     """Number of networks trained after every step."""
+    classes_at_once: More[int | None] = None
+    """At most this many classes of a step are distilled together, by methods that learn images and are not private.
+    Default: all."""
     fit_preprocessing: More[Literal["all", "first"]] = "all"
     """Classes to fit the preprocessing on: all, as published, including future ones, or those of the first step."""
     held_out: More[int] = 0

@@ -19,6 +19,7 @@ from benchmarks.studies.class_incremental.arms import Arm
 from benchmarks.studies.class_incremental.streams import StreamStudy, gdumb, images_that_fit
 from continual import DistilledBuffer, class_incremental, experience_accuracies
 from continual.byte_budget import SAMPLED_PER_CLASS, ImageSize
+from continual.parts import divides_classes, sizes_of_parts
 from distill import Distiller, PreprocessedImages, Random
 from distill.distillers.initialize import choose_per_class
 from distill.distillers.run import Run
@@ -92,12 +93,19 @@ class Rehearsal:
         return policy
 
     def distilling(self, distiller: Distiller, images_per_class: int, classes: int) -> Timed:
-        """Of a distillation of a step with so many classes."""
+        """Of the distillation of a step with so many classes, all of its parts."""
+        at_once = self.run.options.classes_at_once if divides_classes(distiller) else None
+        parts = sizes_of_parts(classes, at_once)
+        first = self._distilling(distiller, images_per_class, classes, parts[0])
+        return Timed(first.fixed * len(parts), first.step * len(parts))
+
+    def _distilling(self, distiller: Distiller, images_per_class: int, classes: int, together: int) -> Timed:
+        """Of a distillation of so many classes `together`, of a step with `classes`."""
         options = distiller.options()
-        key = (distiller.method, images_per_class, classes, *(options[name] for name in OF_SPEED if name in options))
+        key = (distiller.method, images_per_class, together, *(options[name] for name in OF_SPEED if name in options))
         if key not in self._distilled:
             k = self.run.sizes.index(classes)
-            wanted = torch.tensor(self.benchmark.classes_order)[sum(self.run.sizes[:k]) :][:classes]
+            wanted = torch.tensor(self.benchmark.classes_order)[sum(self.run.sizes[:k]) :][:together]
             data, held_out = (part.subset(torch.isin(part.labels, wanted)) for part in (self.train, self.test))
             asked = Run(images_per_class=images_per_class, device=self.run.options.device, held_out=held_out)
             self._distilled[key] = distillation_timed(distiller, data, asked)

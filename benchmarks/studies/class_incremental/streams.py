@@ -24,6 +24,7 @@ from continual import (
     experience_accuracies,
 )
 from continual.byte_budget import SAMPLED_PER_CLASS, ByteBudget, ImageSize
+from continual.parts import divides_classes
 from continual.scenario import step_sizes
 from distill import Distiller, InputError, LabelledImages, PreprocessedImages, Preprocessing, Random
 from distill.runtime.seeds import generator_for
@@ -41,7 +42,7 @@ class StreamStudy(Experiment):
 
     def __init__(self, options: StreamOptions, methods: tuple[str, ...]) -> None:
         self.options = options
-        check_at_least(options, 1, "steps", "networks")
+        check_at_least(options, 1, "steps", "networks", "classes_at_once")
         check_at_least(options, 0, "held_out")
         check_seeds(options.seeds)
         super().__init__(options, held_out=options.held_out)
@@ -49,6 +50,7 @@ class StreamStudy(Experiment):
         self.sizes = step_sizes(self.train.num_classes, options.steps, options.first)
         self.methods = methods
         self.recipe, self.distillers = self.made({})
+        check_classes_at_once(options, self.distillers)
         self._images: tuple[str, PreprocessedImages, PreprocessedImages] | None = None
 
     def made(self, changes: Mapping[str, Mapping[str, Any]]) -> tuple[TrainingRecipe, dict[str, Distiller]]:
@@ -125,6 +127,15 @@ def check_steps(train: LabelledImages, options: StreamOptions) -> None:
         raise InputError(f"--first is {options.first}; expected 1 to {total}, the classes of {train.name}")
 
 
+def check_classes_at_once(options: StreamOptions, distillers: Mapping[str, Distiller]) -> None:
+    """Raise `InputError` where it was typed and no method heeds it."""
+    if "classes_at_once" in options.given.get("run", ()) and not any(map(divides_classes, distillers.values())):
+        raise InputError(
+            "--classes-at-once has no effect: it is for methods that learn images and are not private, which "
+            f"{', '.join(distillers)} {'is' if len(distillers) == 1 else 'are'} not; leave it out"
+        )
+
+
 def buffer_of(run: StreamStudy, arm: Arm, seed: int, *, store: Path) -> DistilledBuffer:
     """The buffer of an arm on a class order; it finds in `store` what was distilled before, networks in the run's."""
     train, test = run.images(seed)
@@ -135,6 +146,7 @@ def buffer_of(run: StreamStudy, arm: Arm, seed: int, *, store: Path) -> Distille
         memory_bytes=total,
         codec=arm.codec,
         labels=arm.labels,
+        classes_at_once=run.options.classes_at_once,
         seed=seed,
         device=run.options.device,
         classes=train.classes,
