@@ -105,8 +105,7 @@ class TrainsNetwork(Distiller):
         network.train()
 
         def losses() -> Iterator[Tensor]:
-            shown = run.progress and self.steps > 0
-            for _ in progress_bar(range(self.steps), shown=shown, desc=self.method, unit="step"):
+            for _ in progress_bar(range(self.steps), shown=run.progress, desc=self.method, unit="step"):
                 chosen = torch.randperm(len(data), generator=generator)[: self.batch_size]
                 images, labels = data.images[chosen].to(run.device), data.labels[chosen].to(run.device)
                 yield F.cross_entropy(network(recipe.transform(images, generator)), labels)

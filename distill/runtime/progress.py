@@ -1,7 +1,7 @@
 """Progress bars with the remaining time, in one style."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
 from typing import Any
 
 from tqdm import tqdm
@@ -10,6 +10,10 @@ __all__ = ["progress_bar"]
 
 
 def progress_bar(iterable: Iterable[Any] | None = None, *, shown: bool, **options: Any) -> Any:
-    """A tqdm bar that vanishes at its end if it is below another bar, and writes to log files every 30 seconds."""
+    """A tqdm bar that vanishes at its end if it is below another bar, and writes to log files every 30 seconds.
+
+    Where there is nothing to do there is no bar.
+    """
     pace = 0.2 if sys.stderr.isatty() else 30.0
-    return tqdm(iterable, disable=not shown, leave=None, dynamic_ncols=True, mininterval=pace, **options)
+    total = options.get("total", len(iterable) if isinstance(iterable, Sized) else None)
+    return tqdm(iterable, disable=not shown or total == 0, leave=None, dynamic_ncols=True, mininterval=pace, **options)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from distill import Herding
+from distill import FRePo, Herding
 from distill.distillers.herding import herd
 
 
@@ -32,6 +32,8 @@ def test_fewer_images_are_the_first_of_more() -> None:
 
 
 @pytest.mark.parametrize(("steps", "shown"), [(0, False), (1, True)])
-def test_a_network_that_is_not_trained_has_no_progress_bar(make_images, capsys, steps: int, shown: bool) -> None:
-    Herding(steps=steps, batch_size=8, width=4, depth=2).distill(make_images(), images_per_class=1, progress=True)
-    assert ("herding" in capsys.readouterr().err) == shown
+@pytest.mark.parametrize("method", [Herding, FRePo])
+def test_where_nothing_is_trained_there_is_no_progress_bar(make_images, capsys, method, steps, shown) -> None:
+    distiller = method(steps=steps, batch_size=8, width=4, depth=2)
+    distiller.distill(make_images(), images_per_class=1, progress=True)
+    assert ("step" in capsys.readouterr().err) == shown
