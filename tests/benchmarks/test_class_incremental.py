@@ -1,6 +1,7 @@
 """The class-incremental benchmark as a program: its files, its complaints, and a run that was killed going on."""
 
 import json
+import math
 import os
 import re
 import signal
@@ -126,7 +127,16 @@ def test_methods_are_compared_at_the_bytes_of_the_first_one(undisturbed):
     table = (undisturbed / "table.txt").read_text()
     assert "at equal bytes, all classes" in table
     row = next(line.split() for line in table.splitlines() if line.startswith("frepo webp:50"))
-    assert row[2:4] == ["2.0", f"{frepo['bytes_per_class']:.0f}"]
+    assert row[2:4] == ["2.0", str(math.ceil(frepo["bytes_per_class"]))]
+
+
+def test_at_equal_bytes_as_many_images_of_the_same_size_fit(command, tmp_path, capsys):
+    """600.5 bytes per class: rounded down, in the comparison or where they are printed, an image per step is lost."""
+    options = ("--method", "random", "herding", "--equal-bytes", "float32", "--networks", 1)
+    assert command("--output", tmp_path / "run", *options) == 0
+    records = read_json(tmp_path / "run" / "results.json")["equal_bytes"]
+    assert [(record["images_per_class"], record["bytes_per_class"]) for record in records] == [(2, 600.5)] * 2
+    assert "2.0 images and 601 bytes per class" in capsys.readouterr().out
 
 
 @pytest.mark.slow

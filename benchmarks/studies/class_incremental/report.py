@@ -1,6 +1,7 @@
 """What the class-incremental benchmark tells: its results, its table, its plots."""
 
 import statistics
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ def describe_equal(record: dict[str, Any]) -> str:
     accuracy = 100 * sum(record["accuracy"]) / len(record["accuracy"])
     return (
         f"{record['arm']} order {record['order']}: {record['images_per_class']:.1f} images and "
-        f"{record['bytes_per_class']:.0f} bytes per class, accuracy {accuracy:.1f} %"
+        f"{ceil(record['bytes_per_class'])} bytes per class, accuracy {accuracy:.1f} %"
     )
 
 
@@ -130,7 +131,7 @@ def format_table(
     rows = [["classes seen", *map(str, classes), "bytes per class", "minutes"]]
     for method, curve in curves.items():
         minutes = sum(summary[method]["seconds"].values()) / 60
-        held = f"{summary[method]['bytes_per_class']:.0f}"
+        held = str(ceil(summary[method]["bytes_per_class"]))
         rows.append([method, *(percent(point) for point in curve), held, f"{minutes:.1f}"])
     lines = [text_table(rows)]
     for name in ("average_incremental_accuracy", "forgetting"):
@@ -168,7 +169,7 @@ def format_equal(records: list[dict[str, Any]]) -> str:
     rows = [["at equal bytes, all classes", "images per class", "bytes per class", "accuracy"]]
     for arm in dict.fromkeys(record["arm"] for record in records):
         point = point_of([record for record in records if record["arm"] == arm])
-        rows.append([arm, f"{point['images_per_class']:.1f}", f"{point['bytes_per_class']:.0f}", percent(point)])
+        rows.append([arm, f"{point['images_per_class']:.1f}", str(ceil(point["bytes_per_class"])), percent(point)])
     return "\n\n" + text_table(rows)
 
 

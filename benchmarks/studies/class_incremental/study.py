@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -173,7 +174,7 @@ def bytes_of(run: ClassIncremental, arm: Arm, seed: int) -> int:
     policy = buffer_of(run, arm, seed, store=folder_of(run, arm.method, seed))
     for experience in run.benchmark(seed).train_stream:
         policy.post_adapt(None, experience)
-    return policy.nbytes // run.train.num_classes
+    return ceil(policy.nbytes / run.train.num_classes)  # so that as many images of the same size fit
 
 
 def folder_of(run: ClassIncremental, method: str, seed: int) -> Path:

@@ -34,7 +34,7 @@ def describe(record: Mapping[str, Any]) -> str:
     if "left_out" in record:
         return f"{where}: left out, {record['left_out']}"
     return (
-        f"{where}: {record['images_per_class']:.1f} images and {record['bytes_per_class']:.0f} bytes per class, "
+        f"{where}: {record['images_per_class']:.1f} images and {math.ceil(record['bytes_per_class'])} bytes per class, "
         f"accuracy {100 * record['accuracy']:.1f} %"
     )
 
@@ -71,7 +71,7 @@ def format_table(options: dict[str, Any], records: list[dict[str, Any]], summary
     for strategy, arms in summary.items():
         for arm, point in arms.items():
             rows.append([
-                strategy, arm, f"{point['images_per_class']:.1f}", f"{point['bytes_per_class']:.0f}",
+                strategy, arm, f"{point['images_per_class']:.1f}", str(math.ceil(point["bytes_per_class"])),
                 percent(point["accuracy"]), percent(point["forgetting"]) if "forgetting" in point else "-",
                 f"{point['seconds'] / 60:.1f}",
             ])  # fmt: skip
