@@ -60,10 +60,10 @@ class DistilledBuffer(EncodedPolicy):
       fit is estimated from real ones; of those distilled, the ones that help least are dropped if they do not fit.
     - `codec`: how images lie in memory, see `codec_of`. "float32" (default): as they are. `labels`: "float32"
       (default), "float16", "uint8", or "hard" for class ids alone.
-    - `classes_at_once`: at most so many classes are distilled together; an experience of more is distilled in as few
-      parts of about equal size as possible, in the order of class ids. FRePo learns better images from 10 classes of
-      CIFAR-100 at a time than from 20. Private methods, and those that choose real images, take all classes of an
-      experience together, as every method does by default.
+    - `classes_at_once`: at most so many classes are distilled together; more are distilled in as few parts of about
+      equal size as possible, in the order of class ids. Private methods, and those that choose real images, take all
+      classes together, as every method does by default. Classes of other tasks, and those of which other numbers of
+      images are kept, are always distilled apart.
     - `seed`: every delivery uses its own seed, derived from this one. `device`: where the distiller computes.
     - `num_classes` or `classes` (their names): of the whole problem; default: the outputs of the strategy's model.
     - `max_size`: at most this many images in all, divided equally among all classes. Default: no limit but

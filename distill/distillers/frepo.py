@@ -41,7 +41,8 @@ class FRePo(StepwiseInNetworks):
     """Kernel ridge regression on the features of a pool of networks (Algorithms 1 and 2).
 
     Source: Zhou, Nezhadarya & Ba, *Dataset Distillation using Neural Feature Regression* (NeurIPS 2022), and its
-    released code, whose defaults these are, but for `steps`: the paper takes 500 000 and more.
+    released code, whose defaults these are, but for `steps`, of which the paper takes 500 000 and more, and `mirror`,
+    which its code has on for some data sets.
 
     >>> from distill import load_images
     >>> frepo = FRePo(steps=1, width=4, depth=1, pool_size=1, batch_size=32)

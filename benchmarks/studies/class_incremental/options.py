@@ -82,7 +82,7 @@ class StreamOptions(StudyOptions):
     """Number of networks trained after every step."""
     classes_at_once: More[int | None] = None
     """At most this many classes of a step are distilled together, by methods that learn images and are not private.
-    Default: all."""
+    None: all."""
     fit_preprocessing: More[Literal["all", "first"]] = "all"
     """Classes to fit the preprocessing on: all, as published, including future ones, or those of the first step."""
     held_out: More[int] = 0
