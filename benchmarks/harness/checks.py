@@ -9,7 +9,7 @@ import torch
 
 from benchmarks.harness.command_line import flag
 from benchmarks.harness.methods import option_classes
-from benchmarks.harness.options import Options, class_options, for_channels
+from benchmarks.harness.options import Options, class_options
 from distill import InputError
 from distill.runtime.checks import check_device
 
@@ -30,12 +30,11 @@ def named_by_flags(prefix: str) -> Iterator[None]:
 
 def check_classes_options(options: Options) -> None:
     """Raise `InputError` where options of the methods and the training of a run are refused, whatever the data are."""
-    preset = options.presets.get(getattr(options, "preset", ""), {})
+    own = class_options(options, channels=3)  # as of RGB images: none are read yet
     for prefix, cls in option_classes().items():
         if prefix in options.parts:
-            usual = for_channels(preset.get(prefix, {}), channels=3)  # as of RGB: none are read yet
             with named_by_flags(prefix):
-                cls(**class_options(options, prefix=prefix, preset=usual))
+                cls(**own[prefix])
 
 
 def check_at_least(options: Any, least: int, *names: str) -> None:

@@ -169,8 +169,19 @@ def for_channels(preset: Mapping[str, Any], channels: int) -> dict[str, Any]:
     return values | ({"mirror": False} if grey and "mirror" in values else {})
 
 
-def class_options(options: Options, *, prefix: str, preset: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of one class: those of the preset, changed by `--width` and by what was typed for the class."""
+def class_options(
+    options: Options, *, channels: int, changes: Mapping[str, Mapping[str, Any]] | None = None
+) -> dict[str, dict[str, Any]]:
+    """The options of all methods and of the training, by the prefix of their flags.
+
+    Those of the preset as they go with images of so many channels, changed by `changes`, then by `--width`, then by
+    what was typed.
+    """
+    preset, changes = options.presets.get(getattr(options, "preset", ""), {}), changes or {}
     width = getattr(options, "width", None)
-    sized = width is not None and "width" in {field.name for field in dataclasses.fields(option_classes()[prefix])}
-    return {**preset, **({"width": width} if sized else {}), **options.given.get(prefix, {})}
+    found = {}
+    for prefix, own in option_classes().items():
+        values = for_channels({**preset.get(prefix, {}), **changes.get(prefix, {})}, channels)
+        sized = width is not None and "width" in {field.name for field in dataclasses.fields(own)}
+        found[prefix] = {**values, **({"width": width} if sized else {}), **options.given.get(prefix, {})}
+    return found

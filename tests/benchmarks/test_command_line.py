@@ -134,10 +134,11 @@ def test_options_are_those_of_the_preset_changed_by_what_was_typed():
         "--seeds", "3", "1", "--method", "frepo", "dm",
     ])  # fmt: skip
     assert (options.seeds, options.method, options.networks) == ((3, 1), ("frepo", "dm"), 2)
-    frepo = class_options(options, prefix="frepo", preset=options.presets["quick"]["frepo"])
-    assert (frepo["steps"], frepo["width"], frepo["mirror"], frepo["batch_size"]) == (7, 8, False, 256)
-    assert class_options(options, prefix="dm", preset={"width": 32}) == {"width": 16}
-    assert class_options(options, prefix="train", preset={}) == {"width": 16, "learning_rate": 0.5}
+    own = class_options(options, channels=3, changes={"dm": {"steps": 5}, "frepo": {"steps": 6, "batch_size": 64}})
+    frepo, dm, train = own["frepo"], own["dm"], own["train"]
+    assert (frepo["steps"], frepo["width"], frepo["mirror"], frepo["batch_size"]) == (7, 8, False, 64)
+    assert (dm["steps"], dm["width"], dm["init"]) == (5, 16, "herded")
+    assert (train["width"], train["learning_rate"], train["batch_size"]) == (16, 0.5, 128)
 
 
 def test_the_preset_says_what_was_not_typed():

@@ -11,8 +11,8 @@ import torch
 from benchmarks.harness.checks import check_at_least, check_seeds, named_by_flags
 from benchmarks.harness.data import check_counts, kept_preprocessing
 from benchmarks.harness.experiment import Experiment
-from benchmarks.harness.methods import distiller_class, option_classes, prefix_of
-from benchmarks.harness.options import class_options, for_channels
+from benchmarks.harness.methods import distiller_class, prefix_of
+from benchmarks.harness.options import class_options
 from benchmarks.studies.class_incremental.arms import Arm
 from benchmarks.studies.class_incremental.options import StreamOptions
 from continual import (
@@ -55,13 +55,9 @@ class StreamStudy(Experiment):
 
     def made(self, changes: Mapping[str, Mapping[str, Any]]) -> tuple[TrainingRecipe, dict[str, Distiller]]:
         """The recipe and the distillers; `changes`: to options of the preset, by prefix."""
-        own = {prefix: self._class_options(prefix, changes.get(prefix, {})) for prefix in option_classes()}
+        own = class_options(self.options, channels=self.train.images.shape[-1], changes=changes)
         distillers = {name: distiller_class(name)(**own.get(prefix_of(name), {})) for name in self.methods}
         return TrainingRecipe(**own["train"]), distillers
-
-    def _class_options(self, prefix: str, changes: Mapping[str, Any]) -> dict[str, Any]:
-        preset = {**self.options.presets[self.options.preset].get(prefix, {}), **changes}
-        return class_options(self.options, prefix=prefix, preset=for_channels(preset, self.train.images.shape[-1]))
 
     def check_arms(self, arms: Iterable[Arm]) -> None:
         """Raise `InputError` where an option does not go with the images, hours before it would be needed."""

@@ -14,12 +14,12 @@ from benchmarks.harness.checks import named_by_flags
 from benchmarks.harness.command_line import option_value
 from benchmarks.harness.data import check_counts, kept_preprocessing
 from benchmarks.harness.experiment import Experiment
-from benchmarks.harness.methods import distiller_class, option_classes, prefix_of
-from benchmarks.harness.options import class_options, for_channels
+from benchmarks.harness.methods import distiller_class, prefix_of
+from benchmarks.harness.options import class_options
 from benchmarks.studies.distillation.checks import check_options
 from benchmarks.studies.distillation.equal_time import options_for
 from benchmarks.studies.distillation.evaluation_networks import columns_of
-from benchmarks.studies.distillation.options import PRESETS, DistillationOptions
+from benchmarks.studies.distillation.options import DistillationOptions
 from benchmarks.studies.distillation.saved_sets import files_of, names_of, read_set
 from distill import Distiller, Identity, PreprocessedImages, Preprocessing, TrainingRecipe
 from distill.distillers.run import Run
@@ -84,13 +84,9 @@ class DistillationRun(Experiment):
 
     def made(self, changes: Mapping[str, Mapping[str, Any]]) -> tuple[TrainingRecipe, dict[str, Distiller]]:
         """The recipe and the distillers, by method; `changes`: to options of the preset, by prefix."""
-        own = {prefix: self._class_options(prefix, changes.get(prefix, {})) for prefix in option_classes()}
+        own = class_options(self.options, channels=self.train.images.shape[-1], changes=changes)
         distillers = {name: distiller_class(name)(**own.get(prefix_of(name), {})) for name in self.options.methods}
         return TrainingRecipe(**own["train"]), distillers
-
-    def _class_options(self, prefix: str, changes: Mapping[str, Any]) -> dict[str, Any]:
-        preset = {**PRESETS[self.options.preset].get(prefix, {}), **changes}
-        return class_options(self.options, prefix=prefix, preset=for_channels(preset, self.train.images.shape[-1]))
 
     def _distilled_rows(self, distillers: Mapping[str, Distiller]) -> list[Row]:
         """A row for each method; in its place one for each value, where one of its options is swept."""

@@ -13,9 +13,9 @@ import torch
 from benchmarks.harness.checks import check_at_least, check_seeds, named_by_flags
 from benchmarks.harness.data import check_counts
 from benchmarks.harness.experiment import Experiment
-from benchmarks.harness.methods import distiller_class, option_classes, prefix_of
+from benchmarks.harness.methods import distiller_class, prefix_of
 from benchmarks.harness.options import class_options
-from benchmarks.studies.membership.options import ARMS, PRESETS, MembershipOptions
+from benchmarks.studies.membership.options import ARMS, MembershipOptions
 from distill import Distiller, InputError, PreprocessedImages, TrainingRecipe
 from distill.preprocess import default_preprocessing
 from privacy import ATTACKS, Canaries, make_canaries
@@ -72,10 +72,7 @@ class MembershipRun(Experiment):
         self.options = replace(options, arms=tuple(arms), train_steps=tuple(sorted(set(options.train_steps))))
         check_options(self.options)
         super().__init__(self.options)
-        own = {
-            prefix: class_options(options, prefix=prefix, preset=PRESETS[options.preset].get(prefix, {}))
-            for prefix in option_classes()
-        }
+        own = class_options(options, channels=self.train.images.shape[-1])
         self.recipe = TrainingRecipe(**own["train"])
         self.arms = {name: method for arm in arms for name, method, _ in with_budgets(arm, options.epsilon)}
         self.distillers: dict[str, Distiller] = {
