@@ -91,7 +91,7 @@ class Distilling:
         for number, part in enumerate(parts):
             mask = part.of(data.labels)
             # What is kept belongs to the images of its part, so that each part has a store of its own.
-            own = store if store is None or len(parts) == 1 else store.within(f"part-{number + 1}")
+            own = store if store is None or len(parts) == 1 else store.within(part.name)
             sets.append(
                 distiller.distill(
                     data.subset(mask),

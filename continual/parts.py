@@ -19,13 +19,18 @@ class Part:
     count: int
     classes: tuple[int, ...]
 
+    @property
+    def name(self) -> str:
+        """What no other part of the same images has."""
+        return f"classes-{self.classes[0]}-to-{self.classes[-1]}"
+
     def of(self, labels: Tensor) -> Tensor:
         """A mask of the images of these classes."""
         return torch.isin(labels, torch.tensor(self.classes))
 
 
 def divides_classes(distiller: Distiller) -> bool:
-    """Whether `classes_at_once` is for this method: one that learns images, without a proof."""
+    """Whether `classes_at_once` is for this method: one that learns images, and is not private."""
     return not distiller.selects_real_images and not distiller.is_private
 
 

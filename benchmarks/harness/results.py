@@ -16,6 +16,7 @@ __all__ = [
     "print_table",
     "summarized",
     "tested_on",
+    "whole_bytes",
     "write_results",
 ]
 
@@ -27,6 +28,11 @@ def mean_and_spread(values: Sequence[float]) -> tuple[float, float]:
     if any(map(math.isnan, values)):
         return float("nan"), float("nan")
     return statistics.mean(values), statistics.stdev(values) if len(values) > 1 else float("nan")
+
+
+def whole_bytes(number: float) -> str:
+    """Bytes for tables, rounded up: as many hold what these do."""
+    return str(math.ceil(number))
 
 
 def percent(point: Mapping[str, Any], *, sign: str = "") -> str:

@@ -132,7 +132,7 @@ class SyntheticSet(Dataset):
 
     @staticmethod
     def concatenate(sets: Sequence["SyntheticSet"]) -> "SyntheticSet":
-        """One set of all `sets`, in order; `made_by` lists theirs as "parts".
+        """One set of all `sets`, in order; `made_by` lists theirs as "parts", beside a method that all have in common.
 
         Raises `InputError` when there are none, or they differ in classes, image shape or preprocessing.
         """
@@ -150,13 +150,15 @@ class SyntheticSet(Dataset):
                     f"synthetic sets with different preprocessing ({first.preprocessing.kind}, "
                     f"{one.preprocessing.kind}) cannot be concatenated: their images mean different things"
                 )
+        methods = {one.made_by.get("method") for one in sets} - {None}
+        method = {"method": methods.pop()} if len(methods) == 1 else {}
         return SyntheticSet(
             torch.cat([one.images for one in sets]),
             torch.cat([one.soft_labels for one in sets]),
             torch.cat([one.class_ids for one in sets]),
             first.classes,
             first.preprocessing,
-            {"parts": [one.made_by for one in sets]} if len(sets) > 1 else first.made_by,
+            {**method, "parts": [one.made_by for one in sets]} if len(sets) > 1 else first.made_by,
         )
 
     # -- files ---------------------------------------------------------------------------------------------------

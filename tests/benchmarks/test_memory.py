@@ -52,6 +52,14 @@ def test_every_point_fits_its_bytes_and_points_left_out_say_why(done):
         picture.verify()
 
 
+def test_a_run_with_fewer_classes_at_once_is_resumed_with_arms_that_do_not_heed_it(command, tmp_path, capsys):
+    options = ("--output", tmp_path / "run", "--memory-bytes", 200, "--networks", 1, "--classes-at-once", 1)
+    assert command(*options, "--arms", "random/uint8") == 2
+    assert "--classes-at-once has no effect: " in capsys.readouterr().err
+    assert command(*options, "--arms", "frepo/uint8") == 0
+    assert command(*options, "--arms", "random/uint8", "--resume") == 0
+
+
 @pytest.mark.slow
 def test_workers_learn_steps_side_by_side_and_their_seconds_count(command, done, tmp_path):
     assert command("--output", tmp_path / "run", *POINTS, "--jobs", 2) == 0

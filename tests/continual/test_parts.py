@@ -14,6 +14,19 @@ from tiny_streams import CLASSES, C, First, images, stream
 FREPO = FRePo(steps=2, width=4, depth=1, batch_size=8)
 
 
+def stopping_at(step, number: int, done: list[int] | None = None):
+    """`step`, but for a Ctrl-C in place of call `number`; `done`: gets the step of every call."""
+    done = [] if done is None else done
+
+    def stopping(self, state, data) -> None:
+        done.append(state.step)
+        if len(done) == number:
+            raise KeyboardInterrupt
+        step(self, state, data)
+
+    return stopping
+
+
 def put_in(policy: DistilledBuffer, data=None) -> SyntheticSet:
     """What a policy has after an experience of all classes."""
     policy.post_adapt(None, stream(images() if data is None else data)[0])
@@ -49,8 +62,11 @@ def test_each_class_is_in_one_part(wanted: dict[int, int], at_once: int) -> None
 )
 def test_at_most_so_many_classes_are_distilled_together(at_once, together) -> None:
     distiller = First()
-    synthetic = put_in(DistilledBuffer(distiller, images_per_class=2, num_classes=C, classes_at_once=at_once))
-    assert [shown["data"].labels.unique().tolist() for shown in distiller.shown] == together
+    options = {"images_per_class": 2, "num_classes": C, "held_out": images(12, seed=1)}
+    synthetic = put_in(DistilledBuffer(distiller, **options, classes_at_once=at_once))
+    for part in ("data", "held_out"):
+        assert [shown[part].labels.unique().tolist() for shown in distiller.shown] == together
+    assert synthetic.made_by["method"] == "first"
     assert synthetic.class_ids.tolist() == [c for c in range(C) for _ in range(2)]
     assert all(shown["data"].num_classes == C for shown in distiller.shown)  # labels over all of them
 
@@ -80,15 +96,7 @@ def test_a_part_that_was_finished_is_not_distilled_again(tmp_path, monkeypatch) 
     options = {"images_per_class": 2, "num_classes": C, "classes_at_once": 3}
     plain = put_in(DistilledBuffer(FREPO, **options))
     steps: list[int] = []
-    step = FRePo.step
-
-    def counted(self, state, data) -> None:
-        steps.append(state.step)
-        if len(steps) == 3:
-            raise KeyboardInterrupt  # in the first step of the second part
-        step(self, state, data)
-
-    monkeypatch.setattr(FRePo, "step", counted)
+    monkeypatch.setattr(FRePo, "step", stopping_at(FRePo.step, 3, steps))  # the first of the second part
     with pytest.raises(KeyboardInterrupt):
         put_in(DistilledBuffer(FREPO, **options, store=tmp_path))
     resumed = put_in(DistilledBuffer(FREPO, **options, store=tmp_path))
@@ -99,7 +107,19 @@ def test_a_part_that_was_finished_is_not_distilled_again(tmp_path, monkeypatch) 
 def test_parts_have_stores_of_their_own(tmp_path) -> None:
     distiller = First()
     put_in(DistilledBuffer(distiller, images_per_class=2, num_classes=C, classes_at_once=3, store=tmp_path))
-    assert [shown["store"].folder.name for shown in distiller.shown] == ["part-1", "part-2"]
+    assert [shown["store"].folder.name for shown in distiller.shown] == ["classes-0-to-2", "classes-3-to-5"]
+
+
+def test_other_parts_begin_anew(tmp_path, monkeypatch) -> None:
+    """What was left unfinished with other parts is not taken for theirs, and gone at the end."""
+    options = {"images_per_class": 2, "num_classes": C}
+    with monkeypatch.context() as patch:
+        patch.setattr(FRePo, "step", stopping_at(FRePo.step, 3))
+        with pytest.raises(KeyboardInterrupt):
+            put_in(DistilledBuffer(FREPO, **options, classes_at_once=3, store=tmp_path))
+    resumed = put_in(DistilledBuffer(FREPO, **options, classes_at_once=2, store=tmp_path))
+    assert torch.equal(resumed.images, put_in(DistilledBuffer(FREPO, **options, classes_at_once=2)).images)
+    assert [path.name for path in tmp_path.iterdir()] == ["experience-0.safetensors"]
 
 
 def test_a_kept_set_of_other_parts_is_refused(tmp_path) -> None:
@@ -118,7 +138,7 @@ def test_a_number_that_changes_nothing_finds_the_same_set(tmp_path) -> None:
 
 @pytest.mark.parametrize(
     "distiller",
-    [Random(), Herding(steps=0, width=4, depth=1), NoisyMeans(noise_multiplier=9.0)],
+    [Random(), Herding(steps=1, width=4, depth=1), NoisyMeans(noise_multiplier=9.0)],
     ids=lambda one: one.method,
 )
 def test_methods_that_choose_or_prove_take_all_classes_together(distiller) -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from functools import cached_property
+from math import ceil
 from typing import Any
 
 import torch
@@ -75,7 +76,8 @@ class Rehearsal:
         sample = Random().distill(self.train, images_per_class=SAMPLED_PER_CLASS, seed=self.seed)
         size = ImageSize.measured(sample, codec_of(first.codec), label_codec_of(first.labels))
         count = self.images_per_class[first.method]
-        nbytes = max(1, round(count * size.expected(learned=not self.run.distiller(first).selects_real_images)))
+        each = size.expected(learned=not self.run.distiller(first).selects_real_images)
+        nbytes = ceil(count * each + size.overhead / self.run.sizes[0])
         found = {arm.method: float(max(1, images_that_fit(self.run, arm.at(nbytes), self.seed))) for arm in others}
         return {first.method: float(count), **found}
 
@@ -96,10 +98,10 @@ class Rehearsal:
         """Of the distillation of a step with so many classes, all of its parts."""
         at_once = self.run.options.classes_at_once if divides_classes(distiller) else None
         parts = sizes_of_parts(classes, at_once)
-        first = self._distilling(distiller, images_per_class, classes, parts[0])
+        first = self._part_timed(distiller, images_per_class, classes, parts[0])
         return Timed(first.fixed * len(parts), first.step * len(parts))
 
-    def _distilling(self, distiller: Distiller, images_per_class: int, classes: int, together: int) -> Timed:
+    def _part_timed(self, distiller: Distiller, images_per_class: int, classes: int, together: int) -> Timed:
         """Of a distillation of so many classes `together`, of a step with `classes`."""
         options = distiller.options()
         key = (distiller.method, images_per_class, together, *(options[name] for name in OF_SPEED if name in options))

@@ -1,13 +1,12 @@
 """What the class-incremental benchmark tells: its results, its table, its plots."""
 
 import statistics
-from math import ceil
 from pathlib import Path
 from typing import Any
 
 from benchmarks.harness.methods import METHODS, chosen_methods
 from benchmarks.harness.paper_results import CLASS_INCREMENTAL
-from benchmarks.harness.results import mean_and_spread, paired_leads, percent, tested_on
+from benchmarks.harness.results import mean_and_spread, paired_leads, percent, tested_on, whole_bytes
 from benchmarks.studies.class_incremental.plots import plot_accuracy, plot_krr
 from continual import average_incremental_accuracy, forgetting
 from privacy.tables import text_table
@@ -29,7 +28,7 @@ def describe_equal(record: dict[str, Any]) -> str:
     accuracy = 100 * sum(record["accuracy"]) / len(record["accuracy"])
     return (
         f"{record['arm']} order {record['order']}: {record['images_per_class']:.1f} images and "
-        f"{ceil(record['bytes_per_class'])} bytes per class, accuracy {accuracy:.1f} %"
+        f"{whole_bytes(record['bytes_per_class'])} bytes per class, accuracy {accuracy:.1f} %"
     )
 
 
@@ -131,7 +130,7 @@ def format_table(
     rows = [["classes seen", *map(str, classes), "bytes per class", "minutes"]]
     for method, curve in curves.items():
         minutes = sum(summary[method]["seconds"].values()) / 60
-        held = str(ceil(summary[method]["bytes_per_class"]))
+        held = whole_bytes(summary[method]["bytes_per_class"])
         rows.append([method, *(percent(point) for point in curve), held, f"{minutes:.1f}"])
     lines = [text_table(rows)]
     for name in ("average_incremental_accuracy", "forgetting"):
@@ -169,7 +168,7 @@ def format_equal(records: list[dict[str, Any]]) -> str:
     rows = [["at equal bytes, all classes", "images per class", "bytes per class", "accuracy"]]
     for arm in dict.fromkeys(record["arm"] for record in records):
         point = point_of([record for record in records if record["arm"] == arm])
-        rows.append([arm, f"{point['images_per_class']:.1f}", str(ceil(point["bytes_per_class"])), percent(point)])
+        rows.append([arm, f"{point['images_per_class']:.1f}", whole_bytes(point["bytes_per_class"]), percent(point)])
     return "\n\n" + text_table(rows)
 
 

@@ -124,11 +124,12 @@ def check_steps(train: LabelledImages, options: StreamOptions) -> None:
 
 
 def check_classes_at_once(options: StreamOptions, distillers: Mapping[str, Distiller]) -> None:
-    """Raise `InputError` where it was typed and no method heeds it."""
-    if "classes_at_once" in options.given.get("run", ()) and not any(map(divides_classes, distillers.values())):
+    """Raise `InputError` where it was typed and no method heeds it; in a run that is resumed others may."""
+    typed = options.given.get("run", {}).get("classes_at_once") is not None and not options.resume
+    if typed and not any(map(divides_classes, distillers.values())):
         raise InputError(
-            "--classes-at-once has no effect: it is for methods that learn images and are not private, which "
-            f"{', '.join(distillers)} {'is' if len(distillers) == 1 else 'are'} not; leave it out"
+            f"--classes-at-once has no effect: it is for methods that learn images and are not private, and none of "
+            f"{', '.join(distillers) or 'the methods'} does; leave it out"
         )
 
 

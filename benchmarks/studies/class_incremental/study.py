@@ -174,7 +174,8 @@ def bytes_of(run: ClassIncremental, arm: Arm, seed: int) -> int:
     policy = buffer_of(run, arm, seed, store=folder_of(run, arm.method, seed))
     for experience in run.benchmark(seed).train_stream:
         policy.post_adapt(None, experience)
-    return ceil(policy.nbytes / run.train.num_classes)  # so that as many images of the same size fit
+    # Rounded up: in equal steps as many images of the same size fit then.
+    return ceil(policy.nbytes / run.train.num_classes)
 
 
 def folder_of(run: ClassIncremental, method: str, seed: int) -> Path:

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from benchmarks.harness.methods import COLOURS, distiller_class
 from benchmarks.harness.plots import accuracy_axis, draw
-from benchmarks.harness.results import Records, mean_and_spread, percent, summarized, tested_on
+from benchmarks.harness.results import Records, mean_and_spread, percent, summarized, tested_on, whole_bytes
 from benchmarks.studies.replay.options import NO_REPLAY
 from privacy.tables import text_table
 
@@ -34,8 +34,8 @@ def describe(record: Mapping[str, Any]) -> str:
     if "left_out" in record:
         return f"{where}: left out, {record['left_out']}"
     return (
-        f"{where}: {record['images_per_class']:.1f} images and {math.ceil(record['bytes_per_class'])} bytes per class, "
-        f"accuracy {100 * record['accuracy']:.1f} %"
+        f"{where}: {record['images_per_class']:.1f} images and {whole_bytes(record['bytes_per_class'])} bytes "
+        f"per class, accuracy {100 * record['accuracy']:.1f} %"
     )
 
 
@@ -71,7 +71,7 @@ def format_table(options: dict[str, Any], records: list[dict[str, Any]], summary
     for strategy, arms in summary.items():
         for arm, point in arms.items():
             rows.append([
-                strategy, arm, f"{point['images_per_class']:.1f}", str(math.ceil(point["bytes_per_class"])),
+                strategy, arm, f"{point['images_per_class']:.1f}", whole_bytes(point["bytes_per_class"]),
                 percent(point["accuracy"]), percent(point["forgetting"]) if "forgetting" in point else "-",
                 f"{point['seconds'] / 60:.1f}",
             ])  # fmt: skip
