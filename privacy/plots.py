@@ -82,8 +82,8 @@ def auc_figure(summary: AggregatedAudits) -> Figure:
     axes.axvline(0.5, color="black", linestyle=":", linewidth=1)
     axes.set_yticks(places, [literal(row.arm) for row in rows])
     axes.set_xlabel("AUC (0.5: guessing, 1: every member found)")
-    lowest = min(value.mean for row in rows for value in row.auc.values())
-    axes.set_xlim(min(0.45, lowest - 0.05), 1.01)
+    lowest = min(value.mean - np.nan_to_num(value.spread) for row in rows for value in row.auc.values())
+    axes.set_xlim(min(0.45, lowest - 0.02), 1.01)  # no AUC is above 1
     axes.grid(alpha=0.3, axis="x")
     figure.legend(frameon=False, loc="outside lower center", ncols=3)
     return figure

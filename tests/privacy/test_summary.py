@@ -15,6 +15,7 @@ from privacy import (
     Summary,
     audit,
 )
+from privacy.plots import auc_figure
 from privacy.summary import MeanStd
 
 
@@ -173,6 +174,13 @@ def test_summary_is_drawn(summary, tmp_path):
         summary.plot_auc(tmp_path / "auc.txt")
     alone = Summary({"mine": [audit(records(), **FAST, info={"train_steps": 1})]})
     assert alone.plot_curves(tmp_path / "alone.png").exists()
+
+
+def test_no_interval_is_cut_off_on_the_left():
+    few = Summary({"mine": [audit(records(30, gap=0.0), **FAST)]})
+    lowest = min(auc.mean - auc.spread for row in few.last() for auc in row.auc.values())
+    assert lowest < 0.4
+    assert auc_figure(few).axes[0].get_xlim()[0] < lowest
 
 
 @pytest.mark.parametrize("info", [{"test_accuracy": 91.2}, {"test_accuracy": "91 %"}, {"train_steps": "100"}])
