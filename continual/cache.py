@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import torch
 
-from continual.parts import Part
+from continual.classes_at_once import Part
 from distill import Distiller, InputError, PreprocessedImages, SyntheticSet
 from distill.distillers.made_from import made_from
 from distill.preprocess import KeptElsewhere

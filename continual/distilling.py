@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from continual.cache import cached, describe_source
+from continual.classes_at_once import Part, divides_classes, parts_of
 from continual.delivery import Delivery, Key
 from continual.items import Items
-from continual.parts import Part, divides_classes, parts_of
 from distill import Distiller, PreprocessedImages, Preprocessing, SyntheticSet
 from distill.accounting.noise_stream import derived_seed
 from distill.runtime.seeds import generator_for

@@ -20,7 +20,7 @@ from benchmarks.studies.class_incremental.arms import Arm
 from benchmarks.studies.class_incremental.streams import StreamStudy, gdumb, images_that_fit
 from continual import DistilledBuffer, class_incremental, experience_accuracies
 from continual.byte_budget import SAMPLED_PER_CLASS, ImageSize
-from continual.parts import divides_classes, sizes_of_parts
+from continual.classes_at_once import divides_classes, sizes_of_parts
 from distill import Distiller, PreprocessedImages, Random
 from distill.distillers.initialize import choose_per_class
 from distill.distillers.run import Run

@@ -24,7 +24,7 @@ from continual import (
     experience_accuracies,
 )
 from continual.byte_budget import SAMPLED_PER_CLASS, ByteBudget, ImageSize
-from continual.parts import divides_classes
+from continual.classes_at_once import divides_classes
 from continual.scenario import step_sizes
 from distill import Distiller, InputError, LabelledImages, PreprocessedImages, Preprocessing, Random
 from distill.runtime.seeds import generator_for

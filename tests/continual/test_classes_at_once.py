@@ -6,25 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from continual import DistilledBuffer
+from continual.classes_at_once import parts_of, sizes_of_parts
 from continual.distilling import experience_seed
-from continual.parts import parts_of, sizes_of_parts
 from distill import DM, FRePo, Herding, Identity, InputError, NoisyMeans, Random, SyntheticSet
+from killed import steps_counted, stopped_after
 from tiny_streams import CLASSES, C, First, images, stream
 
 FREPO = FRePo(steps=2, width=4, depth=1, batch_size=8)
-
-
-def stopping_at(step, number: int, done: list[int] | None = None):
-    """`step`, but for a Ctrl-C in place of call `number`; `done`: gets the step of every call."""
-    done = [] if done is None else done
-
-    def stopping(self, state, data) -> None:
-        done.append(state.step)
-        if len(done) == number:
-            raise KeyboardInterrupt
-        step(self, state, data)
-
-    return stopping
 
 
 def put_in(policy: DistilledBuffer, data=None) -> SyntheticSet:
@@ -95,12 +83,11 @@ def test_what_is_kept_is_found_again(tmp_path) -> None:
 def test_a_part_that_was_finished_is_not_distilled_again(tmp_path, monkeypatch) -> None:
     options = {"images_per_class": 2, "num_classes": C, "classes_at_once": 3}
     plain = put_in(DistilledBuffer(FREPO, **options))
-    steps: list[int] = []
-    monkeypatch.setattr(FRePo, "step", stopping_at(FRePo.step, 3, steps))  # the first of the second part
-    with pytest.raises(KeyboardInterrupt):
+    with stopped_after(2, FRePo, monkeypatch) as before, pytest.raises(KeyboardInterrupt):
         put_in(DistilledBuffer(FREPO, **options, store=tmp_path))
+    after = steps_counted(FRePo, monkeypatch)
     resumed = put_in(DistilledBuffer(FREPO, **options, store=tmp_path))
-    assert steps == [0, 1, 0, 0, 1]
+    assert before == after == [0, 1]  # the first part, then the second
     assert torch.equal(plain.images, resumed.images)
 
 
@@ -113,10 +100,8 @@ def test_parts_have_stores_of_their_own(tmp_path) -> None:
 def test_other_parts_begin_anew(tmp_path, monkeypatch) -> None:
     """What was left unfinished with other parts is not taken for theirs, and gone at the end."""
     options = {"images_per_class": 2, "num_classes": C}
-    with monkeypatch.context() as patch:
-        patch.setattr(FRePo, "step", stopping_at(FRePo.step, 3))
-        with pytest.raises(KeyboardInterrupt):
-            put_in(DistilledBuffer(FREPO, **options, classes_at_once=3, store=tmp_path))
+    with stopped_after(2, FRePo, monkeypatch), pytest.raises(KeyboardInterrupt):
+        put_in(DistilledBuffer(FREPO, **options, classes_at_once=3, store=tmp_path))
     resumed = put_in(DistilledBuffer(FREPO, **options, classes_at_once=2, store=tmp_path))
     assert torch.equal(resumed.images, put_in(DistilledBuffer(FREPO, **options, classes_at_once=2)).images)
     assert [path.name for path in tmp_path.iterdir()] == ["experience-0.safetensors"]
